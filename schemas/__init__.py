@@ -1,0 +1,1 @@
+"""Records and configs that every room shares. Imports nothing of ours."""

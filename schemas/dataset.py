@@ -1,0 +1,89 @@
+"""Dataset versions, shard sets, training runs, models and scores: what lineage connects."""
+
+from __future__ import annotations
+
+from schemas.episode import Record
+
+
+class DatasetVersion(Record):
+    """An immutable published set of episodes, `name@number`."""
+
+    dataset_id: str
+    name: str
+    number: int
+    digest: str
+    parent: str | None
+    recipe: str
+    git_commit: str
+    snapshot: int
+    episodes: int
+    created_at: str
+
+    @property
+    def label(self) -> str:
+        return f"{self.name}@{self.number}"
+
+
+class DatasetMember(Record):
+    """An episode's membership in a dataset version."""
+
+    dataset_id: str
+    episode_id: str
+
+
+class ShardSet(Record):
+    """Tokenised, length-sorted Parquet shards of one dataset version for one tokenizer."""
+
+    shard_set_id: str
+    dataset_id: str
+    tokenizer_digest: str
+    path: str
+    rows: int
+    manifest_digest: str
+    created_at: str
+
+
+class TrainingRun(Record):
+    """One training job over one shard set; `config` is the JSON of its TrainConfig."""
+
+    training_run_id: str
+    shard_set_id: str
+    config: str
+    steps: int
+    final_loss: float
+    seconds: float
+    created_at: str
+
+
+class ModelRecord(Record):
+    """A published model folder; `digest` is that of its weights file."""
+
+    model_id: str
+    training_run_id: str
+    path: str
+    digest: str
+    created_at: str
+
+
+class Evaluation(Record):
+    """One metric of one system on one benchmark and question type, tied to the model evaluated."""
+
+    evaluation_id: str
+    model_id: str
+    benchmark: str
+    system: str
+    question_type: str
+    metric: str
+    value: float
+    questions: int
+
+
+class Failure(Record):
+    """An item that ended in error: which stage, which item, why."""
+
+    failure_id: str
+    stage: str
+    item: str
+    reason: str
+    payload: str
+    attempts: int
