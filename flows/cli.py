@@ -1,0 +1,278 @@
+"""The `evo` command. Errors are one sentence; exit codes: 0 done, 1 failed, 2 usage."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from importlib.resources import files
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from flows.recipes import RECIPES
+from flows.recipes import recipe as named_recipe
+from flows.settings import git_commit, home
+from schemas.configs import Recipe
+from schemas.errors import EvoError
+
+# A failed flow logs a traceback; here the one sentence says it. Prefect keeps the whole log.
+os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+
+app = typer.Typer(
+    name="evo",
+    help="From real documents to traced, evolvable embedding models. State lives under $EVO_HOME (default ./.evo).",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+dataset_app = typer.Typer(help="Publish and read dataset versions.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(dataset_app, name="dataset")
+console = Console(width=None if sys.stdout.isatty() else 120)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
+RecipeName = Annotated[str, typer.Option("--recipe", help=f"One of: {', '.join(RECIPES)}.")]
+
+
+def say(value: object, as_json: bool, text: str) -> None:
+    """One result, as JSON or as a line of text."""
+    if as_json:
+        print(json.dumps(value, ensure_ascii=False, default=str))
+    else:
+        console.print(text, markup=False, highlight=False)
+
+
+@app.command(epilog="Example: evo demo")
+def demo(
+    smallest: Annotated[bool, typer.Option(help="A minute's run that proves the path, not the quality.")] = False,
+) -> None:
+    """Run the whole pipeline, offline and small: funnel, score table, lineage tree."""
+    from flows.pipeline import finished, pipeline
+
+    recipe = named_recipe("smallest" if smallest else "demo")
+    source = str(files("flows") / "examples" / "peps.parquet")
+    model = finished(home(), recipe, source)
+    if model:
+        console.print("Everything is done already; here is what the last run made.\n")
+    else:
+        model = pipeline(home(), recipe, source)
+    _print_funnel(False)
+    _print_scores(model.model_id, "heldout", False)
+    console.print()
+    trace(model.model_id)
+
+
+@app.command(epilog="Example: evo ingest notes/   evo ingest corpus.parquet   evo ingest owner/name")
+def ingest(
+    source: Annotated[
+        str, typer.Argument(help="txt, md, rst, jsonl or Parquet file, a folder, or a Hugging Face dataset id.")
+    ],
+    as_json: Json = False,
+) -> None:
+    """Read documents into the warehouse; every line that cannot be read is reported and kept in `failures`."""
+    from flows.ingest import ingest as flow
+
+    done = flow(home(), source)
+    for failed in done.failures:
+        print(f"{failed.item}: {failed.reason}", file=sys.stderr)
+    say(
+        done.model_dump(),
+        as_json,
+        f"{done.read} documents read from {source}, {done.new} new, {len(done.failures)} rejected",
+    )
+    if not done.read:
+        raise EvoError(
+            f"'{source}' gave no document; {len(done.failures)} rows were rejected, see above; mend them and rerun"
+        )
+
+
+def _sized(recipe: Recipe, contexts: int | None, seed: int | None) -> Recipe:
+    changes = {k: v for k, v in (("contexts", contexts), ("seed", seed)) if v is not None}
+    return recipe.model_copy(update={"simulator": recipe.simulator.model_copy(update=changes)})
+
+
+Contexts = Annotated[int | None, typer.Option(min=0, help="Simulated training contexts (the recipe's by default).")]
+Seed = Annotated[int | None, typer.Option(help="Simulator seed (the recipe's by default).")]
+
+
+@app.command(epilog="Example: evo synthesize demo --contexts 500")
+def synthesize(
+    recipe: Annotated[str, typer.Argument(help=f"One of: {', '.join(RECIPES)}.")] = "demo",
+    contexts: Contexts = None,
+    seed: Seed = None,
+    as_json: Json = False,
+) -> None:
+    """Make the episodes that the recipe lacks, from all ingested documents and from simulated worlds."""
+    from flows.synthesize import synthesize as flow
+
+    new = flow(home(), _sized(named_recipe(recipe), contexts, seed))
+    if not as_json:
+        _print_funnel(False)
+    say({"new_episodes": new}, as_json, f"{new} new episodes")
+
+
+@dataset_app.command("publish", epilog="Example: evo dataset publish peps --recipe demo")
+def dataset_publish(
+    name: Annotated[str, typer.Argument(help="The dataset's name; the version number is given.")],
+    recipe: RecipeName = "demo",
+    contexts: Contexts = None,
+    seed: Seed = None,
+    as_json: Json = False,
+) -> None:
+    """Publish the recipe's episodes as NAME@N; the same content gives the same version."""
+    from warehouse.catalog import Warehouse
+    from warehouse.versions import publish
+
+    from flows.build_dataset import recipe_filter
+
+    config = _sized(named_recipe(recipe), contexts, seed)
+    with Warehouse.open(home()) as warehouse:
+        version = publish(warehouse, name, config.model_dump_json(), git_commit(), recipe_filter(config))
+    say(version.model_dump(), as_json, f"{version.label}: {version.episodes} episodes, digest {version.digest}")
+
+
+@dataset_app.command("list", epilog="Example: evo dataset list --json")
+def dataset_list(as_json: Json = False) -> None:
+    """List dataset versions."""
+    from warehouse.catalog import Warehouse
+    from warehouse.versions import list_versions
+
+    with Warehouse.open(home()) as warehouse:
+        versions = list_versions(warehouse)
+    lines = [f"{v.label}  {v.episodes} episodes  {v.digest[:12]}  {v.created_at}" for v in versions]
+    say([v.model_dump() for v in versions], as_json, "\n".join(lines) or "no dataset version yet")
+
+
+@dataset_app.command("show", epilog="Example: evo dataset show demo@1")
+def dataset_show(
+    dataset: Annotated[str, typer.Argument(help="NAME@N, or NAME for its newest.")], as_json: Json = False
+) -> None:
+    """Show a dataset version: digest, parent, snapshot, commit, recipe."""
+    from warehouse.catalog import Warehouse
+    from warehouse.versions import resolve
+
+    with Warehouse.open(home()) as warehouse:
+        version = resolve(warehouse, dataset)
+    fields = version.model_dump()
+    say(fields, as_json, "\n".join(f"{key:12} {value}" for key, value in fields.items()))
+
+
+@dataset_app.command("funnel", epilog="Example: evo dataset funnel --json")
+def dataset_funnel(as_json: Json = False) -> None:
+    """Questions in, kept and rejected by reason, per generator."""
+    _print_funnel(as_json)
+
+
+@app.command(epilog="Example: evo shard demo@1")
+def shard(
+    dataset: Annotated[str, typer.Argument(help="NAME@N, or NAME for its newest.")],
+    recipe: RecipeName = "demo",
+    backbone: Annotated[str | None, typer.Option(help="tiny, or a Hugging Face folder or id.")] = None,
+    force: Annotated[bool, typer.Option(help="Write the shards again, for example after damage.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Tokenise a dataset version and write its length-sorted shards."""
+    from flows.build_dataset import shard_version
+
+    config = named_recipe(recipe).train.model
+    shards = shard_version.fn(
+        home(), dataset, config.model_copy(update={"backbone": backbone} if backbone else {}), force
+    )
+    say(shards.model_dump(), as_json, f"{shards.shard_set_id}: {shards.rows} rows at {shards.path}")
+
+
+@app.command(epilog="Example: evo train demo@1 --steps 200")
+def train(
+    dataset: Annotated[str, typer.Argument(help="NAME@N, or NAME for its newest.")],
+    recipe: RecipeName = "demo",
+    steps: Annotated[int | None, typer.Option(min=1)] = None,
+    backbone: Annotated[str | None, typer.Option(help="tiny, or a Hugging Face folder or id.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Training seed.")] = None,
+    nproc: Annotated[int, typer.Option(min=1, help="Ranks on this machine.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Train a model on a dataset version with DeepSpeed; a killed run resumes at its last checkpoint."""
+    from flows.train import train as flow
+
+    config = named_recipe(recipe).train
+    changes = {k: v for k, v in (("steps", steps), ("seed", seed)) if v is not None}
+    model_config = config.model.model_copy(update={"backbone": backbone} if backbone else {})
+    model = flow(home(), dataset, config.model_copy(update={**changes, "model": model_config}), nproc)
+    say(model.model_dump(), as_json, f"{model.model_id} at {model.path}")
+
+
+@app.command(epilog="Example: evo evaluate model-0a1b --benchmark locomo --path locomo10.json")
+def evaluate(
+    model: Annotated[str, typer.Argument(help="A model id.")],
+    benchmark: Annotated[str, typer.Option(help="heldout or locomo.")] = "heldout",
+    path: Annotated[str | None, typer.Option(help="The benchmark's file, where it has one.")] = None,
+    recipe: RecipeName = "demo",
+    as_json: Json = False,
+) -> None:
+    """Score a model, the same model without its memory, and the baselines."""
+    from flows.evaluate import evaluate as flow
+
+    flow(home(), model, benchmark, named_recipe(recipe), path)
+    _print_scores(model, benchmark, as_json)
+
+
+@app.command(epilog="Example: evo trace model-0a1b --json")
+def trace(
+    identity: Annotated[
+        str, typer.Argument(metavar="ID", help="A model, run, shard set, dataset, episode, context or document.")
+    ],
+    as_json: Json = False,
+    limit: Annotated[int, typer.Option(min=1, help="Samples shown per list; totals are always given.")] = 3,
+) -> None:
+    """Walk from a model down to the documents that it came from."""
+    from warehouse.catalog import Warehouse
+    from warehouse.lineage import as_dict, render_tree
+    from warehouse.lineage import trace as walk
+
+    with Warehouse.open(home()) as warehouse:
+        tree = walk(warehouse, identity, limit=limit)
+    say(as_dict(tree), as_json, render_tree(tree))
+
+
+def _print_funnel(as_json: bool) -> None:
+    from rich.table import Table
+    from warehouse.catalog import Warehouse
+    from warehouse.funnel import funnel
+
+    with Warehouse.open(home()) as warehouse:
+        rows = funnel(warehouse)
+    if as_json:
+        print(json.dumps(rows.to_dicts()))
+        return
+    table = Table(*rows.columns, title="Funnel: questions in, kept and rejected")
+    for row in rows.iter_rows():
+        table.add_row(*map(str, row))
+    console.print(table)
+
+
+def _print_scores(model_id: str, benchmark: str, as_json: bool) -> None:
+    from evaluation.report import score_table
+    from warehouse.catalog import Warehouse
+
+    from flows.evaluate import GROUPS, stored_scores
+
+    with Warehouse.open(home()) as warehouse:
+        scores = stored_scores(warehouse, model_id, benchmark)
+    if as_json:
+        print(json.dumps(scores.to_dicts()))
+    else:
+        types = [t for t in (*GROUPS, *GROUPS["state"]) if t in set(scores["question_type"])]
+        console.print(score_table(scores, types))
+
+
+def main() -> None:
+    """Run the command; a user's mistake ends in one sentence and exit code 1."""
+    try:
+        app()
+    except EvoError as error:
+        print(f"evo: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("evo: interrupted; what was committed is kept, rerun the same command to go on", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,97 @@
+"""Evaluate: a model and a benchmark -> score rows, its memory-off ablation and the baselines beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+from evaluation.baselines import baselines
+from evaluation.benchmarks.episodes import from_drafts
+from evaluation.benchmarks.locomo import load_locomo
+from evaluation.report import markdown_table
+from evaluation.score import score, summarise
+from prefect import flow, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from synth.simulator import simulate
+from synth.taxonomy import STATE_TYPES
+from trainer.embedder import EvoEmbedder
+from warehouse.catalog import Warehouse
+
+from schemas.arrow import to_frame
+from schemas.benchmark import Conversation
+from schemas.configs import Recipe, SimulatorConfig
+from schemas.dataset import Evaluation, ModelRecord
+from schemas.errors import EvoError
+from schemas.ids import content_id
+
+GROUPS = {"state": STATE_TYPES}
+
+
+def model_of(warehouse: Warehouse, model_id: str) -> ModelRecord:
+    """The model row of an id.
+
+    Raises:
+        EvoError: no model has it.
+    """
+    rows = warehouse.query("select * from models where model_id = ?", (model_id,))
+    if rows.is_empty():
+        known = warehouse.query("select model_id from models order by created_at desc limit 5")["model_id"]
+        raise EvoError(
+            f"unknown model '{model_id}'; nothing was evaluated; the newest are: {', '.join(known) or 'none'}"
+        )
+    return ModelRecord(**rows.row(0, named=True))
+
+
+def conversations_of(benchmark: str, path: str | None, config: SimulatorConfig) -> tuple[str, tuple[Conversation, ...]]:
+    """The benchmark's full name and its conversations."""
+    if benchmark == "heldout":
+        name = f"heldout:{content_id('sim', config.model_dump())}"
+        return name, from_drafts(simulate(config))
+    if benchmark == "locomo":
+        if path is None:
+            raise EvoError("benchmark 'locomo' needs --path FILE; nothing was evaluated; give its locomo10.json")
+        return "locomo", load_locomo(Path(path)).conversations
+    raise EvoError(f"unknown benchmark '{benchmark}'; nothing was evaluated; the benchmarks are: heldout, locomo")
+
+
+def stored_scores(warehouse: Warehouse, model_id: str, benchmark: str) -> pl.DataFrame:
+    """Score rows of a model on a benchmark whose name starts so."""
+    return warehouse.query(
+        "select * from evaluations where model_id = ? and starts_with(benchmark, ?) order by system, question_type, metric",
+        (model_id, benchmark),
+    )
+
+
+@task(cache_policy=NO_CACHE)
+def score_systems(home: Path, model_id: str, benchmark: str, path: str | None, config: SimulatorConfig) -> pl.DataFrame:
+    """Score every system on the benchmark and store the rows in one transaction."""
+    with Warehouse.open(home) as warehouse:
+        model = model_of(warehouse, model_id)
+        name, conversations = conversations_of(benchmark, path, config)
+        folder = Path(model.path)
+        systems = [EvoEmbedder.load(folder), EvoEmbedder.load(folder, memory=False), *baselines()]
+        frames = [summarise(score(s, conversations), s.name, GROUPS) for s in systems]
+        rows = [_evaluation(model_id, name, row) for row in pl.concat(frames).iter_rows(named=True)]
+        warehouse.append("evaluations", to_frame(Evaluation, rows))
+        return stored_scores(warehouse, model_id, name)
+
+
+def _evaluation(model_id: str, benchmark: str, row: dict[str, object]) -> Evaluation:
+    fields = {k: row[k] for k in ("system", "question_type", "metric", "value", "questions")}
+    key = {k: fields[k] for k in ("system", "question_type", "metric")}
+    identity = content_id("eval", {"model": model_id, "benchmark": benchmark, **key})
+    return Evaluation.model_validate(
+        {"evaluation_id": identity, "model_id": model_id, "benchmark": benchmark, **fields}
+    )
+
+
+@flow(name="evaluate")
+def evaluate(home: Path, model_id: str, benchmark: str, recipe: Recipe, path: str | None = None) -> pl.DataFrame:
+    """Score rows (system, question_type, metric, value in 0..1, questions) of the model and the baselines."""
+    heldout = recipe.simulator.model_copy(update={"split": "heldout", "contexts": recipe.heldout_contexts})
+    scores = score_systems(home, model_id, benchmark, path, heldout)
+    create_markdown_artifact(
+        key="scores", markdown=markdown_table(scores, tuple(GROUPS)), description=f"{model_id} on {benchmark}"
+    )
+    return scores

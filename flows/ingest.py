@@ -1,0 +1,49 @@
+"""Ingest: files, folders or Hugging Face datasets -> `documents`, and `failures` for what could not be read."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+from warehouse.catalog import Warehouse
+
+from schemas.arrow import to_frame
+from schemas.dataset import Failure
+from schemas.episode import Document, Record
+from synth.documents import read_documents
+
+ROWS_A_COMMIT = 2000
+
+
+class Ingested(Record):
+    """What an ingest did: documents read, of those new, and the items that failed."""
+
+    source: str
+    read: int
+    new: int
+    failures: tuple[Failure, ...]
+
+
+@task(cache_policy=NO_CACHE)
+def ingest_source(home: Path, source: str) -> Ingested:
+    """Read `source` and append its documents, `ROWS_A_COMMIT` a transaction."""
+    read, new, failed = 0, 0, []
+    rows = read_documents(source)
+    with Warehouse.open(home) as warehouse:
+        while chunk := list(islice(rows, ROWS_A_COMMIT)):
+            documents = [row for row in chunk if isinstance(row, Document)]
+            failures = [row for row in chunk if isinstance(row, Failure)]
+            counts = warehouse.append_all(
+                {"documents": to_frame(Document, documents), "failures": to_frame(Failure, failures)}
+            )
+            read, new = read + len(documents), new + counts["documents"]
+            failed += failures
+    return Ingested(source=source, read=read, new=new, failures=tuple(failed))
+
+
+@flow(name="ingest")
+def ingest(home: Path, source: str) -> Ingested:
+    """Files or a dataset id into the warehouse; rerunning adds nothing twice."""
+    return ingest_source(home, source)

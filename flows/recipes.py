@@ -1,0 +1,49 @@
+"""Named complete configs. A variant derives from one with `model_copy`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from schemas.configs import ClozeConfig, ModelConfig, Recipe, SimulatorConfig, TrainConfig
+from schemas.errors import EvoError
+
+
+def demo() -> Recipe:
+    """Real documents to a traced model in under 10 minutes on two cores."""
+    return Recipe(
+        name="demo",
+        simulator=SimulatorConfig(contexts=3000),
+        cloze=ClozeConfig(max_segments=16),
+        train=TrainConfig(steps=800),
+        heldout_contexts=200,
+    )
+
+
+def smallest() -> Recipe:
+    """The demo's shape in about a minute: proves the path, says nothing of quality."""
+    return Recipe(
+        name="smallest",
+        simulator=SimulatorConfig(contexts=64),
+        cloze=ClozeConfig(max_segments=8, questions_per_document=1),
+        train=TrainConfig(
+            steps=12,
+            batch_episodes=4,
+            checkpoint_every=6,
+            model=ModelConfig(layers=2, hidden=32, embedding=32, heads=2, vocabulary=1024),
+        ),
+        heldout_contexts=8,
+    )
+
+
+RECIPES: dict[str, Callable[[], Recipe]] = {"demo": demo, "smallest": smallest}
+
+
+def recipe(name: str) -> Recipe:
+    """The recipe of that name.
+
+    Raises:
+        EvoError: no recipe has it.
+    """
+    if name not in RECIPES:
+        raise EvoError(f"unknown recipe '{name}'; nothing was run; the recipes are: {', '.join(RECIPES)}")
+    return RECIPES[name]()

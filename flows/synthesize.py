@@ -1,0 +1,142 @@
+"""Synthesize: documents and simulated worlds -> contexts, questions, evidence, verdicts and episodes.
+
+Each partition is one task that commits once. What is pending is found by anti-join, so a killed run goes on where
+it stopped and a finished one does nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from prefect import flow, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from synth.checks import verify
+from warehouse.catalog import Warehouse
+from warehouse.funnel import assert_balanced, funnel
+
+from schemas.arrow import to_frame
+from schemas.configs import ClozeConfig, Recipe, SimulatorConfig
+from schemas.dataset import Failure
+from schemas.episode import Context, Document, Draft, Episode, Evidence, Question, Verdict
+from schemas.errors import EvoError
+from schemas.ids import content_id
+from synth import cloze, simulator
+
+CONTEXTS_A_PARTITION = 500
+DOCUMENTS_A_PARTITION = 100
+
+
+def simulators(recipe: Recipe) -> tuple[SimulatorConfig, SimulatorConfig]:
+    """The recipe's training simulator and its held-out one: other fillers, other paraphrases."""
+    train = recipe.simulator
+    return train, train.model_copy(update={"split": "heldout", "contexts": recipe.heldout_contexts})
+
+
+def fingerprints(recipe: Recipe) -> tuple[str, ...]:
+    """The fingerprints of all rows that this recipe makes for training."""
+    return simulator.fingerprint(recipe.simulator), cloze.fingerprint(recipe.cloze)
+
+
+def pending_seeds(warehouse: Warehouse, config: SimulatorConfig) -> list[int]:
+    """Indices of the simulated contexts not yet in the warehouse."""
+    done = warehouse.query(
+        "select distinct seed from contexts where fingerprint = ? and split = ?",
+        (simulator.fingerprint(config), config.split),
+    )["seed"]
+    return sorted(set(range(config.contexts)) - set(done))
+
+
+def pending_documents(warehouse: Warehouse, config: ClozeConfig) -> list[str]:
+    """Ids of the documents that have neither a cloze context nor a recorded failure under this config."""
+    return warehouse.query(
+        """select document_id from documents
+           where document_id not in (select unnest(document_ids) from contexts where fingerprint = ?)
+             and document_id not in (select item from failures where stage = ?)
+           order by document_id""",
+        (cloze.fingerprint(config), f"cloze:{cloze.fingerprint(config)}"),
+    )["document_id"].to_list()
+
+
+def pending(warehouse: Warehouse, recipe: Recipe) -> int:
+    """How many contexts and documents a run of this recipe would still work on."""
+    seeds = sum(len(pending_seeds(warehouse, config)) for config in simulators(recipe))
+    return seeds + len(pending_documents(warehouse, recipe.cloze))
+
+
+def commit(warehouse: Warehouse, drafts: Iterable[Draft], failures: Sequence[Failure] = ()) -> int:
+    """Check the drafts and append everything they hold in one transaction; the number of new episodes."""
+    seen: set[str] = set()
+    checked = [verify(draft, seen) for draft in drafts]
+    counts = warehouse.append_all(
+        {
+            "contexts": to_frame(Context, [c.draft.context for c in checked]),
+            "questions": to_frame(Question, [q for c in checked for q in c.draft.questions]),
+            "evidence": to_frame(Evidence, [e for c in checked for e in c.draft.evidence]),
+            "verdicts": to_frame(Verdict, [v for c in checked for v in c.verdicts]),
+            "episodes": to_frame(Episode, [e for c in checked for e in c.episodes]),
+            "failures": to_frame(Failure, failures),
+        }
+    )
+    return counts["episodes"]
+
+
+@task(cache_policy=NO_CACHE, task_run_name="simulate-{config.split}-{start}")
+def simulate_partition(home: Path, config: SimulatorConfig, start: int, stop: int) -> int:
+    """Simulate contexts `start` to `stop` and commit them."""
+    with Warehouse.open(home) as warehouse:
+        return commit(warehouse, simulator.simulate(config, start, stop))
+
+
+@task(cache_policy=NO_CACHE)
+def cloze_partition(home: Path, config: ClozeConfig, document_ids: list[str]) -> int:
+    """Ask cloze questions of these documents and commit them; a document without any is a failure with a reason."""
+    with Warehouse.open(home) as warehouse:
+        rows = warehouse.query("select * from documents where document_id in (select unnest(?))", (document_ids,))
+        drafts, failures = [], []
+        for row in sorted(rows.iter_rows(named=True), key=lambda row: str(row["document_id"])):
+            of_document = list(cloze.cloze(Document(**row), config))
+            drafts += of_document
+            if not of_document:
+                failures.append(_no_question(row["document_id"], config))
+        return commit(warehouse, drafts, failures)
+
+
+def _no_question(document_id: str, config: ClozeConfig) -> Failure:
+    stage, reason = f"cloze:{cloze.fingerprint(config)}", "no unique salient statement in any window"
+    identity = content_id("fail", {"stage": stage, "item": document_id, "reason": reason})
+    return Failure(failure_id=identity, stage=stage, item=document_id, reason=reason, payload="", attempts=1)
+
+
+def partitions(items: list[int], size: int) -> list[tuple[int, int]]:
+    """Sorted indices as runs `[start, stop)` aligned to multiples of `size`: the same cuts on every run."""
+    wanted: dict[int, list[int]] = {}
+    for item in items:
+        wanted.setdefault(item // size, []).append(item)
+    return [(run[0], run[-1] + 1) for run in wanted.values()]
+
+
+@flow(name="synthesize")
+def synthesize(home: Path, recipe: Recipe) -> int:
+    """Make what the recipe lacks; returns the number of new episodes.
+
+    Raises:
+        EvoError: the funnel does not balance.
+    """
+    new = 0
+    with Warehouse.open(home) as warehouse:
+        documents = pending_documents(warehouse, recipe.cloze)
+        seeds = [(config, pending_seeds(warehouse, config)) for config in simulators(recipe)]
+    for config, indices in seeds:
+        for start, stop in partitions(indices, CONTEXTS_A_PARTITION):
+            new += simulate_partition(home, config, start, stop)
+    for offset in range(0, len(documents), DOCUMENTS_A_PARTITION):
+        new += cloze_partition(home, recipe.cloze, documents[offset : offset + DOCUMENTS_A_PARTITION])
+    with Warehouse.open(home) as warehouse:
+        assert_balanced(warehouse)
+        table = funnel(warehouse)
+    if table.is_empty():
+        raise EvoError("nothing was synthesized: no documents and no simulated contexts; run 'evo ingest PATH' first")
+    create_markdown_artifact(key="funnel", markdown=f"```\n{table}\n```", description="Questions in, kept and rejected")
+    return new

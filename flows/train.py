@@ -1,0 +1,104 @@
+"""Train: a shard set and a config -> a model folder, its metrics, and the rows that trace it."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from prefect import flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from trainer.checkpoint import weights_digest, write_lineage
+from trainer.launch import launch
+from warehouse.catalog import Warehouse
+from warehouse.shards import check_shards
+from warehouse.versions import resolve
+
+from flows.build_dataset import shard_version, tokenizer_for
+from flows.settings import git_commit
+from schemas.arrow import to_frame
+from schemas.configs import TrainConfig
+from schemas.dataset import DatasetVersion, ModelRecord, ShardSet, TrainingRun
+from schemas.ids import content_id
+
+
+def training_run_id(shards: ShardSet, config: TrainConfig) -> str:
+    """The same shards and config give the same run, so that a rerun resumes it."""
+    return content_id(
+        "run", {"shard_set": shards.shard_set_id, "config": config.model_dump(exclude={"checkpoint_every"})}
+    )
+
+
+def find_model(warehouse: Warehouse, run_id: str) -> ModelRecord | None:
+    """The model of a finished training run."""
+    rows = warehouse.query("select * from models where training_run_id = ?", (run_id,))
+    return ModelRecord(**rows.row(0, named=True)) if len(rows) else None
+
+
+@task(cache_policy=NO_CACHE)
+def train_model(
+    home: Path, version: DatasetVersion, shards: ShardSet, config: TrainConfig, nproc: int = 1
+) -> ModelRecord:
+    """Run the DeepSpeed job (resuming it where it stopped) and register the model."""
+    run_id = training_run_id(shards, config)
+    with Warehouse.open(home) as warehouse:
+        if found := find_model(warehouse, run_id):
+            return found
+        check_shards(Path(shards.path), version.label)
+        _, tokenizer_folder = tokenizer_for(warehouse, home, version, config.model)
+    logger, started = get_run_logger(), time.monotonic()
+    out = home / "runs" / run_id
+    folder = launch(Path(shards.path), tokenizer_folder, config, out, nproc=nproc, on_line=logger.info)
+    return _register(home, version, shards, config, run_id, out, folder, time.monotonic() - started)
+
+
+def _register(
+    home: Path,
+    version: DatasetVersion,
+    shards: ShardSet,
+    config: TrainConfig,
+    run_id: str,
+    out: Path,
+    folder: Path,
+    seconds: float,
+) -> ModelRecord:
+    now, digest = datetime.now(UTC).isoformat(), weights_digest(folder)
+    last = json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])
+    model_id = content_id("model", {"run": run_id, "weights": digest})
+    run = TrainingRun(
+        training_run_id=run_id,
+        shard_set_id=shards.shard_set_id,
+        config=config.model_dump_json(),
+        steps=config.steps,
+        final_loss=last["loss"],
+        seconds=seconds,
+        created_at=now,
+    )
+    model = ModelRecord(model_id=model_id, training_run_id=run_id, path=str(folder), digest=digest, created_at=now)
+    write_lineage(
+        folder,
+        {
+            "model_id": model_id,
+            "training_run_id": run_id,
+            "shard_set_id": shards.shard_set_id,
+            "dataset": version.label,
+            "dataset_id": version.dataset_id,
+            "dataset_digest": version.digest,
+            "dataset_recipe": json.loads(version.recipe),
+            "git_commit": git_commit(),
+            "weights_digest": digest,
+        },
+    )
+    with Warehouse.open(home) as warehouse:
+        warehouse.append_all({"training_runs": to_frame(TrainingRun, [run]), "models": to_frame(ModelRecord, [model])})
+    return model
+
+
+@flow(name="train")
+def train(home: Path, dataset: str, config: TrainConfig, nproc: int = 1) -> ModelRecord:
+    """Shard the dataset version if it is not yet, and train on it."""
+    with Warehouse.open(home) as warehouse:
+        version = resolve(warehouse, dataset)
+    shards = shard_version(home, version.label, config.model)
+    return train_model(home, version, shards, config, nproc)
