@@ -58,7 +58,8 @@ def conversations_of(benchmark: str, path: str | None, config: SimulatorConfig) 
 def stored_scores(warehouse: Warehouse, model_id: str, benchmark: str) -> pl.DataFrame:
     """Score rows of a model on a benchmark whose name starts so."""
     return warehouse.query(
-        "select * from evaluations where model_id = ? and starts_with(benchmark, ?) order by system, question_type, metric",
+        """select * from evaluations where model_id = ? and starts_with(benchmark, ?)
+           order by system, question_type, metric""",
         (model_id, benchmark),
     )
 

@@ -1,0 +1,159 @@
+"""The command as a user runs it: a process, its exit code and its one sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from flows.cli import app
+
+
+def command(*words: str) -> list[str]:
+    return [sys.executable, "-c", "from flows.cli import main; main()", *words]
+
+
+def environment(home: Path) -> dict[str, str]:
+    return {**os.environ, "EVO_HOME": str(home), "COLUMNS": "200"}
+
+
+def evo(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(*words), env=environment(home), capture_output=True, text=True, timeout=500)
+
+
+T = TypeVar("T")
+
+
+def wait_for(look: Callable[[], T | None], seconds: float = 300) -> T:
+    """Ask `look` until it answers; the process that it watches may not have begun."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            if (found := look()) is not None:
+                return found
+        except (StopIteration, FileNotFoundError):
+            pass
+        time.sleep(0.02)
+    raise TimeoutError(f"nothing seen in {seconds} s")
+
+
+def curve(run: Path) -> list[tuple[int, float]]:
+    """(step, loss) of a training run's whole metric lines."""
+    lines = (run / "metrics.jsonl").read_text().split("\n")[:-1]
+    return [(row["step"], row["loss"]) for row in map(json.loads, lines)]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+    """A finished smallest demo, and what it printed."""
+    home = tmp_path_factory.mktemp("world")
+    done = evo(home, "demo", "--smallest")
+    assert done.returncode == 0, done.stderr
+    yield home, done.stdout
+
+
+def test_demo_ends_with_funnel_scores_and_lineage(world: tuple[Path, str]) -> None:
+    _, printed = world
+    for part in ("Funnel", "simulator", "cloze", "Recall@1", "BM25", "model-", "smallest@1", "pep-"):
+        assert part in printed
+
+
+def test_second_demo_does_nothing(world: tuple[Path, str]) -> None:
+    home, _ = world
+    again = evo(home, "demo", "--smallest")
+    assert again.returncode == 0
+    assert "done already" in again.stdout
+
+
+def test_trace_json_reaches_the_documents(world: tuple[Path, str]) -> None:
+    home, _ = world
+    lineage = json.loads(next((home / "runs").glob("*/model/lineage.json")).read_text())
+    tree = json.loads(evo(home, "trace", lineage["model_id"], "--json").stdout)
+    assert tree["id"] == lineage["model_id"]
+    assert "pep-" in json.dumps(tree)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("train", "nothing@7"), "nothing@7"),
+        (("trace", "model-none"), "model-none"),
+        (("evaluate", "model-none"), "model-none"),
+        (("dataset", "publish", "../x", "--recipe", "smallest"), "../x"),
+        (("dataset", "publish", "a'; drop table episodes; --", "--recipe", "smallest"), "drop table"),
+        (("dataset", "show", "x" * 300), "xxx"),
+        (("synthesize", "nothing"), "nothing"),
+        (("ingest", "/nowhere/x.txt"), "/nowhere/x.txt"),
+    ],
+)
+def test_mistakes_are_one_sentence(world: tuple[Path, str], words: tuple[str, ...], says: str) -> None:
+    home, _ = world
+    done = evo(home, *words)
+    assert done.returncode == 1
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_damaged_shard_is_named_and_force_mends_it(world: tuple[Path, str]) -> None:
+    home, _ = world
+    shard = next((home / "shards").glob("*/shard-*.parquet"))
+    good = shard.read_bytes()
+    shard.write_bytes(good[:100] + bytes([good[100] ^ 1]) + good[101:])
+    bad = evo(home, "train", "smallest@1", "--recipe", "smallest", "--steps", "1")
+    assert bad.returncode == 1
+    assert shard.name in bad.stderr
+    assert "--force" in bad.stderr
+    assert "Traceback" not in bad.stderr
+    assert evo(home, "shard", "smallest@1", "--recipe", "smallest", "--force").returncode == 0
+    assert shard.read_bytes() == good
+
+
+@pytest.mark.slow
+def test_kill_in_synthesize_then_rerun_gives_the_same_digest(world: tuple[Path, str], tmp_path: Path) -> None:
+    words = ("synthesize", "smallest", "--contexts", "4000")
+    publish = ("dataset", "publish", "d", "--recipe", "smallest", "--contexts", "4000", "--json")
+    home = tmp_path / "killed"
+    process = subprocess.Popen(command(*words), env=environment(home), start_new_session=True)
+    wait_for(lambda: list((home / "warehouse" / "data").rglob("episodes/**/*.parquet")) or None)
+    os.killpg(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    digests = []
+    for folder in (home, tmp_path / "whole"):
+        assert evo(folder, *words).returncode == 0
+        digests.append(json.loads(evo(folder, *publish).stdout)["digest"])
+    assert digests[0] == digests[1]
+
+
+@pytest.mark.slow
+def test_kill_in_train_then_rerun_continues_the_curve(world: tuple[Path, str], tmp_path: Path) -> None:
+    words = ("train", "smallest@1", "--recipe", "smallest", "--steps", "40", "--seed", "5")
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    for home in (killed, whole):
+        shutil.copytree(world[0], home)
+    process = subprocess.Popen(command(*words), env=environment(killed), start_new_session=True)
+    known = set((whole / "runs").iterdir())
+    run = wait_for(lambda: next(r for r in (killed / "runs").iterdir() if whole / "runs" / r.name not in known))
+    wait_for(lambda: len(curve(run)) >= 15 or None)
+    os.killpg(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not (run / "model").exists()
+    for home in (killed, whole):
+        assert evo(home, *words).returncode == 0
+    assert [step for step, _ in curve(run)] == list(range(1, 41))
+    assert curve(run) == pytest.approx(curve(whole / "runs" / run.name))
+
+
+def test_every_command_has_an_example() -> None:
+    for registered in app.registered_commands:
+        assert registered.epilog
+        assert registered.epilog.startswith("Example: evo")
