@@ -1,0 +1,171 @@
+"""Cloze questions on documents: a term that only one window of the text has, masked in its sentence."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import Counter
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from schemas.configs import ClozeConfig
+from schemas.episode import Context, Document, Draft, Evidence, Question, Segment
+from schemas.ids import content_id, digest
+from synth.taxonomy import QUESTION_TYPES
+from synth.text import normalise, sentences, windows
+
+VERSION = "cloze-1"
+GENERATOR = "cloze"
+BLANK = "____"
+AROUND = 18  # words kept on each side of the blank
+SMALLEST_WINDOW = 3
+FRAMES = (
+    'Fill in the blank: "{}"',
+    'Which term is missing here: "{}"?',
+    'What stood in place of the blank in "{}"?',
+    'Complete the statement: "{}"',
+    'Which word completes "{}"?',
+)
+_TERM = re.compile(r"\w+(?:[._\-]\w+)*")
+
+
+class _Part(NamedTuple):
+    """Consecutive windows of a document: sentence numbers, and the text of each window."""
+
+    units: list[list[str]]
+    windows: list[list[int]]
+    texts: list[str]
+
+
+class _Cloze(NamedTuple):
+    text: str
+    answer: str
+    window: int
+
+
+def fingerprint(config: ClozeConfig) -> str:
+    """Identifies the generator's version and settings."""
+    return digest({"version": VERSION, "config": config.model_dump()}, 10)
+
+
+def cloze(document: Document, config: ClozeConfig) -> Iterator[Draft]:
+    """At most one draft: questions on one part of the document, chosen by the seed and the document's id.
+
+    A text too short for two windows, or without a unique term, is tried again with windows of half the size.
+    """
+    size, overlap = config.window_words, config.overlap_words
+    while size >= SMALLEST_WINDOW:
+        rng = random.Random(f"{VERSION}/{config.seed}/{document.document_id}/{size}")
+        for part in _parts(rng, document.text, size, overlap, config.max_segments):
+            found = _questions(rng, part, config.questions_per_document)
+            if found:
+                yield _draft(document, config, part, found)
+                return
+        size, overlap = size // 2, overlap // 2
+
+
+def _parts(rng: random.Random, text: str, size: int, overlap: int, longest: int) -> Iterator[_Part]:
+    """The document's parts of 2 to `longest` windows, evenly cut, in random order."""
+    units = sentences(text, size)
+    cut = windows(units, size, overlap)
+    count = -(-len(cut) // longest)
+    bounds = [(len(cut) * i // count, len(cut) * (i + 1) // count) for i in range(count)]
+    rng.shuffle(bounds)
+    for start, stop in bounds:
+        if stop - start >= 2:
+            part = cut[start:stop]
+            yield _Part(units, part, [" ".join(" ".join(units[i]) for i in window) for window in part])
+
+
+def _questions(rng: random.Random, part: _Part, count: int) -> list[_Cloze]:
+    """Up to `count` questions, in different windows where there are enough, the most salient terms first."""
+    normal = [normalise(text) for text in part.texts]
+    frequency = Counter(term for text in part.texts for term in {t.lower() for t in _TERM.findall(text)})
+    found: list[_Cloze] = []
+    order = list(range(len(part.windows)))
+    rng.shuffle(order)
+    for window in order:
+        one = _in_window(rng, part, window, normal, frequency)
+        if one is not None:
+            found.append(one)
+        if len(found) == count:
+            break
+    return found
+
+
+def _in_window(
+    rng: random.Random, part: _Part, window: int, normal: list[str], frequency: Counter[str]
+) -> _Cloze | None:
+    terms = [
+        (_salience(match, sentence), rng.random(), match, sentence)
+        for sentence in (" ".join(part.units[i]) for i in part.windows[window])
+        for match in _TERM.finditer(sentence)
+        if frequency[match.group().lower()] == 1
+    ]
+    for _, _, match, sentence in sorted(terms, key=lambda term: (-term[0], term[1])):
+        answer = match.group()
+        if sum(normalise(answer) in text for text in normal) != 1 or normalise(answer) == "  ":
+            continue
+        text = rng.choice(FRAMES).replace("{}", _masked(sentence, match))
+        if normalise(answer) not in normalise(text):
+            return _Cloze(text, answer, window)
+    return None
+
+
+def _salience(match: re.Match[str], sentence: str) -> int:
+    """Identifiers, numbers and names over long words over the rest; a sentence of few words says little."""
+    term = match.group()
+    short = -4 if len(sentence.split()) < 6 else 0
+    if "_" in term or "." in term or any(c.isupper() for c in term[1:]):
+        return 3 + short
+    if (term[0].isupper() and match.start() > 0) or term.isdigit():
+        return 2 + short
+    return (1 if len(term) >= 6 else 0) + short
+
+
+def _masked(sentence: str, match: re.Match[str]) -> str:
+    """The sentence around the blank. Words glued to the term stay."""
+    before, after = sentence[: match.start()].split(" "), sentence[match.end() :].split(" ")
+    return " ".join(before[-AROUND - 1 :]) + BLANK + " ".join(after[: AROUND + 1])
+
+
+def _draft(document: Document, config: ClozeConfig, part: _Part, found: list[_Cloze]) -> Draft:
+    segments = tuple(Segment(user=text) for text in part.texts)
+    content = {"segments": [[text, ""] for text in part.texts], "kind": "web", "generator": GENERATOR, "split": "train"}
+    content["document_id"] = document.document_id
+    context = Context(
+        context_id=content_id("ctx", content),
+        kind="web",
+        generator=GENERATOR,
+        split="train",
+        seed=config.seed,
+        document_ids=(document.document_id,),
+        segments=segments,
+        fingerprint=fingerprint(config),
+    )
+    questions = tuple(_question(context, one) for one in found)
+    evidence = tuple(
+        Evidence(
+            question_id=question.question_id,
+            indices=(one.window,),
+            votes=(1,),
+            generator=GENERATOR,
+            fingerprint=context.fingerprint,
+        )
+        for question, one in zip(questions, found, strict=True)
+    )
+    return Draft(context=context, questions=questions, evidence=evidence)
+
+
+def _question(context: Context, one: _Cloze) -> Question:
+    content = {"context_id": context.context_id, "type": "cloze", "text": one.text, "answer": one.answer}
+    return Question(
+        question_id=content_id("q", content),
+        context_id=context.context_id,
+        question_type="cloze",
+        family=QUESTION_TYPES["cloze"].family,
+        text=one.text,
+        answer=one.answer,
+        generator=GENERATOR,
+        fingerprint=context.fingerprint,
+    )

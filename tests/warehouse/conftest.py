@@ -1,0 +1,173 @@
+"""A small world of documents, contexts and episodes, and a tokenizer that needs no model."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+
+import polars as pl
+import pytest
+
+from schemas.arrow import to_frame
+from schemas.dataset import Evaluation, ModelRecord, TrainingRun
+from schemas.episode import Context, Document, Episode, Evidence, Question, Segment, Verdict
+from warehouse.catalog import Warehouse
+
+
+class WordTokenizer:
+    """One token a word, by checksum."""
+
+    digest = "words-1"
+
+    def memory(self, segments: Sequence[Segment]) -> list[list[int]]:
+        return [self._words(s.text) for s in segments]
+
+    def retriever(self, segments: Sequence[Segment]) -> list[list[int]]:
+        return [[*self._words(s.text), 0] for s in segments]
+
+    def queries(self, texts: Sequence[str]) -> list[list[int]]:
+        return [[*self._words(t), 0] for t in texts]
+
+    def answer(self, question: str, answer: str) -> tuple[list[int], list[int], list[int]]:
+        return [1], self._words(question), [*self._words(answer), 0]
+
+    def _words(self, text: str) -> list[int]:
+        return [zlib.crc32(w.encode()) % 5000 for w in text.split()]
+
+
+def partition(start: int, stop: int) -> dict[str, pl.DataFrame]:
+    """Contexts `start` to `stop`, two questions each: the first accepted, the second rejected."""
+    contexts, questions, evidence, verdicts, episodes = [], [], [], [], []
+    for n in range(start, stop):
+        generator = "cloze" if n % 2 else "simulator"
+        segments = tuple(Segment(user="word " * (1 + (n * 7 + i) % 5)) for i in range(2 + n * 5 % 4))
+        contexts.append(
+            Context(
+                context_id=f"ctx-{n:04d}",
+                kind="web" if n % 2 else "dialogue",
+                generator=generator,
+                split="train",
+                seed=n,
+                document_ids=(f"doc-{n:04d}",) if n % 2 else (),
+                segments=segments,
+                fingerprint="fp",
+            )
+        )
+        for k in range(2):
+            q = f"q-{n:04d}-{k}"
+            questions.append(
+                Question(
+                    question_id=q,
+                    context_id=f"ctx-{n:04d}",
+                    question_type="recall",
+                    family="f",
+                    text=f"What is {n}?",
+                    answer=str(n),
+                    generator=generator,
+                    fingerprint="fp",
+                )
+            )
+            evidence.append(Evidence(question_id=q, indices=(0,), votes=(1,), generator=generator, fingerprint="fp"))
+            verdicts.append(
+                Verdict(
+                    question_id=q, check="unique", passed=k == 0, reason="" if k == 0 else "duplicate", fingerprint="fp"
+                )
+            )
+        episodes.append(
+            Episode(
+                episode_id=f"ep-{n:04d}",
+                context_id=f"ctx-{n:04d}",
+                question_id=f"q-{n:04d}-0",
+                generator=generator,
+                split="train",
+                question_type="recall",
+                family="f",
+                question=f"What is {n}?",
+                answer=str(n),
+                evidence=(0,),
+                segments=len(segments),
+                fingerprint="fp",
+            )
+        )
+    return {
+        "contexts": to_frame(Context, contexts),
+        "questions": to_frame(Question, questions),
+        "evidence": to_frame(Evidence, evidence),
+        "verdicts": to_frame(Verdict, verdicts),
+        "episodes": to_frame(Episode, episodes),
+    }
+
+
+def documents(count: int) -> pl.DataFrame:
+    rows = [
+        Document(
+            document_id=f"doc-{n:04d}",
+            source_id=f"pep-{n:04d}",
+            title=f"Title {n}",
+            uri=f"https://example.org/{n}",
+            license="CC0",
+            text=f"Text {n}",
+        )
+        for n in range(count)
+    ]
+    return to_frame(Document, rows)
+
+
+def register_model(warehouse: Warehouse, shard_set_id: str) -> None:
+    """A run, its model and a score over a shard set."""
+    now = "2026-01-01T00:00:00+00:00"
+    run = TrainingRun(
+        training_run_id="run-1",
+        shard_set_id=shard_set_id,
+        config="{}",
+        steps=5,
+        final_loss=0.5,
+        seconds=1.0,
+        created_at=now,
+    )
+    model = ModelRecord(model_id="model-1", training_run_id="run-1", path="models/1", digest="d" * 64, created_at=now)
+    score = Evaluation(
+        evaluation_id="eval-1",
+        model_id="model-1",
+        benchmark="heldout",
+        system="evo",
+        question_type="all",
+        metric="recall@1",
+        value=0.75,
+        questions=10,
+    )
+    warehouse.append_all(
+        {
+            "training_runs": to_frame(TrainingRun, [run]),
+            "models": to_frame(ModelRecord, [model]),
+            "evaluations": to_frame(Evaluation, [score]),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
+    """Thirty contexts, one episode each, and the documents of every other one. Tests may add, under other names."""
+    with Warehouse.open(tmp_path_factory.mktemp("home")) as opened:
+        opened.append_all({"documents": documents(30), **partition(0, 30)})
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def make_partition() -> Callable[[int, int], dict[str, pl.DataFrame]]:
+    return partition
+
+
+@pytest.fixture(scope="session")
+def make_documents() -> Callable[[int], pl.DataFrame]:
+    return documents
+
+
+@pytest.fixture(scope="session")
+def add_model() -> Callable[[Warehouse, str], None]:
+    return register_model
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> WordTokenizer:
+    return WordTokenizer()

@@ -1,0 +1,218 @@
+"""The DuckLake catalog: opening it, querying it, and appending to it so that a rerun adds nothing twice."""
+
+from __future__ import annotations
+
+import fcntl
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+import duckdb
+import duckdb_extensions
+import polars as pl
+
+from schemas.arrow import polars_schema
+from schemas.errors import EvoError
+from warehouse.tables import TABLES, create_statement
+
+T = TypeVar("T")
+
+CONFLICTS = (
+    "Failed to commit DuckLake transaction",
+    "Failed to query most recent snapshot",
+    "database is locked",
+)
+DAMAGE = ("malformed", "not a database", "Failed to probe DuckLake metadata", "no such table: ducklake")
+ATTEMPTS = 12
+SETTINGS: dict[str, str | bool | int | float | list[str]] = {"threads": 2, "memory_limit": "2GB"}
+
+
+class Warehouse:
+    """A connection to one warehouse folder. Safe to share between threads; processes open their own."""
+
+    def __init__(self, folder: Path, con: duckdb.DuckDBPyConnection) -> None:
+        self.folder = folder
+        self._con = con
+        self._thread_lock = threading.RLock()
+
+    @classmethod
+    def open(cls, home: Path) -> Warehouse:
+        """Open the warehouse of a state folder, making it if there is none.
+
+        Raises:
+            EvoError: the folder cannot be written, or its catalog is damaged.
+        """
+        folder = home / "warehouse"
+        try:
+            (folder / "data").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise EvoError(
+                f"state folder '{home}' cannot be made ({error.strerror}); nothing was stored; point EVO_HOME elsewhere"
+            ) from error
+        con = duckdb.connect(config=SETTINGS)
+        try:
+            for extension in ("ducklake", "sqlite_scanner"):
+                duckdb_extensions.import_extension(extension, con=con)
+                con.load_extension(extension)
+            with _writing(folder):
+                _retry(lambda: _attach(con, folder))
+        except BaseException as error:
+            con.close()
+            if isinstance(error, duckdb.Error):
+                raise _damaged(folder, error) from error
+            raise
+        return cls(folder, con)
+
+    def __enter__(self) -> Warehouse:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._con.close()
+
+    def query(self, sql: str, params: Sequence[object] = ()) -> pl.DataFrame:
+        """Rows of a query with its parameters bound.
+
+        Raises:
+            EvoError: the catalog or one of its files is damaged.
+        """
+        with self._thread_lock:
+            return self._guarded(lambda: _fetch(self._con, sql, params))
+
+    def append(self, table: str, frame: pl.DataFrame) -> int:
+        """Append the rows whose key is not there yet; how many those were."""
+        return self.append_all({table: frame})[table]
+
+    def append_all(self, frames: Mapping[str, pl.DataFrame]) -> dict[str, int]:
+        """Append to several tables in one transaction; the number of new rows by table."""
+        checked = {name: _checked(name, frame) for name, frame in frames.items()}
+        if all(frame.is_empty() for frame in checked.values()):
+            return dict.fromkeys(checked, 0)
+        return self.transaction(lambda con: {name: insert_new(con, name, frame) for name, frame in checked.items()})
+
+    def transaction(self, work: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
+        """Run `work` in one transaction, again from its start on a commit conflict.
+
+        Writers take turns: DuckLake lets two appends commit side by side, so that neither would see the other's keys.
+        """
+
+        def attempt() -> T:
+            self._con.execute("BEGIN TRANSACTION")
+            try:
+                result = work(self._con)
+                self._con.execute("COMMIT")
+            except BaseException:
+                _rollback(self._con)
+                raise
+            return result
+
+        with self._thread_lock, _writing(self.folder):
+            return self._guarded(attempt)
+
+    def snapshot(self) -> int:
+        """The current snapshot id."""
+        return int(self.query("SELECT id FROM lake.current_snapshot()").item())
+
+    def _guarded(self, work: Callable[[], T]) -> T:
+        try:
+            return _retry(work)
+        except (duckdb.IOException, duckdb.Error) as error:
+            if isinstance(error, duckdb.IOException) or any(sign in str(error) for sign in (*CONFLICTS, *DAMAGE)):
+                raise _damaged(self.folder, error) from error
+            raise
+
+
+def fetch_all(con: duckdb.DuckDBPyConnection, sql: str, params: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+    """Rows of a query inside a transaction."""
+    return con.execute(sql, list(params)).fetchall()
+
+
+def insert_new(con: duckdb.DuckDBPyConnection, name: str, frame: pl.DataFrame) -> int:
+    """Insert the rows of a checked frame whose key the table lacks; how many those were."""
+    if frame.is_empty():
+        return 0
+    same = " AND ".join(f'new."{column}" = old."{column}"' for column in TABLES[name].key)
+    con.register("incoming", frame.to_arrow())
+    try:
+        row = con.execute(
+            f"INSERT INTO lake.{name} BY NAME SELECT new.* FROM incoming new ANTI JOIN lake.{name} old ON {same}"  # noqa: S608
+        ).fetchone()
+    finally:
+        con.unregister("incoming")
+    return int(row[0]) if row else 0
+
+
+def _checked(name: str, frame: pl.DataFrame) -> pl.DataFrame:
+    if name not in TABLES:
+        raise EvoError(f"unknown table '{name}'; nothing was stored; the tables are: {', '.join(TABLES)}")
+    table = TABLES[name]
+    schema = pl.Schema(polars_schema(table.record))
+    if set(frame.columns) != set(schema):
+        odd = ", ".join(sorted(set(frame.columns) ^ set(schema)))
+        raise EvoError(
+            f"rows for table '{name}' differ from its columns in: {odd}; nothing was stored; "
+            f"make them with to_frame({table.record.__name__}, rows)"
+        )
+    return frame.select(schema.names()).cast(schema).unique(subset=list(table.key), keep="first", maintain_order=True)
+
+
+def _attach(con: duckdb.DuckDBPyConnection, folder: Path) -> None:
+    place = str(folder).replace("'", "''")  # ATTACH takes literals only, no bound parameters
+    con.execute(
+        f"ATTACH IF NOT EXISTS 'ducklake:sqlite:{place}/catalog.sqlite' AS lake (DATA_PATH '{place}/data/', "
+        # The folder may have been moved; readers must not wait for a writer.
+        "OVERRIDE_DATA_PATH true, META_BUSY_TIMEOUT 30000, META_JOURNAL_MODE 'WAL')"
+    )
+    con.execute("USE lake")
+    there = {row[0] for row in fetch_all(con, "SELECT table_name FROM duckdb_tables() WHERE database_name = 'lake'")}
+    for name in TABLES:
+        if name not in there:
+            con.execute(create_statement(name))
+
+
+def _fetch(con: duckdb.DuckDBPyConnection, sql: str, params: Sequence[object]) -> pl.DataFrame:
+    return con.execute(sql, list(params)).pl()
+
+
+def _rollback(con: duckdb.DuckDBPyConnection) -> None:
+    try:
+        con.execute("ROLLBACK")
+    except duckdb.Error:
+        return  # a failed commit has already ended the transaction
+
+
+def _retry(work: Callable[[], T]) -> T:
+    for attempt in range(ATTEMPTS):
+        try:
+            return work()
+        except duckdb.Error as error:
+            if attempt == ATTEMPTS - 1 or not any(sign in str(error) for sign in CONFLICTS):
+                raise
+            time.sleep(random.uniform(0.5, 1.0) * min(0.02 * 2**attempt, 2.0))
+    raise AssertionError("the last attempt returns or raises")
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Hold the folder's write lock; the system lets go of it when a process is killed."""
+    with (folder / "write.lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _damaged(folder: Path, error: Exception) -> EvoError:
+    first = str(error).strip().splitlines()[0][:300]
+    return EvoError(
+        f"warehouse '{folder}' cannot be used: {first}; nothing was stored by this command; "
+        "restore the folder from a copy, or move it away and ingest again"
+    )

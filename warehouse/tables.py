@@ -1,0 +1,73 @@
+"""The tables of the warehouse: each from a record, with the key that appends are idempotent on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+from pydantic import BaseModel
+
+from schemas.arrow import polars_schema
+from schemas.dataset import (
+    DatasetMember,
+    DatasetVersion,
+    Evaluation,
+    Failure,
+    ModelRecord,
+    ShardSet,
+    TrainingRun,
+)
+from schemas.episode import Context, Document, Episode, Evidence, Question, Verdict
+
+
+@dataclass(frozen=True)
+class Table:
+    """A record and the columns that identify its rows."""
+
+    record: type[BaseModel]
+    key: tuple[str, ...]
+
+
+TABLES: dict[str, Table] = {
+    "documents": Table(Document, ("document_id",)),
+    "contexts": Table(Context, ("context_id",)),
+    "questions": Table(Question, ("question_id",)),
+    "evidence": Table(Evidence, ("question_id", "fingerprint")),
+    "verdicts": Table(Verdict, ("question_id", "check", "fingerprint")),
+    "episodes": Table(Episode, ("episode_id",)),
+    "dataset_versions": Table(DatasetVersion, ("dataset_id",)),
+    "dataset_members": Table(DatasetMember, ("dataset_id", "episode_id")),
+    "shard_sets": Table(ShardSet, ("shard_set_id",)),
+    "training_runs": Table(TrainingRun, ("training_run_id",)),
+    "models": Table(ModelRecord, ("model_id",)),
+    "evaluations": Table(Evaluation, ("evaluation_id",)),
+    "failures": Table(Failure, ("failure_id",)),
+}
+
+SCALARS: dict[pl.DataType, str] = {
+    pl.String(): "VARCHAR",
+    pl.Int64(): "BIGINT",
+    pl.Float64(): "DOUBLE",
+    pl.Boolean(): "BOOLEAN",
+}
+
+
+def duckdb_type(kind: pl.DataType) -> str:
+    """The DuckDB type of a Polars type, lists and structs included."""
+    if isinstance(kind, pl.List):
+        return duckdb_type(_instance(kind.inner)) + "[]"
+    if isinstance(kind, pl.Struct):
+        return "STRUCT(" + ", ".join(f'"{f.name}" {duckdb_type(_instance(f.dtype))}' for f in kind.fields) + ")"
+    return SCALARS[kind]
+
+
+def _instance(kind: object) -> pl.DataType:
+    made = kind() if isinstance(kind, type) else kind
+    assert isinstance(made, pl.DataType)
+    return made
+
+
+def create_statement(name: str) -> str:
+    """`CREATE TABLE IF NOT EXISTS` of a table."""
+    columns = polars_schema(TABLES[name].record).items()
+    return f"CREATE TABLE IF NOT EXISTS lake.{name} (" + ", ".join(f'"{c}" {duckdb_type(t)}' for c, t in columns) + ")"
