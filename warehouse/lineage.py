@@ -80,7 +80,8 @@ def as_dict(node: TraceNode) -> dict[str, Any]:
 
 def _lines(node: TraceNode, first: str, rest: str) -> list[str]:
     # A title may hold line breaks or control characters; neither may draw outside its line.
-    text = " ".join(part for part in (node.kind, node.label, _facts(node)) if part)
+    kind = "" if node.kind == "more" else node.kind
+    text = " ".join(part for part in (kind, node.label, _facts(node)) if part)
     lines = [first + "".join(c if c.isprintable() else " " for c in text)]
     for number, child in enumerate(node.children):
         last = number == len(node.children) - 1

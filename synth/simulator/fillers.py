@@ -12,553 +12,84 @@ def partition(items: Sequence[str], split: Split) -> tuple[str, ...]:
     return tuple(item for i, item in enumerate(items) if (i % 4 == 3) == (split == "heldout"))
 
 
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
 # What a person can have one of at a time; each value occurs in one pool only, so that no value is in both splits.
 ATTRIBUTES: dict[str, tuple[str, ...]] = {
-    "city": tuple(
-        [
-            "Lisbon",
-            "Paris",
-            "Dublin",
-            "Boston",
-            "Tokyo",
-            "Madrid",
-            "Berlin",
-            "London",
-            "Oslo",
-            "Vienna",
-            "Prague",
-            "Chicago",
-            "Cairo",
-            "Athens",
-            "Milan",
-            "Denver",
-            "Delhi",
-            "Seoul",
-            "Sydney",
-            "Dallas",
-            "Geneva",
-            "Lima",
-            "Havana",
-            "Moscow",
-            "Zurich",
-            "Toronto",
-            "Munich",
-            "Houston",
-            "Porto",
-            "Naples",
-            "Turin",
-            "Rome",
-        ]
-    ),
-    "job": tuple(
-        [
-            "baker",
-            "nurse",
-            "pilot",
-            "teacher",
-            "lawyer",
-            "farmer",
-            "plumber",
-            "doctor",
-            "writer",
-            "editor",
-            "tailor",
-            "driver",
-            "chemist",
-            "florist",
-            "barber",
-            "banker",
-            "dentist",
-            "sailor",
-            "welder",
-            "painter",
-            "translator",
-            "butcher",
-            "surveyor",
-            "singer",
-            "mechanic",
-            "gardener",
-            "librarian",
-            "waiter",
-            "builder",
-            "carpenter",
-            "programmer",
-            "actor",
-        ]
-    ),
-    "hobby": tuple(
-        [
-            "pottery",
-            "chess",
-            "sailing",
-            "painting",
-            "yoga",
-            "knitting",
-            "archery",
-            "gardening",
-            "origami",
-            "fencing",
-            "surfing",
-            "dancing",
-            "juggling",
-            "cycling",
-            "rowing",
-            "fishing",
-            "weaving",
-            "skating",
-            "climbing",
-            "reading",
-            "bowling",
-            "karate",
-            "boxing",
-            "swimming",
-            "sketching",
-            "hiking",
-            "birding",
-            "cooking",
-            "sewing",
-            "camping",
-            "puzzles",
-            "singing",
-        ]
-    ),
-    "pet": tuple(
-        [
-            "parrot",
-            "hamster",
-            "rabbit",
-            "dog",
-            "turtle",
-            "ferret",
-            "gecko",
-            "cat",
-            "goldfish",
-            "canary",
-            "tortoise",
-            "horse",
-            "lizard",
-            "pony",
-            "goat",
-            "bird",
-            "snake",
-            "hedgehog",
-            "duck",
-            "mouse",
-            "goose",
-            "poodle",
-            "beagle",
-            "sheep",
-            "kitten",
-            "puppy",
-            "frog",
-            "chicken",
-            "spider",
-            "pigeon",
-            "iguana",
-            "pig",
-        ]
-    ),
-    "snack": tuple(
-        [
-            "popcorn",
-            "pretzels",
-            "almonds",
-            "bread",
-            "raisins",
-            "yogurt",
-            "crackers",
-            "cheese",
-            "cookies",
-            "peanuts",
-            "celery",
-            "apples",
-            "walnuts",
-            "olives",
-            "cashews",
-            "chocolate",
-            "bananas",
-            "grapes",
-            "pickles",
-            "cake",
-            "hummus",
-            "carrots",
-            "granola",
-            "butter",
-            "waffles",
-            "muffins",
-            "donuts",
-            "oranges",
-            "nachos",
-            "toffee",
-            "cherries",
-            "eggs",
-        ]
-    ),
-    "car": tuple(
-        [
-            "Volvo",
-            "Toyota",
-            "Fiat",
-            "Ford",
-            "Honda",
-            "Tesla",
-            "Mazda",
-            "Lincoln",
-            "Nissan",
-            "Subaru",
-            "Skoda",
-            "Mercury",
-            "Audi",
-            "Renault",
-            "Peugeot",
-            "Royal",
-            "Jeep",
-            "Opel",
-            "Lexus",
-            "Saturn",
-            "Kia",
-            "Bentley",
-            "Porsche",
-            "Pioneer",
-            "Suzuki",
-            "Citroen",
-            "Dacia",
-            "Liberty",
-            "Seat",
-            "Acura",
-            "Buick",
-            "Victory",
-        ]
-    ),
-    "colour": tuple(
-        [
-            "red",
-            "teal",
-            "purple",
-            "blue",
-            "orange",
-            "beige",
-            "pink",
-            "green",
-            "crimson",
-            "indigo",
-            "maroon",
-            "white",
-            "turquoise",
-            "magenta",
-            "lilac",
-            "black",
-            "yellow",
-            "ivory",
-            "khaki",
-            "brown",
-            "scarlet",
-            "navy",
-            "mauve",
-            "gold",
-            "amber",
-            "cyan",
-            "lavender",
-            "silver",
-            "ochre",
-            "coral",
-            "burgundy",
-            "grey",
-        ]
-    ),
-    "instrument": tuple(
-        [
-            "piano",
-            "violin",
-            "cello",
-            "guitar",
-            "flute",
-            "oboe",
-            "trumpet",
-            "drum",
-            "banjo",
-            "harp",
-            "tuba",
-            "bell",
-            "ukulele",
-            "clarinet",
-            "mandolin",
-            "organ",
-            "saxophone",
-            "trombone",
-            "accordion",
-            "horn",
-            "harmonica",
-            "bassoon",
-            "bagpipes",
-            "whistle",
-            "viola",
-            "sitar",
-            "lute",
-            "string",
-            "marimba",
-            "lyre",
-            "zither",
-            "keyboard",
-        ]
-    ),
+    "city": _words("""
+    Lisbon Paris Dublin Boston Tokyo Madrid Berlin London Oslo Vienna Prague Chicago Cairo Athens Milan Denver
+    Delhi Seoul Sydney Dallas Geneva Lima Havana Moscow Zurich Toronto Munich Houston Porto Naples Turin Rome
+    """),
+    "job": _words("""
+    baker nurse pilot teacher lawyer farmer plumber doctor writer editor tailor driver chemist florist barber
+    banker dentist sailor welder painter translator butcher surveyor singer mechanic gardener librarian waiter
+    builder carpenter programmer actor
+    """),
+    "hobby": _words("""
+    pottery chess sailing painting yoga knitting archery gardening origami fencing surfing dancing juggling
+    cycling rowing fishing weaving skating climbing reading bowling karate boxing swimming sketching hiking
+    birding cooking sewing camping puzzles singing
+    """),
+    "pet": _words("""
+    parrot hamster rabbit dog turtle ferret gecko cat goldfish canary tortoise horse lizard pony goat bird snake
+    hedgehog duck mouse goose poodle beagle sheep kitten puppy frog chicken spider pigeon iguana pig
+    """),
+    "snack": _words("""
+    popcorn pretzels almonds bread raisins yogurt crackers cheese cookies peanuts celery apples walnuts olives
+    cashews chocolate bananas grapes pickles cake hummus carrots granola butter waffles muffins donuts oranges
+    nachos toffee cherries eggs
+    """),
+    "car": _words("""
+    Volvo Toyota Fiat Ford Honda Tesla Mazda Lincoln Nissan Subaru Skoda Mercury Audi Renault Peugeot Royal Jeep
+    Opel Lexus Saturn Kia Bentley Porsche Pioneer Suzuki Citroen Dacia Liberty Seat Acura Buick Victory
+    """),
+    "colour": _words("""
+    red teal purple blue orange beige pink green crimson indigo maroon white turquoise magenta lilac black
+    yellow ivory khaki brown scarlet navy mauve gold amber cyan lavender silver ochre coral burgundy grey
+    """),
+    "instrument": _words("""
+    piano violin cello guitar flute oboe trumpet drum banjo harp tuba bell ukulele clarinet mandolin organ
+    saxophone trombone accordion horn harmonica bassoon bagpipes whistle viola sitar lute string marimba lyre
+    zither keyboard
+    """),
 }
-NAMES = tuple(
-    [
-        "Mira",
-        "Nora",
-        "Felix",
-        "John",
-        "Priya",
-        "Omar",
-        "Lucia",
-        "Mary",
-        "Hugo",
-        "Ines",
-        "Jonas",
-        "Peter",
-        "Kira",
-        "Leon",
-        "Maya",
-        "Anna",
-        "Tariq",
-        "Selma",
-        "Rafael",
-        "David",
-        "Yara",
-        "Bruno",
-        "Carla",
-        "Paul",
-        "Dana",
-        "Emil",
-        "Freya",
-        "Sarah",
-        "Gus",
-        "Hana",
-        "Igor",
-        "James",
-        "Jana",
-        "Kofi",
-        "Lena",
-        "Robert",
-        "Marta",
-        "Nils",
-        "Olga",
-        "Thomas",
-        "Pavel",
-        "Quinn",
-        "Rosa",
-        "Henry",
-        "Sven",
-        "Tess",
-        "Umar",
-        "Martin",
-    ]
-)
-EVENTS = tuple(
-    [
-        "wedding",
-        "marathon",
-        "concert",
-        "war",
-        "storm",
-        "festival",
-        "exam",
-        "election",
-        "parade",
-        "auction",
-        "gala",
-        "trial",
-        "blackout",
-        "funeral",
-        "regatta",
-        "match",
-        "carnival",
-        "premiere",
-        "workshop",
-        "conference",
-        "banquet",
-        "strike",
-        "reunion",
-        "party",
-        "heatwave",
-        "raffle",
-        "tournament",
-        "meeting",
-        "graduation",
-        "hackathon",
-        "seminar",
-        "fire",
-    ]
-)
-PLANS = tuple(
-    [
-        "picnic",
-        "barbecue",
-        "brunch",
-        "walk",
-        "sleepover",
-        "bonfire",
-        "safari",
-        "trip",
-        "cruise",
-        "potluck",
-        "roadtrip",
-        "dinner",
-        "tasting",
-        "retreat",
-        "scavenger",
-        "game",
-        "matinee",
-        "karaoke",
-        "jamboree",
-        "race",
-        "treasure",
-        "excursion",
-        "ballgame",
-        "visit",
-    ]
-)
-GIFTS = tuple(
-    [
-        "candle",
-        "scarf",
-        "vase",
-        "book",
-        "mug",
-        "blanket",
-        "basket",
-        "box",
-        "bouquet",
-        "necklace",
-        "calendar",
-        "letter",
-        "teapot",
-        "pillow",
-        "poster",
-        "picture",
-        "bracelet",
-        "umbrella",
-        "notebook",
-        "ring",
-        "lantern",
-        "wreath",
-        "cushion",
-        "watch",
-    ]
-)
-NICKNAMES = tuple(
-    [
-        "Pepper",
-        "Ziggy",
-        "Sparky",
-        "Captain",
-        "Biscuit",
-        "Noodle",
-        "Rocket",
-        "Prince",
-        "Pumpkin",
-        "Tiger",
-        "Bubbles",
-        "Major",
-        "Muffin",
-        "Peanut",
-        "Waffle",
-        "King",
-        "Dizzy",
-        "Pickle",
-        "Smiley",
-        "Chief",
-        "Jellybean",
-        "Sunny",
-        "Whiskers",
-        "General",
-    ]
-)
-ITEMS = tuple(
-    [
-        "ladder",
-        "hammer",
-        "drill",
-        "table",
-        "tent",
-        "kettle",
-        "bicycle",
-        "chair",
-        "toaster",
-        "camera",
-        "jacket",
-        "clock",
-        "wrench",
-        "suitcase",
-        "radio",
-        "glass",
-        "blender",
-        "shovel",
-        "helmet",
-        "paper",
-        "racket",
-        "stapler",
-        "rope",
-        "bed",
-        "printer",
-        "projector",
-        "compass",
-        "door",
-        "tripod",
-        "bucket",
-        "heater",
-        "stone",
-    ]
-)
-PLACES = tuple(
-    [
-        "museum",
-        "bakery",
-        "theatre",
-        "church",
-        "aquarium",
-        "gallery",
-        "gym",
-        "school",
-        "pharmacy",
-        "cinema",
-        "cafe",
-        "hospital",
-        "arcade",
-        "stadium",
-        "zoo",
-        "station",
-        "pool",
-        "observatory",
-        "diner",
-        "market",
-        "nursery",
-        "sauna",
-        "playground",
-        "bridge",
-    ]
-)
-REMARKS = tuple(
-    [
-        "crowded",
-        "noisy",
-        "expensive",
-        "open",
-        "dusty",
-        "charming",
-        "freezing",
-        "small",
-        "modern",
-        "gloomy",
-        "spotless",
-        "great",
-        "boring",
-        "elegant",
-        "cramped",
-        "old",
-    ]
-)
+NAMES = _words("""
+    Mira Nora Felix John Priya Omar Lucia Mary Hugo Ines Jonas Peter Kira Leon Maya Anna Tariq Selma Rafael
+    David Yara Bruno Carla Paul Dana Emil Freya Sarah Gus Hana Igor James Jana Kofi Lena Robert Marta Nils Olga
+    Thomas Pavel Quinn Rosa Henry Sven Tess Umar Martin
+    """)
+EVENTS = _words("""
+    wedding marathon concert war storm festival exam election parade auction gala trial blackout funeral regatta
+    match carnival premiere workshop conference banquet strike reunion party heatwave raffle tournament meeting
+    graduation hackathon seminar fire
+    """)
+PLANS = _words("""
+    picnic barbecue brunch walk sleepover bonfire safari trip cruise potluck roadtrip dinner tasting retreat
+    scavenger game matinee karaoke jamboree race treasure excursion ballgame visit
+    """)
+GIFTS = _words("""
+    candle scarf vase book mug blanket basket box bouquet necklace calendar letter teapot pillow poster picture
+    bracelet umbrella notebook ring lantern wreath cushion watch
+    """)
+NICKNAMES = _words("""
+    Pepper Ziggy Sparky Captain Biscuit Noodle Rocket Prince Pumpkin Tiger Bubbles Major Muffin Peanut Waffle
+    King Dizzy Pickle Smiley Chief Jellybean Sunny Whiskers General
+    """)
+ITEMS = _words("""
+    ladder hammer drill table tent kettle bicycle chair toaster camera jacket clock wrench suitcase radio glass
+    blender shovel helmet paper racket stapler rope bed printer projector compass door tripod bucket heater
+    stone
+    """)
+PLACES = _words("""
+    museum bakery theatre church aquarium gallery gym school pharmacy cinema cafe hospital arcade stadium zoo
+    station pool observatory diner market nursery sauna playground bridge
+    """)
+REMARKS = _words("""
+    crowded noisy expensive open dusty charming freezing small modern gloomy spotless great boring elegant
+    cramped old
+    """)
 POOLS: dict[str, tuple[str, ...]] = {
     **ATTRIBUTES,
     "name": NAMES,

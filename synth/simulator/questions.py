@@ -182,8 +182,8 @@ def ask(rng: random.Random, split: Split, beats: Sequence[Beat], count: int) -> 
     pool: dict[str, list[Candidate]] = defaultdict(list)
     for candidate in candidates(beats):
         pool[candidate.type].append(candidate)
-    for kind in pool.values():
-        rng.shuffle(kind)
+    for same in pool.values():
+        rng.shuffle(same)
     used: Counter[str] = Counter()
     texts: set[str] = set()
     asked: list[Asked] = []

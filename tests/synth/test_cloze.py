@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -26,8 +28,20 @@ def made(text: str) -> Document:
 
 @pytest.mark.parametrize(
     "text",
-    ["", " \n\n ", "word", "One sentence only.", "x" * 100_000, "...", "\x00 \x01", "____ ____", "é́ ß İstanbul " * 50]
-    + ["def f(x):\n    return {'a': [1, 2]}\n\n" * 200, "same words here. " * 500, "😀 " * 300],
+    [
+        "",
+        " \n\n ",
+        "word",
+        "One sentence only.",
+        "x" * 100000,
+        "...",
+        "\x00 \x01",
+        "____ ____",
+        "é́ ß İstanbul " * 50,
+        "def f(x):\n    return {'a': [1, 2]}\n\n" * 200,
+        "same words here. " * 500,
+        "😀 " * 300,
+    ],
 )
 def test_odd_texts_never_crash(text: str) -> None:
     for draft in cloze(made(text), CONFIG):
@@ -74,7 +88,7 @@ def test_windows_cover_every_sentence_and_keep_their_size(lengths: list[int], si
     cut = windows(units, size, overlap)
     assert sorted({i for window in cut for i in window}) == list(range(len(units)))
     assert all(sum(lengths[i] for i in window) <= size for window in cut)
-    for left, right in zip(cut, cut[1:], strict=False):
+    for left, right in itertools.pairwise(cut):
         assert sum(lengths[i] for i in set(left) & set(right)) <= overlap
         assert right[-1] > left[-1]
 

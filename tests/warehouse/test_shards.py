@@ -64,7 +64,7 @@ def test_flipped_byte_is_named_and_force_mends_it(
     assert build_shards(warehouse, version, tokenizer, tmp_path, 8, force=True) == shards
     assert shard.read_bytes() == good
     shard.unlink()
-    with pytest.raises(EvoError, match="shard-00002.parquet is missing"):
+    with pytest.raises(EvoError, match=r"shard-00002\.parquet is missing"):
         read_shards(Path(shards.path))
 
 
@@ -74,7 +74,7 @@ def test_no_manifest_means_it_never_happened(
     folder = Path(shards.path)
     (folder / MANIFEST).unlink()
     (folder / "shard-00000.parquet").write_bytes(b"half")
-    with pytest.raises(EvoError, match="manifest.json is missing"):
+    with pytest.raises(EvoError, match=r"manifest\.json is missing"):
         read_shards(folder)
     assert build_shards(warehouse, version, tokenizer, tmp_path, 8) == shards
     assert len(read_shards(folder)) == 30
