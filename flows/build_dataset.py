@@ -6,15 +6,15 @@ from pathlib import Path
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
-from trainer.text import EvoTokenizer, load_tokenizer, train_tokenizer
-from warehouse.catalog import Warehouse
-from warehouse.shards import build_shards
-from warehouse.versions import EpisodeFilter, publish, resolve, texts_of
 
 from flows.settings import git_commit
 from flows.synthesize import fingerprints
 from schemas.configs import ModelConfig, Recipe
 from schemas.dataset import DatasetVersion, ShardSet
+from trainer.text import EvoTokenizer, load_tokenizer, train_tokenizer
+from warehouse.catalog import Warehouse
+from warehouse.shards import build_shards
+from warehouse.versions import EpisodeFilter, publish, resolve, texts_of
 
 
 def recipe_filter(recipe: Recipe) -> EpisodeFilter:

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from flows.recipes import RECIPES
 from flows.recipes import recipe as named_recipe
-from flows.settings import git_commit, home
+from flows.settings import git_commit, state
 from schemas.configs import Recipe
 from schemas.errors import EvoError
 
@@ -52,11 +52,11 @@ def demo(
 
     recipe = named_recipe("smallest" if smallest else "demo")
     source = str(files("flows") / "examples" / "peps.parquet")
-    model = finished(home(), recipe, source)
+    model = finished(state(), recipe, source)
     if model:
         console.print("Everything is done already; here is what the last run made.\n")
     else:
-        model = pipeline(home(), recipe, source)
+        model = pipeline(state(), recipe, source)
     _print_funnel(False)
     _print_scores(model.model_id, "heldout", False)
     console.print()
@@ -73,7 +73,7 @@ def ingest(
     """Read documents into the warehouse; every line that cannot be read is reported and kept in `failures`."""
     from flows.ingest import ingest as flow
 
-    done = flow(home(), source)
+    done = flow(state(), source)
     for failed in done.failures:
         print(f"{failed.item}: {failed.reason}", file=sys.stderr)
     say(
@@ -106,7 +106,7 @@ def synthesize(
     """Make the episodes that the recipe lacks, from all ingested documents and from simulated worlds."""
     from flows.synthesize import synthesize as flow
 
-    new = flow(home(), _sized(named_recipe(recipe), contexts, seed))
+    new = flow(state(), _sized(named_recipe(recipe), contexts, seed))
     if not as_json:
         _print_funnel(False)
     say({"new_episodes": new}, as_json, f"{new} new episodes")
@@ -121,13 +121,12 @@ def dataset_publish(
     as_json: Json = False,
 ) -> None:
     """Publish the recipe's episodes as NAME@N; the same content gives the same version."""
+    from flows.build_dataset import recipe_filter
     from warehouse.catalog import Warehouse
     from warehouse.versions import publish
 
-    from flows.build_dataset import recipe_filter
-
     config = _sized(named_recipe(recipe), contexts, seed)
-    with Warehouse.open(home()) as warehouse:
+    with Warehouse.open(state()) as warehouse:
         version = publish(warehouse, name, config.model_dump_json(), git_commit(), recipe_filter(config))
     say(version.model_dump(), as_json, f"{version.label}: {version.episodes} episodes, digest {version.digest}")
 
@@ -138,7 +137,7 @@ def dataset_list(as_json: Json = False) -> None:
     from warehouse.catalog import Warehouse
     from warehouse.versions import list_versions
 
-    with Warehouse.open(home()) as warehouse:
+    with Warehouse.open(state()) as warehouse:
         versions = list_versions(warehouse)
     lines = [f"{v.label}  {v.episodes} episodes  {v.digest[:12]}  {v.created_at}" for v in versions]
     say([v.model_dump() for v in versions], as_json, "\n".join(lines) or "no dataset version yet")
@@ -152,7 +151,7 @@ def dataset_show(
     from warehouse.catalog import Warehouse
     from warehouse.versions import resolve
 
-    with Warehouse.open(home()) as warehouse:
+    with Warehouse.open(state()) as warehouse:
         version = resolve(warehouse, dataset)
     fields = version.model_dump()
     say(fields, as_json, "\n".join(f"{key:12} {value}" for key, value in fields.items()))
@@ -177,7 +176,7 @@ def shard(
 
     config = named_recipe(recipe).train.model
     shards = shard_version.fn(
-        home(), dataset, config.model_copy(update={"backbone": backbone} if backbone else {}), force
+        state(), dataset, config.model_copy(update={"backbone": backbone} if backbone else {}), force
     )
     say(shards.model_dump(), as_json, f"{shards.shard_set_id}: {shards.rows} rows at {shards.path}")
 
@@ -198,7 +197,7 @@ def train(
     config = named_recipe(recipe).train
     changes = {k: v for k, v in (("steps", steps), ("seed", seed)) if v is not None}
     model_config = config.model.model_copy(update={"backbone": backbone} if backbone else {})
-    model = flow(home(), dataset, config.model_copy(update={**changes, "model": model_config}), nproc)
+    model = flow(state(), dataset, config.model_copy(update={**changes, "model": model_config}), nproc)
     say(model.model_dump(), as_json, f"{model.model_id} at {model.path}")
 
 
@@ -213,7 +212,7 @@ def evaluate(
     """Score a model, the same model without its memory, and the baselines."""
     from flows.evaluate import evaluate as flow
 
-    flow(home(), model, benchmark, named_recipe(recipe), path)
+    flow(state(), model, benchmark, named_recipe(recipe), path)
     _print_scores(model, benchmark, as_json)
 
 
@@ -230,17 +229,18 @@ def trace(
     from warehouse.lineage import as_dict, render_tree
     from warehouse.lineage import trace as walk
 
-    with Warehouse.open(home()) as warehouse:
+    with Warehouse.open(state()) as warehouse:
         tree = walk(warehouse, identity, limit=limit)
     say(as_dict(tree), as_json, render_tree(tree))
 
 
 def _print_funnel(as_json: bool) -> None:
     from rich.table import Table
+
     from warehouse.catalog import Warehouse
     from warehouse.funnel import funnel
 
-    with Warehouse.open(home()) as warehouse:
+    with Warehouse.open(state()) as warehouse:
         rows = funnel(warehouse)
     if as_json:
         print(json.dumps(rows.to_dicts()))
@@ -253,11 +253,10 @@ def _print_funnel(as_json: bool) -> None:
 
 def _print_scores(model_id: str, benchmark: str, as_json: bool) -> None:
     from evaluation.report import score_table
+    from flows.evaluate import GROUPS, stored_scores
     from warehouse.catalog import Warehouse
 
-    from flows.evaluate import GROUPS, stored_scores
-
-    with Warehouse.open(home()) as warehouse:
+    with Warehouse.open(state()) as warehouse:
         scores = stored_scores(warehouse, model_id, benchmark)
     if as_json:
         print(json.dumps(scores.to_dicts()))

@@ -5,25 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 
 import polars as pl
+from prefect import flow, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+
 from evaluation.baselines import baselines
 from evaluation.benchmarks.episodes import from_drafts
 from evaluation.benchmarks.locomo import load_locomo
 from evaluation.report import markdown_table
 from evaluation.score import score, summarise
-from prefect import flow, task
-from prefect.artifacts import create_markdown_artifact
-from prefect.cache_policies import NO_CACHE
-from synth.simulator import simulate
-from synth.taxonomy import STATE_TYPES
-from trainer.embedder import EvoEmbedder
-from warehouse.catalog import Warehouse
-
 from schemas.arrow import to_frame
 from schemas.benchmark import Conversation
 from schemas.configs import Recipe, SimulatorConfig
 from schemas.dataset import Evaluation, ModelRecord
 from schemas.errors import EvoError
 from schemas.ids import content_id
+from synth.simulator import simulate
+from synth.taxonomy import STATE_TYPES
+from trainer.embedder import EvoEmbedder
+from warehouse.catalog import Warehouse
 
 GROUPS = {"state": STATE_TYPES}
 
@@ -79,7 +79,7 @@ def score_systems(home: Path, model_id: str, benchmark: str, path: str | None, c
 
 
 def _evaluation(model_id: str, benchmark: str, row: dict[str, object]) -> Evaluation:
-    fields = {k: row[k] for k in ("system", "question_type", "metric", "value", "questions")}
+    fields = {k: row[k] for k in ("system", "question_type", "metric", "value", "low", "high", "questions")}
     key = {k: fields[k] for k in ("system", "question_type", "metric")}
     identity = content_id("eval", {"model": model_id, "benchmark": benchmark, **key})
     return Evaluation.model_validate(

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
-from warehouse.catalog import Warehouse
 
 from schemas.arrow import to_frame
 from schemas.dataset import Failure
 from schemas.episode import Document, Record
 from synth.documents import read_documents
+from warehouse.catalog import Warehouse
 
 ROWS_A_COMMIT = 2000
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from prefect import flow
-from warehouse.catalog import Warehouse
 
 from flows.build_dataset import build_dataset
 from flows.evaluate import evaluate
@@ -16,6 +15,7 @@ from schemas.configs import Recipe
 from schemas.dataset import ModelRecord
 from schemas.episode import Document
 from synth.documents import read_documents
+from warehouse.catalog import Warehouse
 
 
 @flow(name="pipeline")

@@ -6,6 +6,8 @@ import os
 import subprocess
 from pathlib import Path
 
+from schemas.errors import EvoError
+
 QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
@@ -20,6 +22,22 @@ QUIET = {
 def home() -> Path:
     """The state folder: `$EVO_HOME`, or `./.evo`."""
     return Path(os.environ.get("EVO_HOME") or ".evo").absolute()
+
+
+def state() -> Path:
+    """The state folder, made if need be: Prefect makes its own folder below it, but waits in vain for a parent.
+
+    Raises:
+        EvoError: it cannot be made or written.
+    """
+    folder = home()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EvoError(f"state folder '{folder}': {error.strerror}; nothing was run; set EVO_HOME to another") from error
+    if not os.access(folder, os.W_OK):
+        raise EvoError(f"state folder '{folder}' cannot be written; nothing was run; set EVO_HOME to another")
+    return folder
 
 
 def prepare() -> None:

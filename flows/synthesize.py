@@ -12,9 +12,6 @@ from pathlib import Path
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
-from synth.checks import verify
-from warehouse.catalog import Warehouse
-from warehouse.funnel import assert_balanced, funnel
 
 from schemas.arrow import to_frame
 from schemas.configs import ClozeConfig, Recipe, SimulatorConfig
@@ -23,6 +20,9 @@ from schemas.episode import Context, Document, Draft, Episode, Evidence, Questio
 from schemas.errors import EvoError
 from schemas.ids import content_id
 from synth import cloze, simulator
+from synth.checks import verify
+from warehouse.catalog import Warehouse
+from warehouse.funnel import assert_balanced, funnel
 
 CONTEXTS_A_PARTITION = 500
 DOCUMENTS_A_PARTITION = 100

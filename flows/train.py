@@ -9,11 +9,6 @@ from pathlib import Path
 
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
-from trainer.checkpoint import weights_digest, write_lineage
-from trainer.launch import launch
-from warehouse.catalog import Warehouse
-from warehouse.shards import check_shards
-from warehouse.versions import resolve
 
 from flows.build_dataset import shard_version, tokenizer_for
 from flows.settings import git_commit
@@ -21,6 +16,11 @@ from schemas.arrow import to_frame
 from schemas.configs import TrainConfig
 from schemas.dataset import DatasetVersion, ModelRecord, ShardSet, TrainingRun
 from schemas.ids import content_id
+from trainer.checkpoint import weights_digest, write_lineage
+from trainer.launch import launch
+from warehouse.catalog import Warehouse
+from warehouse.shards import check_shards
+from warehouse.versions import resolve
 
 
 def training_run_id(shards: ShardSet, config: TrainConfig) -> str:

@@ -56,6 +56,7 @@ class TrainConfig(Record):
     model: ModelConfig = ModelConfig()
     steps: int = Field(800, ge=1)
     batch_episodes: int = Field(16, ge=1)  # contexts a step and rank, each with its questions
+    token_budget: int = Field(8192, ge=1)  # memory tokens a step and rank, padding included
     learning_rate: float = Field(1e-3, gt=0)
     final_lr_fraction: float = 0.1
     warmup_fraction: float = 0.05

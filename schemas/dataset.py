@@ -66,7 +66,7 @@ class ModelRecord(Record):
 
 
 class Evaluation(Record):
-    """One metric of one system on one benchmark and question type, tied to the model evaluated."""
+    """One metric of one system on one benchmark and question type: mean with its 95 % interval, for a model."""
 
     evaluation_id: str
     model_id: str
@@ -75,6 +75,8 @@ class Evaluation(Record):
     question_type: str
     metric: str
     value: float
+    low: float
+    high: float
     questions: int
 
 

@@ -34,9 +34,12 @@ class ShardRow(Record):
 
 
 class EpisodeTokenizer(Protocol):
-    """Turns segments and questions into token ids. `digest` identifies vocabulary and templates."""
+    """Turns segments and questions into token ids."""
 
-    digest: str
+    @property
+    def digest(self) -> str:
+        """Identifies vocabulary and templates."""
+        ...
 
     def memory(self, segments: Sequence[Segment]) -> list[list[int]]:
         """Chat-template tokens of each segment."""

@@ -1,0 +1,1 @@
+"""Benchmarks, baselines, metrics and reports. Knows an `Encoder`, never a model class."""

@@ -1,0 +1,1 @@
+"""Benchmarks: each yields conversations with queries and their gold segments."""

@@ -1,0 +1,51 @@
+"""Retrieval metrics of ranked segments, and bootstrap intervals over conversations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def recall(ranked: Sequence[int], gold: Collection[int], k: int) -> float:
+    """Share of the gold segments among the first k."""
+    return len(set(ranked[:k]) & set(gold)) / len(set(gold))
+
+
+def ndcg(ranked: Sequence[int], gold: Collection[int], k: int) -> float:
+    """Discounted cumulative gain of the first k over that of the best order, binary relevance."""
+    gain = sum(1 / math.log2(rank + 2) for rank, index in enumerate(ranked[:k]) if index in gold)
+    return gain / sum(1 / math.log2(rank + 2) for rank in range(min(len(set(gold)), k)))
+
+
+def reciprocal_rank(ranked: Sequence[int], gold: Collection[int]) -> float:
+    """One over the rank of the first gold segment; 0 when there is none."""
+    return next((1 / rank for rank, index in enumerate(ranked, 1) if index in gold), 0.0)
+
+
+METRICS: dict[str, Callable[[Sequence[int], Collection[int]], float]] = {
+    "Recall@1": lambda ranked, gold: recall(ranked, gold, 1),
+    "Recall@5": lambda ranked, gold: recall(ranked, gold, 5),
+    "Recall@10": lambda ranked, gold: recall(ranked, gold, 10),
+    "nDCG@10": lambda ranked, gold: ndcg(ranked, gold, 10),
+    "MRR": reciprocal_rank,
+}
+
+
+def rank(scores: NDArray[np.float32], seed: int = 0) -> list[int]:
+    """Segment indices, best first. Ties fall in a seeded random order, so that no position gains by them."""
+    order = np.random.default_rng(seed).permutation(len(scores))
+    return [int(i) for i in order[np.argsort(-scores[order], kind="stable")]]
+
+
+def bootstrap(
+    values: Sequence[float], clusters: Sequence[str], resamples: int = 1000, seed: int = 0
+) -> tuple[float, float]:
+    """The 95 % interval of the mean, resampling whole clusters: questions of one conversation are not independent."""
+    names, of = np.unique(np.asarray(clusters), return_inverse=True)
+    sums, counts = np.bincount(of, weights=np.asarray(values)), np.bincount(of)
+    drawn = np.random.default_rng(seed).integers(0, len(names), (resamples, len(names)))
+    low, high = np.quantile(sums[drawn].sum(1) / counts[drawn].sum(1), [0.025, 0.975])
+    return float(low), float(high)

@@ -1,0 +1,64 @@
+"""Score rows as tables: for the terminal, and as Markdown for artifacts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+from rich.table import Table
+
+OVERALL = ("Recall@1", "Recall@5", "Recall@10", "nDCG@10")
+BY_TYPE = "Recall@1"
+
+
+def score_table(scores: pl.DataFrame, types: Sequence[str]) -> Table:
+    """A row a system, best first: all metrics over all questions, then Recall@1 by type."""
+    table = Table(title=f"{_title(scores)}: percent; by question type {BY_TYPE}")
+    for column in _columns(scores, types):
+        table.add_column(column, justify="left" if column == "system" else "right")
+    for row in _rows(scores, types):
+        table.add_row(*row)
+    return table
+
+
+def markdown_table(scores: pl.DataFrame, types: Sequence[str]) -> str:
+    """The same table as Markdown."""
+    columns = [column.replace("\n", " ") for column in _columns(scores, types)]
+    lines = [columns, ["---"] * len(columns), *_rows(scores, types)]
+    return f"{_title(scores)}\n\n" + "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _title(scores: pl.DataFrame) -> str:
+    return f"{_asked(scores, 'all')} questions"
+
+
+def _columns(scores: pl.DataFrame, types: Sequence[str]) -> list[str]:
+    return ["system", *OVERALL, *(f"{name}\n({_asked(scores, name)})" for name in types)]
+
+
+def _rows(scores: pl.DataFrame, types: Sequence[str]) -> list[list[str]]:
+    first = types[0] if types else "all"
+    systems = (
+        scores.filter((pl.col("question_type") == first) & (pl.col("metric") == BY_TYPE))
+        .sort("value", "system", descending=[True, False])["system"]
+        .to_list()
+    )
+    return [
+        [
+            system,
+            *(_cell(scores, system, "all", metric) for metric in OVERALL),
+            *(_cell(scores, system, name, BY_TYPE) for name in types),
+        ]
+        for system in systems
+    ]
+
+
+def _asked(scores: pl.DataFrame, name: str) -> int:
+    asked = scores.filter(pl.col("question_type") == name)["questions"].max()
+    return asked if isinstance(asked, int) else 0
+
+
+def _cell(scores: pl.DataFrame, system: str, name: str, metric: str) -> str:
+    wanted = (pl.col("system") == system) & (pl.col("question_type") == name) & (pl.col("metric") == metric)
+    row = scores.filter(wanted)
+    return f"{100 * row['value'][0]:.1f}" if len(row) else "-"

@@ -1,0 +1,63 @@
+"""Score an encoder on conversations: a row a query, then means by question type with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import polars as pl
+
+from evaluation.metrics import METRICS, bootstrap, rank
+from schemas.benchmark import Conversation, Encoder
+
+ALL = "all"
+
+
+def score(encoder: Encoder, conversations: Sequence[Conversation]) -> pl.DataFrame:
+    """A row a query: conversation_id, question_type and every metric in 0..1."""
+    rows = []
+    for conversation in conversations:
+        if not conversation.queries:
+            continue
+        scores = encoder.score(conversation.segments, [query.text for query in conversation.queries])
+        for query, of_query in zip(conversation.queries, scores, strict=True):
+            ranked = rank(of_query)
+            values = {name: metric(ranked, query.gold) for name, metric in METRICS.items()}
+            rows.append(
+                {"conversation_id": conversation.conversation_id, "question_type": query.question_type, **values}
+            )
+    schema = {"conversation_id": pl.String(), "question_type": pl.String(), **dict.fromkeys(METRICS, pl.Float64())}
+    return pl.DataFrame(rows, schema=schema)
+
+
+def summarise(frame: pl.DataFrame, system: str, groups: Mapping[str, Sequence[str]]) -> pl.DataFrame:
+    """Means: system, question_type (`all`, each group, each type), metric, value, low and high (95 %), questions."""
+    types = frame["question_type"].unique().sort().to_list()
+    wanted = {ALL: types, **{name: list(members) for name, members in groups.items()}, **{t: [t] for t in types}}
+    rows = []
+    for name, members in wanted.items():
+        part = frame.filter(pl.col("question_type").is_in(members))
+        for metric in METRICS if len(part) else ():
+            low, high = bootstrap(part[metric].to_list(), part["conversation_id"].to_list())
+            rows.append(
+                {
+                    "system": system,
+                    "question_type": name,
+                    "metric": metric,
+                    "value": part[metric].mean(),
+                    "low": low,
+                    "high": high,
+                    "questions": len(part),
+                }
+            )
+    return pl.DataFrame(
+        rows,
+        schema={
+            "system": pl.String(),
+            "question_type": pl.String(),
+            "metric": pl.String(),
+            "value": pl.Float64(),
+            "low": pl.Float64(),
+            "high": pl.Float64(),
+            "questions": pl.Int64(),
+        },
+    )

@@ -1,0 +1,141 @@
+"""The decoder under the model: `tiny` from random weights, or a Hugging Face decoder with two LoRA adapters."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from peft import LoraConfig, get_peft_model
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+
+from schemas.configs import ModelConfig
+from schemas.errors import EvoError
+
+Role = Literal["memory", "retriever", "plain"]
+ADAPTERS = ("memory", "retriever")
+LORA_TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+
+
+class Backbone(nn.Module):
+    """A decoder that plays three roles: memory evolution, retrieval, and the plain language model.
+
+    A pretrained backbone is frozen and plays the first two through LoRA adapters. `tiny` has no pretrained weights to
+    protect: it trains in full, and its roles differ by what they read (memory queries or EOS at the end).
+    """
+
+    def __init__(self, causal: Any, adapters: bool) -> None:
+        super().__init__()
+        self.causal = causal
+        self.adapters = adapters
+
+    @property
+    def hidden_size(self) -> int:
+        """D."""
+        return int(self._plain.config.hidden_size)
+
+    @property
+    def vocabulary(self) -> int:
+        """V, rows of the embedding table."""
+        return int(self._plain.get_input_embeddings().num_embeddings)
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """[B, S] token ids to [B, S, D]."""
+        embedded: Tensor = self._plain.get_input_embeddings()(ids)
+        return embedded
+
+    def hidden(self, inputs: Tensor, positions: Tensor, mask: Tensor | None, role: Role) -> Tensor:
+        """Last hidden states [B, S, D] of input embeddings [B, S, D].
+
+        Calls the decoder without its head: vocabulary logits of every token would be computed and thrown away.
+
+        Args:
+            positions: [B, S] position ids.
+            mask: [B, 1, S, S] True where a token attends; None is causal.
+            role: which adapter is on; `plain` is neither.
+        """
+        decoder = self._plain.get_decoder()
+        if not self.adapters:
+            return self._run(decoder, inputs, positions, mask)
+        if role == "plain":
+            with self.causal.disable_adapter():
+                out = self._run(decoder, inputs, positions, mask)
+        else:
+            self.causal.set_adapter(role)
+            out = self._run(decoder, inputs, positions, mask)
+        self._train_adapters()
+        return out
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """[A, D] hidden states to [A, V]."""
+        scores: Tensor = self._plain.get_output_embeddings()(hidden)
+        return scores
+
+    @property
+    def _plain(self) -> Any:
+        return self.causal.get_base_model() if self.adapters else self.causal
+
+    @staticmethod
+    def _run(decoder: Any, inputs: Tensor, positions: Tensor, mask: Tensor | None) -> Tensor:
+        out: Tensor = decoder(
+            inputs_embeds=inputs, position_ids=positions, attention_mask=mask, use_cache=False
+        ).last_hidden_state
+        return out
+
+    def _train_adapters(self) -> None:
+        # peft turns requires_grad off on the adapters that are not active; both are trained in every step.
+        for name, parameter in self.causal.named_parameters():
+            if "lora_" in name:
+                parameter.requires_grad_(True)
+
+
+def make_backbone(config: ModelConfig, vocabulary: int) -> Backbone:
+    """The backbone of a config.
+
+    Args:
+        vocabulary: V, for `tiny`; a pretrained backbone has its own.
+
+    Raises:
+        EvoError: there is no such backbone.
+    """
+    if config.backbone == "tiny":
+        return Backbone(_tiny(config, vocabulary), adapters=False)
+    causal = _pretrained(config.backbone)
+    causal.requires_grad_(False)
+    lora = LoraConfig(
+        r=config.lora_rank,
+        lora_alpha=config.lora_alpha,
+        lora_dropout=config.lora_dropout,
+        target_modules=LORA_TARGETS,
+        task_type="CAUSAL_LM",
+    )
+    wrapped = get_peft_model(causal, lora, adapter_name=ADAPTERS[0])
+    wrapped.add_adapter(ADAPTERS[1], lora)
+    backbone = Backbone(wrapped, adapters=True)
+    backbone._train_adapters()
+    return backbone
+
+
+def _tiny(config: ModelConfig, vocabulary: int) -> LlamaForCausalLM:
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=vocabulary,
+            hidden_size=config.hidden,
+            intermediate_size=config.hidden * 8 // 3,
+            num_hidden_layers=config.layers,
+            num_attention_heads=config.heads,
+            num_key_value_heads=config.heads,
+            max_position_embeddings=32768,
+            tie_word_embeddings=True,
+        )
+    )
+
+
+def _pretrained(name: str) -> Any:
+    try:
+        return AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32)
+    except (OSError, ValueError, KeyError) as error:
+        raise EvoError(
+            f"no model for backbone '{name}': {str(error).splitlines()[0]}; nothing was trained; "
+            "give 'tiny', a Hugging Face folder, or an id that this machine can reach"
+        ) from error

@@ -1,0 +1,111 @@
+"""Batches: neighbours of the length-sorted shards under a token budget, shuffled as batches and dealt to ranks."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainer.packing import Pieces
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one rank reads in one step. Shapes: B contexts, T segments, G questions, S tokens."""
+
+    context_ids: tuple[str, ...]
+    episode_ids: tuple[str, ...]
+    memory: Pieces  # [B, T, S]
+    segments: Pieces  # [B, T, S]
+    queries: Pieces  # [B, G, S]
+    answers: Pieces  # [B, G, S] question and answer as the answer pass reads them behind the memory
+    answer_starts: Tensor  # [B, G] where in `answers` the answer begins
+    opening: Tensor  # [O] tokens before the memory in the answer pass
+    totals: Tensor  # [B] segments
+    evidence: Tensor  # [B, G, T]
+    present: Tensor  # [B, T]
+    asked: Tensor  # [B, G]
+
+    @property
+    def tokens(self) -> int:
+        """Text tokens of the memory pass."""
+        return int(self.memory.lengths.sum())
+
+    @property
+    def padding(self) -> float:
+        """Share of the memory pass's rows that is padding."""
+        sums = self.memory.lengths.sum(1)
+        return 1 - int(sums.sum()) / max(int(sums.max()) * len(sums), 1)
+
+
+def cut(tokens: Sequence[int], max_rows: int, token_budget: int) -> list[list[int]]:
+    """Row indices in batches of neighbours: at most `max_rows`, and rows times longest within the budget.
+
+    A single row beyond the budget goes alone. `tokens` are the rows' lengths, in shard order.
+    """
+    batches: list[list[int]] = []
+    current: list[int] = []
+    longest = 0
+    for row, length in enumerate(tokens):
+        wider = max(longest, length)
+        if current and (len(current) == max_rows or wider * (len(current) + 1) > token_budget):
+            batches.append(current)
+            current, wider = [], length
+        current.append(row)
+        longest = wider
+    return [*batches, current] if current else batches
+
+
+class Schedule:
+    """Which rows each rank reads at each step: a function of the step alone, so a job resumes anywhere.
+
+    Neighbouring batches form a step, one a rank, so ranks wait little for each other; steps are shuffled every
+    epoch. The last step of an epoch is filled up with batches of its front, so no row is left out.
+    """
+
+    def __init__(self, tokens: Sequence[int], max_rows: int, token_budget: int, ranks: int, seed: int) -> None:
+        batches = cut(tokens, max_rows, token_budget)
+        self.steps_per_epoch = math.ceil(len(batches) / ranks)
+        filled = [batches[i % len(batches)] for i in range(self.steps_per_epoch * ranks)] if batches else []
+        self._steps = [filled[i : i + ranks] for i in range(0, len(filled), ranks)]
+        self._seed = seed
+
+    def rows(self, step: int, rank: int) -> list[int]:
+        """Row indices of zero-based `step` for `rank`."""
+        epoch, within = divmod(step, self.steps_per_epoch)
+        order = list(range(self.steps_per_epoch))
+        random.Random(f"{self._seed}-{epoch}").shuffle(order)
+        return self._steps[order[within]][rank]
+
+
+def collate(rows: Sequence[dict[str, Any]]) -> Batch:
+    """A batch from shard rows (`schemas.shard.ShardRow` as dictionaries)."""
+    questions = [row["questions"] for row in rows]
+    T, G = max(row["segments"] for row in rows), max(map(len, questions))
+    evidence = torch.zeros(len(rows), G, T, dtype=torch.bool)
+    starts = torch.zeros(len(rows), G, dtype=torch.long)
+    for b, of_row in enumerate(questions):
+        for g, question in enumerate(of_row):
+            evidence[b, g, list(question["evidence"])] = True
+            starts[b, g] = len(question["answer_after"])
+    totals = torch.tensor([row["segments"] for row in rows])
+    asked = torch.arange(G) < torch.tensor([len(q) for q in questions])[:, None]
+    return Batch(
+        context_ids=tuple(row["context_id"] for row in rows),
+        episode_ids=tuple(q["episode_id"] for of_row in questions for q in of_row),
+        memory=Pieces.of([row["memory_tokens"] for row in rows]),
+        segments=Pieces.of([row["retriever_tokens"] for row in rows]),
+        queries=Pieces.of([[q["query_tokens"] for q in of_row] for of_row in questions]),
+        answers=Pieces.of([[[*q["answer_after"], *q["answer_tokens"]] for q in of_row] for of_row in questions]),
+        answer_starts=starts,
+        opening=torch.tensor(questions[0][0]["answer_before"], dtype=torch.long),  # the template's: one for all
+        totals=totals,
+        evidence=evidence,
+        present=torch.arange(T) < totals[:, None],
+        asked=asked,
+    )

@@ -1,0 +1,93 @@
+"""The published model folder: safetensors, config, tokenizer, lineage and card. Never pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from schemas.configs import TrainConfig
+from schemas.errors import EvoError
+from trainer.model import EvoModel
+from trainer.text import EvoTokenizer
+
+WEIGHTS, CONFIG, LINEAGE, CARD = "model.safetensors", "config.json", "lineage.json", "README.md"
+
+
+def save_model(model: EvoModel, tokenizer: EvoTokenizer, folder: Path) -> None:
+    """Write a model folder whole or not at all. A frozen backbone is named in the config, not copied."""
+    partial = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    weights = {n: p.detach().cpu().contiguous() for n, p in model.named_parameters() if p.requires_grad}
+    save_file(weights, str(partial / WEIGHTS), metadata={"format": "pt"})
+    config = {"model_type": "evoembedding", "vocabulary": tokenizer.vocabulary, "train": model.config.model_dump()}
+    (partial / CONFIG).write_text(json.dumps(config, indent=1) + "\n")
+    tokenizer.save(partial)
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
+
+
+def load_model(folder: Path) -> tuple[EvoModel, EvoTokenizer]:
+    """Read a model folder.
+
+    Raises:
+        EvoError: a file is missing, damaged, or does not fit the config.
+    """
+    try:
+        config = json.loads((folder / CONFIG).read_text())
+        train, vocabulary = TrainConfig.model_validate(config["train"]), int(config["vocabulary"])
+        weights = load_file(str(folder / WEIGHTS))
+    except (OSError, ValueError, KeyError, TypeError, ValidationError, SafetensorError) as error:
+        raise _unusable(folder, str(error).splitlines()[0]) from error
+    model = EvoModel(train, vocabulary)
+    wanted = {n for n, p in model.named_parameters() if p.requires_grad}
+    if wanted != set(weights):
+        odd = sorted(wanted ^ set(weights))
+        raise _unusable(folder, f"its weights and its config differ at {len(odd)} names, first '{odd[0]}'")
+    try:
+        model.load_state_dict(weights, strict=False)
+    except RuntimeError as error:
+        raise _unusable(folder, str(error).splitlines()[-1].strip()) from error
+    return model.eval(), EvoTokenizer.load(folder)
+
+
+def weights_digest(folder: Path) -> str:
+    """BLAKE2b of the weights file."""
+    return hashlib.blake2b((folder / WEIGHTS).read_bytes(), digest_size=32).hexdigest()
+
+
+def write_lineage(folder: Path, lineage: dict[str, Any]) -> None:
+    """Write `lineage.json`, and a model card that says it in words."""
+    (folder / LINEAGE).write_text(json.dumps(lineage, indent=1, ensure_ascii=False) + "\n")
+    (folder / CARD).write_text(
+        f"""---
+library_name: evoembedding
+pipeline_tag: sentence-similarity
+---
+# {lineage["model_id"]}
+
+An EvoEmbedding model: it reads segments in order, keeps a latent memory, and embeds segments and queries with it.
+
+```python
+from trainer.embedder import EvoEmbedder
+
+session = EvoEmbedder.load("{folder.name}").session()
+session.append([Segment(user="I moved to Lisbon."), Segment(user="I live in Porto now.")])
+session.score(["Where do I live?"])
+```
+
+Trained on `{lineage["dataset"]}` (digest `{lineage["dataset_digest"]}`) by `{lineage["training_run_id"]}` with the code
+at `{lineage["git_commit"]}`; `lineage.json` holds the ids, `evo trace {lineage["model_id"]}` the tree.
+"""
+    )
+
+
+def _unusable(folder: Path, why: str) -> EvoError:
+    return EvoError(f"model folder '{folder}' cannot be used: {why}; nothing was embedded; train or copy it again")

@@ -1,0 +1,189 @@
+"""Text forms of the model's passes, as token ids.
+
+Memory and answer passes read the tokenizer's chat template; the retriever reads `User: ...\\nAssistant: ...` + EOS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from schemas.episode import Segment
+from schemas.errors import EvoError
+from schemas.ids import digest
+
+VERSION = 1  # raise when the tokens of the same text change
+PAPER_PREFIX = (
+    "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery:"  # PAPER, text forms
+)
+TINY_PREFIX = "Query: "  # a backbone trained from scratch gains nothing from an instruction and pays for its tokens
+TINY_TEMPLATE = (
+    "{% for m in messages %}"
+    "{% if m['role'] == 'user' %}<|user|>{{ m['content'] }}{% else %}<|assistant|>{{ m['content'] }}<|end|>{% endif %}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+PAD, EOS = "<|pad|>", "<|eos|>"
+TINY_SPECIALS = [PAD, EOS, "<|user|>", "<|assistant|>", "<|end|>"]
+
+
+class EvoTokenizer:
+    """Implements `schemas.shard.EpisodeTokenizer` for a fast Hugging Face tokenizer with a chat template.
+
+    Raises:
+        EvoError: the tokenizer has no EOS token, or its chat template cannot be cut into turns.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, query_prefix: str) -> None:
+        if tokenizer.eos_token_id is None:
+            raise EvoError(
+                f"tokenizer '{tokenizer.name_or_path}' has no EOS token, which ends every segment; "
+                "nothing was tokenised; choose another backbone"
+            )
+        self.tokenizer = tokenizer
+        self.query_prefix = query_prefix
+        self.eos: int = int(tokenizer.eos_token_id)
+        # Text is never read as control tokens: a document that holds "<|end|>" stays text.
+        self._text = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+        self._text.no_truncation()
+        self._text.no_padding()
+        self._text.encode_special_tokens = True
+        opening, between, closing = _turn_pieces(tokenizer)
+        self._open, self._between, self._close = map(self._control, (opening, between, closing))
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of token ids."""
+        return len(self.tokenizer)
+
+    @cached_property
+    def digest(self) -> str:
+        """Identifies vocabulary, templates and this module's version."""
+        return digest(
+            {
+                "tokenizer": self.tokenizer.backend_tokenizer.to_str(),
+                "template": self.tokenizer.chat_template,
+                "query_prefix": self.query_prefix,
+                "version": VERSION,
+            }
+        )
+
+    def memory(self, segments: Sequence[Segment]) -> list[list[int]]:
+        """Chat-template tokens of each segment."""
+        users = self._encode([s.user for s in segments])
+        assistants = self._encode([s.assistant for s in segments])
+        return [
+            [*self._open, *user, *self._between, *assistant, *self._close]
+            for user, assistant in zip(users, assistants, strict=True)
+        ]
+
+    def retriever(self, segments: Sequence[Segment]) -> list[list[int]]:
+        """`User: ...\\nAssistant: ...` + EOS tokens of each segment."""
+        return [[*ids, self.eos] for ids in self._encode([s.text for s in segments])]
+
+    def queries(self, texts: Sequence[str]) -> list[list[int]]:
+        """Instruction prefix + query + EOS tokens of each query."""
+        return [[*ids, self.eos] for ids in self._encode([self.query_prefix + text for text in texts])]
+
+    @property
+    def answer_opening(self) -> list[int]:
+        """Tokens that stand before the memory in every answer pass."""
+        return list(self._open)
+
+    def answer(self, question: str, answer: str) -> tuple[list[int], list[int], list[int]]:
+        """Tokens before the memory, after it up to the answer, and of the answer with its end."""
+        asked, answered = self._encode([question, answer])
+        return list(self._open), [*asked, *self._between], [*answered, *self._close]
+
+    def save(self, folder: Path) -> None:
+        """Write a Hugging Face tokenizer folder; `tokenizer.json` marks it complete."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.tokenizer.init_kwargs["query_prefix"] = self.query_prefix
+        self.tokenizer.save_pretrained(folder)
+
+    @classmethod
+    def load(cls, folder: Path) -> EvoTokenizer:
+        """Read a folder that `save` wrote."""
+        tokenizer = _from_pretrained(str(folder))
+        return cls(tokenizer, tokenizer.init_kwargs.get("query_prefix", PAPER_PREFIX))
+
+    def _encode(self, texts: Sequence[str]) -> list[list[int]]:
+        return [e.ids for e in self._text.encode_batch(list(texts), add_special_tokens=False)]
+
+    def _control(self, text: str) -> list[int]:
+        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False)
+        return ids
+
+
+def load_tokenizer(backbone: str) -> EvoTokenizer:
+    """The tokenizer of a Hugging Face folder or id.
+
+    Raises:
+        EvoError: there is none, or it has no chat template.
+    """
+    return EvoTokenizer(_from_pretrained(backbone), PAPER_PREFIX)
+
+
+def train_tokenizer(texts: Iterable[str], vocabulary: int) -> EvoTokenizer:
+    """A byte-level BPE of at most `vocabulary` tokens for the `tiny` backbone."""
+    made = Tokenizer(models.BPE())
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    made.train_from_iterator(
+        texts,
+        trainers.BpeTrainer(
+            vocab_size=vocabulary,
+            special_tokens=TINY_SPECIALS,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        ),
+    )
+    fast: Any = PreTrainedTokenizerFast(tokenizer_object=made, pad_token=PAD, eos_token=EOS)  # type: ignore[no-untyped-call]
+    fast.chat_template = TINY_TEMPLATE
+    return EvoTokenizer(fast, TINY_PREFIX)
+
+
+def _from_pretrained(name: str) -> PreTrainedTokenizerFast:
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0]
+        raise EvoError(
+            f"no tokenizer for backbone '{name}': {reason}; nothing was tokenised; "
+            "give 'tiny', a Hugging Face folder, or an id that this machine can reach"
+        ) from error
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise EvoError(f"backbone '{name}' has no fast tokenizer; nothing was tokenised; choose another backbone")
+    return tokenizer
+
+
+def _turn_pieces(tokenizer: Any) -> tuple[str, str, str]:
+    """What the chat template puts before a user message, between it and the reply, and after the reply.
+
+    Taken from the second of two turns, because templates put a system prompt before the first.
+    """
+    marks = ["first-q", "first-a", "second-q", "second-a"]
+    roles = ["user", "assistant"] * 2
+    messages = [{"role": r, "content": m} for r, m in zip(roles, marks, strict=True)]
+    try:
+        whole = tokenizer.apply_chat_template(messages, tokenize=False)
+        first = tokenizer.apply_chat_template(messages[:2], tokenize=False)
+    except (ValueError, TypeError) as error:
+        raise EvoError(
+            f"tokenizer '{tokenizer.name_or_path}' has no usable chat template, which the memory pass reads; "
+            "nothing was tokenised; choose an instruction-tuned backbone"
+        ) from error
+    turn = whole.removeprefix(first)
+    if turn == whole or marks[2] not in turn or marks[3] not in turn:
+        raise EvoError(
+            f"the chat template of '{tokenizer.name_or_path}' renders a turn differently when another follows; "
+            "nothing was tokenised; choose another backbone"
+        )
+    opening, rest = turn.split(marks[2])
+    between, closing = rest.split(marks[3])
+    return opening, between, closing
