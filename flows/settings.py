@@ -34,7 +34,9 @@ def state() -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise EvoError(f"state folder '{folder}': {error.strerror}; nothing was run; set EVO_HOME to another") from error
+        raise EvoError(
+            f"state folder '{folder}': {error.strerror}; nothing was run; set EVO_HOME to another"
+        ) from error
     if not os.access(folder, os.W_OK):
         raise EvoError(f"state folder '{folder}' cannot be written; nothing was run; set EVO_HOME to another")
     return folder

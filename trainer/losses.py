@@ -28,7 +28,7 @@ def contrastive_loss(
     against = scores.masked_fill(~negative, float("-inf")).logsumexp(-1, keepdim=True).clamp(min=-1e4)
     each = torch.logaddexp(scores, against) - scores  # -log of the fraction
     positives = evidence.sum(-1).clamp(min=1)
-    weight = torch.log(negative.sum(-1) + 1.0) / positives
+    weight = negative.sum(-1).to(scores.dtype).log1p() / positives
     loss = weight * each.masked_fill(~evidence, 0.0).sum(-1)
     return loss.masked_fill(~asked, 0.0).sum() / asked.sum().clamp(min=1)
 

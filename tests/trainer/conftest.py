@@ -1,0 +1,66 @@
+"""A small world for the trainer: simulated contexts as shard rows, and a model of two narrow layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from schemas.configs import ModelConfig, SimulatorConfig, TrainConfig
+from schemas.episode import Draft
+from synth.checks import verify
+from synth.simulator import simulate
+from trainer.model import EvoModel
+from trainer.text import EvoTokenizer, train_tokenizer
+from warehouse.shards import tokenise
+
+
+@pytest.fixture(scope="session")
+def drafts() -> list[Draft]:
+    return list(simulate(SimulatorConfig(contexts=24, min_segments=10, max_segments=20, questions_per_context=4)))
+
+
+@pytest.fixture(scope="session")
+def tokenizer(drafts: list[Draft]) -> EvoTokenizer:
+    return train_tokenizer((s.text for d in drafts for s in d.context.segments), 512)
+
+
+@pytest.fixture(scope="session")
+def rows(drafts: list[Draft], tokenizer: EvoTokenizer) -> list[dict[str, Any]]:
+    """Shard rows, as the warehouse writes them."""
+    seen: set[str] = set()
+    made = []
+    for draft in drafts:
+        context = {"context_id": draft.context.context_id, "segments": [s.model_dump() for s in draft.context.segments]}
+        episodes = [e.model_dump() for e in verify(draft, seen).episodes]
+        made.append(tokenise(context, episodes, tokenizer).model_dump())
+    return sorted(made, key=lambda row: (row["segments"], row["tokens"]))
+
+
+@pytest.fixture
+def config() -> TrainConfig:
+    """K 2, C 8: a queue of four segments, so that it runs full."""
+    model = ModelConfig(layers=2, hidden=32, heads=2, embedding=24, latents=2, capacity=8)
+    return TrainConfig(model=model, steps=6, batch_episodes=4, batch_segments=3, checkpoint_every=2)
+
+
+@pytest.fixture
+def make_model(tokenizer: EvoTokenizer) -> Callable[[TrainConfig], EvoModel]:
+    """Models with weights away from their identity start, so that every projection matters."""
+
+    def make(config: TrainConfig) -> EvoModel:
+        torch.manual_seed(0)
+        made = EvoModel(config, tokenizer.vocabulary).eval()
+        with torch.no_grad():
+            for parameter in made.parameters():
+                parameter.add_(torch.randn_like(parameter) * 0.05)
+        return made
+
+    return make
+
+
+@pytest.fixture
+def model(config: TrainConfig, make_model: Callable[[TrainConfig], EvoModel]) -> EvoModel:
+    return make_model(config)
