@@ -7,6 +7,7 @@ from pathlib import Path
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
+from flows.progress import tell
 from flows.settings import git_commit
 from flows.synthesize import fingerprints
 from schemas.configs import ModelConfig, Recipe
@@ -44,7 +45,9 @@ def tokenizer_for(
 def publish_version(home: Path, name: str, recipe: Recipe) -> DatasetVersion:
     """Publish; the same content gives the same version."""
     with Warehouse.open(home) as warehouse:
-        return publish(warehouse, name, recipe.model_dump_json(), git_commit(), recipe_filter(recipe))
+        version = publish(warehouse, name, recipe.model_dump_json(), git_commit(), recipe_filter(recipe))
+    tell(f"publish: {version.label} holds {version.episodes} episodes, digest {version.digest[:12]}")
+    return version
 
 
 @task(cache_policy=NO_CACHE)
@@ -53,7 +56,14 @@ def shard_version(home: Path, label: str, config: ModelConfig, force: bool = Fal
     with Warehouse.open(home) as warehouse:
         version = resolve(warehouse, label)
         tokenizer, _ = tokenizer_for(warehouse, home, version, config)
-        return build_shards(warehouse, version, tokenizer, home / "shards", force=force)
+        return build_shards(
+            warehouse,
+            version,
+            tokenizer,
+            home / "shards",
+            force=force,
+            progress=lambda done, total: tell(f"shard {label}: {done}/{total} contexts tokenised"),
+        )
 
 
 @flow(name="build_dataset")

@@ -188,6 +188,7 @@ def train(
     steps: Annotated[int | None, typer.Option(min=1)] = None,
     backbone: Annotated[str | None, typer.Option(help="tiny, or a Hugging Face folder or id.")] = None,
     seed: Annotated[int | None, typer.Option(help="Training seed.")] = None,
+    memory: Annotated[bool, typer.Option(help="Train without the memory: the ablation, a static model.")] = True,
     nproc: Annotated[int, typer.Option(min=1, help="Ranks on this machine.")] = 1,
     as_json: Json = False,
 ) -> None:
@@ -196,7 +197,8 @@ def train(
 
     config = named_recipe(recipe).train
     changes = {k: v for k, v in (("steps", steps), ("seed", seed)) if v is not None}
-    model_config = config.model.model_copy(update={"backbone": backbone} if backbone else {})
+    model_changes = {"memory": memory, **({"backbone": backbone} if backbone else {})}
+    model_config = config.model.model_copy(update=model_changes)
     model = flow(state(), dataset, config.model_copy(update={**changes, "model": model_config}), nproc)
     say(model.model_dump(), as_json, f"{model.model_id} at {model.path}")
 
@@ -271,6 +273,11 @@ def main() -> None:
         app()
     except EvoError as error:
         print(f"evo: {error}", file=sys.stderr)
+        sys.exit(1)
+    except RuntimeError as error:
+        if "Prefect API" not in str(error):
+            raise
+        print(f"evo: Prefect did not start: {error}; nothing was run; rerun, or set PREFECT_API_URL", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         print("evo: interrupted; what was committed is kept, rerun the same command to go on", file=sys.stderr)

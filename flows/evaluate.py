@@ -14,6 +14,7 @@ from evaluation.benchmarks.episodes import from_drafts
 from evaluation.benchmarks.locomo import load_locomo
 from evaluation.report import markdown_table
 from evaluation.score import score, summarise
+from flows.progress import tell
 from schemas.arrow import to_frame
 from schemas.benchmark import Conversation
 from schemas.configs import Recipe, SimulatorConfig
@@ -72,7 +73,10 @@ def score_systems(home: Path, model_id: str, benchmark: str, path: str | None, c
         name, conversations = conversations_of(benchmark, path, config)
         folder = Path(model.path)
         systems = [EvoEmbedder.load(folder), EvoEmbedder.load(folder, memory=False), *baselines()]
-        frames = [summarise(score(s, conversations), s.name, GROUPS) for s in systems]
+        frames = []
+        for system in systems:
+            tell(f"evaluate: {system.name} on {sum(len(c.queries) for c in conversations)} questions of {benchmark}")
+            frames.append(summarise(score(system, conversations), system.name, GROUPS))
         rows = [_evaluation(model_id, name, row) for row in pl.concat(frames).iter_rows(named=True)]
         warehouse.append("evaluations", to_frame(Evaluation, rows))
         return stored_scores(warehouse, model_id, name)

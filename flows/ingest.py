@@ -8,6 +8,7 @@ from pathlib import Path
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
+from flows.progress import tell
 from schemas.arrow import to_frame
 from schemas.dataset import Failure
 from schemas.episode import Document, Record
@@ -40,6 +41,7 @@ def ingest_source(home: Path, source: str) -> Ingested:
             )
             read, new = read + len(documents), new + counts["documents"]
             failed += failures
+            tell(f"ingest {source}: {read} documents read, {new} new, {len(failed)} rejected")
     return Ingested(source=source, read=read, new=new, failures=tuple(failed))
 
 

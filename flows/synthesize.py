@@ -13,6 +13,7 @@ from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
+from flows.progress import tell
 from schemas.arrow import to_frame
 from schemas.configs import ClozeConfig, Recipe, SimulatorConfig
 from schemas.dataset import Failure
@@ -131,8 +132,11 @@ def synthesize(home: Path, recipe: Recipe) -> int:
     for config, indices in seeds:
         for start, stop in partitions(indices, CONTEXTS_A_PARTITION):
             new += simulate_partition(home, config, start, stop)
+            tell(f"synthesize: simulated {config.split} contexts up to {stop}/{config.contexts}, {new} new episodes")
     for offset in range(0, len(documents), DOCUMENTS_A_PARTITION):
-        new += cloze_partition(home, recipe.cloze, documents[offset : offset + DOCUMENTS_A_PARTITION])
+        chunk = documents[offset : offset + DOCUMENTS_A_PARTITION]
+        new += cloze_partition(home, recipe.cloze, chunk)
+        tell(f"synthesize: cloze on documents {offset + len(chunk)}/{len(documents)}, {new} new episodes")
     with Warehouse.open(home) as warehouse:
         assert_balanced(warehouse)
         table = funnel(warehouse)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, cast
+from uuid import UUID
 
-from prefect import flow, get_run_logger, task
+from prefect import flow, task
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 
 from flows.build_dataset import shard_version, tokenizer_for
+from flows.progress import tell
 from flows.settings import git_commit
 from schemas.arrow import to_frame
 from schemas.configs import TrainConfig
@@ -47,10 +52,25 @@ def train_model(
             return found
         check_shards(Path(shards.path), version.label)
         _, tokenizer_folder = tokenizer_for(warehouse, home, version, config.model)
-    logger, started = get_run_logger(), time.monotonic()
-    out = home / "runs" / run_id
-    folder = launch(Path(shards.path), tokenizer_folder, config, out, nproc=nproc, on_line=logger.info)
+    started, out = time.monotonic(), home / "runs" / run_id
+    tell(f"training {run_id} on {version.label}: {config.steps} steps (DeepSpeed's very first start compiles a module)")
+    folder = launch(Path(shards.path), tokenizer_folder, config, out, nproc, on_progress=progress())
     return _register(home, version, shards, config, run_id, out, folder, time.monotonic() - started)
+
+
+def progress() -> Callable[[dict[str, Any]], None]:
+    """Tells each row of metrics to the terminal, the run's log and a Prefect progress artifact."""
+    artifact = cast(UUID, create_progress_artifact(progress=0.0, key="training", description="Steps done"))
+
+    def on_progress(row: dict[str, Any]) -> None:
+        update_progress_artifact(artifact, progress=100 * row["step"] / row["steps"])
+        tell(
+            f"step {row['step']}/{row['steps']}  loss {row['loss']:.3f} (retrieval {row['contrastive_loss']:.3f}, "
+            f"memory {row['memory_loss']:.3f})  {row['tokens'] / row['seconds']:.0f} tokens/s a rank  "
+            f"{row['seconds_left']:.0f} s left"
+        )
+
+    return on_progress
 
 
 def _register(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from schemas.configs import TrainConfig
 from schemas.errors import EvoError
@@ -24,13 +26,13 @@ def launch(
     config: TrainConfig,
     out: Path,
     nproc: int = 1,
-    on_line: Callable[[str], None] = print,
+    on_progress: Callable[[dict[str, Any]], None] = print,
 ) -> Path:
     """Train on `nproc` ranks of this machine; returns the model folder.
 
     Args:
         out: the run's folder: metrics, checkpoints, model, and each rank's log.
-        on_line: takes each line of progress.
+        on_progress: takes now and then a row of metrics, with `steps`, `resumed_at` and `seconds_left`.
 
     Raises:
         EvoError: a rank failed; the others are stopped, and a rerun resumes at the last checkpoint.
@@ -41,18 +43,19 @@ def launch(
     job_path = out / "job.json"
     job_path.write_text(job.model_dump_json(indent=1))
     processes = [_start(job_path, rank, nproc, out) for rank in range(nproc)]
-    reader = threading.Thread(target=_pass_on, args=(processes[0], on_line), daemon=True)
-    reader.start()
+    failed: list[int] = []
+    watcher = threading.Thread(target=_watch, args=(processes, failed), daemon=True)
+    watcher.start()
     try:
-        failed = _wait(processes)
-        reader.join(timeout=10)
+        for line in processes[0].stdout or ():
+            if line.startswith("{"):  # DeepSpeed writes its own log there as well
+                on_progress(json.loads(line))
+        watcher.join()
     finally:
-        for process in processes:
-            process.kill()
-            process.wait()
+        _stop(processes)
         rendezvous.unlink(missing_ok=True)
-    if failed is not None:
-        raise EvoError(_reason(out, failed, processes[failed].returncode))
+    if failed:
+        raise EvoError(_reason(out, failed[0], processes[failed[0]].returncode))
     return out / MODEL
 
 
@@ -80,14 +83,8 @@ def _start(job: Path, rank: int, ranks: int, out: Path) -> subprocess.Popen[str]
         )
 
 
-def _pass_on(process: subprocess.Popen[str], on_line: Callable[[str], None]) -> None:
-    for line in process.stdout or ():
-        if line.startswith(("step ", "resumed ")):  # DeepSpeed writes its own log there as well
-            on_line(line.rstrip())
-
-
-def _wait(processes: list[subprocess.Popen[str]]) -> int | None:
-    """The first rank that fails, or None when all end well."""
+def _watch(processes: list[subprocess.Popen[str]], failed: list[int]) -> None:
+    """Wait for all ranks; at the first that fails, note it and stop the others, which would wait for it for ever."""
     waiting = dict(enumerate(processes))
     while waiting:
         for rank, process in list(waiting.items()):
@@ -96,9 +93,15 @@ def _wait(processes: list[subprocess.Popen[str]]) -> int | None:
             except subprocess.TimeoutExpired:
                 continue
             del waiting[rank]
-            if code:
-                return rank
-    return None
+            if code and not failed:
+                failed.append(rank)
+                _stop(processes)
+
+
+def _stop(processes: list[subprocess.Popen[str]]) -> None:
+    for process in processes:
+        process.kill()
+        process.wait()
 
 
 def _reason(out: Path, rank: int, code: int) -> str:

@@ -31,7 +31,7 @@ from trainer.text import EvoTokenizer
 from warehouse.shards import read_shards
 
 METRICS, CHECKPOINTS, MODEL = "metrics.jsonl", "checkpoints", "model"
-LINES = 40  # progress lines a job
+REPORTS = 40  # rows of progress a job tells its launcher
 
 
 class Job(Record):
@@ -61,12 +61,11 @@ def run(job: Job) -> None:
     schedule = Schedule(rows["tokens"].to_list(), config.batch_episodes, config.token_budget, engine.ranks, config.seed)
     done = engine.resume(out / CHECKPOINTS)
     metrics = Metrics(out / METRICS, done) if engine.rank == 0 else None
-    if metrics and done:
-        print(f"resumed after step {done}", flush=True)
     for step in range(done, config.steps):
         row = train_step(engine, read(rows, schedule.rows(step, engine.rank)), step)
         if metrics:
-            metrics.write(row, config.steps)
+            metrics.write(row)
+            metrics.report(row, config.steps)
         if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps:
             engine.save(out / CHECKPOINTS, step + 1)
     if engine.rank == 0:
@@ -130,18 +129,18 @@ class Metrics:
         self._file = path.open("a")
         self._first = done
 
-    def write(self, row: dict[str, Any], steps: int) -> None:
-        """Append a row; print a line of progress now and then."""
+    def write(self, row: dict[str, Any]) -> None:
+        """Append a row."""
         self._file.write(json.dumps(row) + "\n")
         self._file.flush()
+
+    def report(self, row: dict[str, Any], steps: int) -> None:
+        """Now and then, tell the launcher on standard output."""
         step = row["step"]
-        if step % max(1, steps // LINES) == 0 or step == steps:
+        if step == self._first + 1 or step % max(1, steps // REPORTS) == 0 or step == steps:
             left = (time.monotonic() - self._since) / (step - self._first) * (steps - step)
-            print(
-                f"step {step}/{steps}  loss {row['loss']:.3f} (retrieval {row['contrastive_loss']:.3f}, "
-                f"memory {row['memory_loss']:.3f})  {row['tokens'] / row['seconds']:.0f} tokens/s  {left:.0f} s left",
-                flush=True,
-            )
+            told = {**row, "steps": steps, "resumed_at": self._first, "seconds_left": left}
+            print(json.dumps(told), flush=True)
 
 
 def join(rendezvous: str) -> None:

@@ -108,8 +108,19 @@ class EvoTokenizer:
 
     @classmethod
     def load(cls, folder: Path) -> EvoTokenizer:
-        """Read a folder that `save` wrote."""
-        tokenizer = _from_pretrained(str(folder))
+        """Read a folder that `save` wrote.
+
+        Raises:
+            EvoError: it is missing or damaged.
+        """
+        try:
+            # Not AutoTokenizer: it would look for a model class to go with a model folder's config.
+            tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+        except (OSError, ValueError) as error:
+            raise EvoError(
+                f"tokenizer folder '{folder}' cannot be read: {str(error).splitlines()[0]}; nothing was tokenised; "
+                "remove it and rerun, or copy the model again"
+            ) from error
         return cls(tokenizer, tokenizer.init_kwargs.get("query_prefix", PAPER_PREFIX))
 
     def _encode(self, texts: Sequence[str]) -> list[list[int]]:

@@ -55,11 +55,13 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
     zither keyboard
     """),
 }
-NAMES = _words("""
-    Mira Nora Felix John Priya Omar Lucia Mary Hugo Ines Jonas Peter Kira Leon Maya Anna Tariq Selma Rafael
-    David Yara Bruno Carla Paul Dana Emil Freya Sarah Gus Hana Igor James Jana Kofi Lena Robert Marta Nils Olga
-    Thomas Pavel Quinn Rosa Henry Sven Tess Umar Martin
-    """)
+# 3,276 names from syllables: so many that a model must read a name, and cannot learn each as a word of its own.
+NAMES = tuple(
+    first + middle + last
+    for first in _words("Al Be Ca Da El Fa Gi Ha Il Jo Ka Lu Ma Ne Ol Pa Ra Sa Ta Ur Va Wi Ya Ze Bro Cle Dru Sto")
+    for middle in _words("la ri no ve mi do sa ne lo")
+    for last in _words("na ra lo n sh ta ro la ni th da vio rin")
+)
 EVENTS = _words("""
     wedding marathon concert war storm festival exam election parade auction gala trial blackout funeral regatta
     match carnival premiere workshop conference banquet strike reunion party heatwave raffle tournament meeting

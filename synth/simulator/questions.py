@@ -24,6 +24,10 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
         "Which {a} does {name} have at present?",
         "As of now, which {a} does {name} have?",
         "At present, what is {name}'s {a} now?",
+        "Tell me the {a} of {name} as of now.",
+        "What {a} does {name} have these days?",
+        "Which is the {a} of {name} at present?",
+        "Which is {name}'s {a} as of now?",
     ),
     "first": (
         "What was {name}'s {a} at first?",
@@ -34,6 +38,10 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
         "What {a} did {name} have first of all?",
         "What was the original {a} of {name}?",
         "Which was the first {a} that {name} had?",
+        "Tell me the first {a} of {name}.",
+        "What {a} did {name} begin with?",
+        "In the beginning, what was {name}'s {a}?",
+        "In the beginning, which {a} did {name} have first?",
     ),
     "order_second": (
         "What was the second {a} of {name}?",
@@ -51,6 +59,10 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
         "What {a} had {name} before the {e}?",
         "What was the {a} of {name} before the {e} took place?",
         "Right before the {e}, what was {name}'s {a}?",
+        "Until the {e}, what was {name}'s {a}?",
+        "Tell me the {a} that {name} had before the {e}.",
+        "What was {name}'s {a} when the {e} came?",
+        "Until the {e} came, which {a} did {name} have?",
     ),
     "after_event": (
         "What {a} did {name} get right after the {e}?",
@@ -75,6 +87,10 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
         "What {a} of {name} did I mean after my mistake?",
         "According to my correction, what was {name}'s {a}?",
         "After my correction, what was {name}'s {a}?",
+        "What is the right {a} of {name}, as I corrected it?",
+        "I corrected {name}'s {a} to what?",
+        "Tell me what I corrected the {a} of {name} to.",
+        "Which {a} of {name} did I mean when I corrected myself?",
     ),
     "cancellation": (
         "Which plan did {name} call off last?",

@@ -20,9 +20,17 @@ STATEMENTS: dict[str, tuple[str, ...]] = {
         "{name} told me that the {a} is {v}.",
         "{name} told us today that {v} is the {a}.",
         "For {name}, the {a} is now {v}.",
-        "By the way, {name} went with {v} as {a}.",
+        "{name} went with {v} as {a} today.",
         "The {a} of {name} is {v} from today.",
         "From today {name} has {v} as the {a}.",
+        "{name} decided on {v} as the {a}.",
+        "It is {v} now, the {a} of {name}.",
+        "{name} settled on {v} for the {a}.",
+        "I heard that {name} settled on {v} as the {a}.",
+        "As {a}, {name} now has {v}.",
+        "Speaking of the {a}, {name} has {v} now.",
+        "The {a} that {name} has now is {v}.",
+        "{name} decided today: {v} is now the {a}.",
     ),
     "correct": (
         "Sorry, I misspoke: {name}'s {a} is {v}, not {old}.",
@@ -33,6 +41,10 @@ STATEMENTS: dict[str, tuple[str, ...]] = {
         "My mistake, {name} has {v} as {a}, not {old}.",
         "I misspoke about {name}: not {old} but {v} is the {a}.",
         "Actually I misspoke, {name}'s {a} is {v} and not {old}.",
+        "Wait, {name}'s {a} is {v}, I said {old} by mistake.",
+        "I said {old}, but the {a} of {name} is {v}.",
+        "Let me correct that: {name} has {v}, not {old}, as {a}.",
+        "I said {old} by mistake, {name} has {v} as {a}.",
     ),
     "plan": (
         "{name} is planning the {v} for the weekend.",
@@ -171,6 +183,20 @@ STATEMENTS: dict[str, tuple[str, ...]] = {
         "The bus was late and I need more tea.",
     ),
 }
+OPENERS = (
+    "",
+    "By the way, ",
+    "Oh, ",
+    "",
+    "So, ",
+    "You know, ",
+    "Well, ",
+    "Oh, by the way, ",
+    "Just so you know: ",
+    "One more thing: ",
+    "",
+    "So, you know: ",
+)
 REPLIES = (
     "Thanks for telling me.",
     "Okay, I see.",
@@ -192,13 +218,18 @@ SUGGESTIONS = (
     "You could perhaps go for {v}.",
 )
 _STATEMENTS = {(kind, split): partition(texts, split) for kind, texts in STATEMENTS.items() for split in SPLITS}
+_OPENERS = {split: partition(OPENERS, split) for split in SPLITS}
 _REPLIES = {split: partition(REPLIES, split) for split in SPLITS}
 _SUGGESTIONS = {split: partition(SUGGESTIONS, split) for split in SPLITS}
 
 
 def render(rng: random.Random, split: Split, beat: Beat) -> Segment:
-    """The beat in one of the split's paraphrases, with a reply."""
+    """The beat in one of the split's paraphrases behind one of its openers, with a reply."""
     slots = {"name": beat.name, "a": beat.attribute, "v": beat.value, "old": beat.old}
-    user = rng.choice(_STATEMENTS[beat.kind, split]).format_map(slots)
+    statement = rng.choice(_STATEMENTS[beat.kind, split])
+    opener = rng.choice(_OPENERS[split])
+    if opener and not statement.startswith(("{", "I ")):
+        statement = statement[0].lower() + statement[1:]
+    user = opener + statement.format_map(slots)
     replies = _SUGGESTIONS if beat.kind == "suggestion" else _REPLIES
     return Segment(user=user[0].upper() + user[1:], assistant=rng.choice(replies[split]).format_map(slots))

@@ -14,7 +14,7 @@ from synth.checks import verify
 from synth.simulator import fingerprint, simulate
 from synth.simulator.fillers import POOLS, SPLITS, fillers, partition
 from synth.simulator.questions import QUESTIONS, candidates
-from synth.simulator.render import REPLIES, STATEMENTS, SUGGESTIONS
+from synth.simulator.render import OPENERS, REPLIES, STATEMENTS, SUGGESTIONS
 from synth.simulator.world import Beat
 from synth.taxonomy import QUESTION_TYPES, STATE_TYPES
 from synth.text import normalise
@@ -72,6 +72,9 @@ def template_pattern(template: str) -> re.Pattern[str]:
 
 def test_no_heldout_template_is_used_in_training() -> None:
     said = set(texts(DRAFTS))
+    openers = sorted({o for o in partition(OPENERS, "train") if o}, key=len, reverse=True)
+    bare = {text.removeprefix(opener) for opener in openers for text in said}
+    said |= {text[0].upper() + text[1:] for text in bare if text}
     pools = [*STATEMENTS.values(), *QUESTIONS.values(), REPLIES, SUGGESTIONS]
     templates = [template for pool in pools for template in partition(pool, "heldout")]
     matched = [t for t in templates if any(template_pattern(t).fullmatch(text) for text in said)]
@@ -81,6 +84,8 @@ def test_no_heldout_template_is_used_in_training() -> None:
 
 def test_heldout_templates_are_used_in_heldout() -> None:
     said = texts(HELDOUT_DRAFTS)
+    openers = sorted({o for o in partition(OPENERS, "heldout") if o}, key=len, reverse=True)
+    said += [text.removeprefix(opener) for opener in openers for text in said]
     for kind, pool in STATEMENTS.items():
         if kind != "stands":
             patterns = [template_pattern(t) for t in partition(pool, "heldout")]

@@ -1,0 +1,106 @@
+"""LoCoMo's form, on a conversation made up here."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evaluation.benchmarks.locomo import load_locomo
+from schemas.errors import EvoError
+
+
+def turn(speaker: str, number: str, text: str, **more: str) -> dict[str, str]:
+    return {"speaker": speaker, "dia_id": number, "text": text, **more}
+
+
+def sample() -> dict[str, Any]:
+    def asked(question: str, category: int, *evidence: str) -> dict[str, Any]:
+        return {"question": question, "answer": "x", "category": category, "evidence": list(evidence)}
+
+    return {
+        "sample_id": "conv-1",
+        "conversation": {
+            "speaker_a": "Ann",
+            "speaker_b": "Ben",
+            "session_1_date_time": "1 May",
+            "session_1": [
+                turn("Ann", "D1:1", "Hello"),
+                turn("Ben", "D1:2", "Hi", blip_caption="a red kite"),
+                turn("Ann", "D1:3", "Bye"),
+            ],
+            "session_2_date_time": "2 May",
+            "session_2": [turn("Ben", "D2:1", "Back"), turn("Ann", "D2:2", "Good")],
+            "session_10_date_time": "9 May",
+            "session_10": [turn("Ann", "D10:1", "Last")],
+            "session_11_date_time": "10 May",
+        },
+        "qa": [
+            asked("one", 4, "D1:2"),
+            asked("two in one pair", 1, "D1:1", "D1:2", "D2:2"),
+            asked("malformed", 2, "D:1:3; D10:1"),
+            asked("nothing", 3),
+            asked("unresolvable", 3, "D", "D9:9"),
+            asked("adversarial", 5, "D1:1"),
+        ],
+    }
+
+
+def written(folder: Path, content: object) -> Path:
+    path = folder / "locomo.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+def test_pairs_captions_repairs_and_what_is_left_out(tmp_path: Path) -> None:
+    read = load_locomo(written(tmp_path, [sample()]))
+    (conversation,) = read.conversations
+    assert [s.text for s in conversation.segments] == [
+        "User: 1 May Ann\nHello\nAssistant: Ben\nHi [image: a red kite]",
+        "User: 1 May Ann\nBye\nAssistant:",
+        "User: 2 May Ben\nBack\nAssistant: Ann\nGood",
+        "User: 9 May Ann\nLast\nAssistant:",
+    ]
+    assert [(q.text, q.gold, q.question_type) for q in conversation.queries] == [
+        ("one", (0,), "single_hop"),
+        ("two in one pair", (0, 2), "multi_hop"),
+        ("malformed", (1, 3), "temporal"),
+    ]
+    assert read.left_out == 2
+
+
+def no_conversation(content: dict[str, Any]) -> None:
+    del content["conversation"]
+
+
+def wrong_evidence(content: dict[str, Any]) -> None:
+    content["qa"][0]["evidence"] = 7
+
+
+def no_time(content: dict[str, Any]) -> None:
+    del content["conversation"]["session_2_date_time"]
+
+
+@pytest.mark.parametrize("damage", [no_conversation, wrong_evidence, no_time])
+def test_other_forms_are_one_sentence(tmp_path: Path, damage: Any) -> None:
+    content = sample()
+    damage(content)
+    with pytest.raises(EvoError, match="is not LoCoMo"):
+        load_locomo(written(tmp_path, [content]))
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "[1]", '{"a": 1}', "null"])
+def test_broken_files_are_one_sentence(tmp_path: Path, content: str) -> None:
+    with pytest.raises(EvoError) as caught:
+        load_locomo(written(tmp_path, content))
+    assert "locomo.json" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_file_and_bytes_that_are_no_text(tmp_path: Path) -> None:
+    (tmp_path / "bytes.json").write_bytes(b"\xff\xfe[")
+    for path in (tmp_path / "bytes.json", tmp_path / "none.json", tmp_path):
+        with pytest.raises(EvoError):
+            load_locomo(path)

@@ -1,0 +1,91 @@
+"""Training jobs as processes under DeepSpeed: metrics, resume, ranks, failures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schemas.arrow import to_frame
+from schemas.configs import TrainConfig
+from schemas.errors import EvoError
+from schemas.shard import ShardRow
+from trainer.embedder import EvoEmbedder
+from trainer.launch import launch
+from trainer.text import EvoTokenizer
+from warehouse.shards import MANIFEST, Manifest, ShardFile, _checksum
+
+
+@pytest.fixture
+def world(rows: list[dict[str, Any]], tokenizer: EvoTokenizer, tmp_path: Path) -> tuple[Path, Path]:
+    """A shard set and a tokenizer folder."""
+    folder = tmp_path / "shards-made-here"
+    folder.mkdir()
+    path = folder / "shard-00000.parquet"
+    to_frame(ShardRow, [ShardRow.model_validate(row) for row in rows]).write_parquet(path)
+    file = ShardFile(name=path.name, rows=len(rows), bytes=path.stat().st_size, blake2b=_checksum(path))
+    manifest = Manifest(
+        shard_set_id=folder.name,
+        dataset_id="ds-x",
+        tokenizer_digest=tokenizer.digest,
+        rows=len(rows),
+        tokens=sum(row["tokens"] for row in rows),
+        files=(file,),
+    )
+    (folder / MANIFEST).write_text(manifest.model_dump_json())
+    tokenizer.save(tmp_path / "tokenizer")
+    return folder, tmp_path / "tokenizer"
+
+
+def losses(out: Path) -> list[float]:
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == list(range(1, len(lines) + 1))
+    return [line["loss"] for line in lines]
+
+
+def test_resumed_job_gives_the_curve_of_an_uninterrupted_one(
+    world: tuple[Path, Path], config: TrainConfig, tmp_path: Path
+) -> None:
+    told: list[dict[str, Any]] = []
+    model = launch(*world, config, tmp_path / "whole", on_progress=told.append)
+    assert told[-1]["step"] == told[-1]["steps"] == 6
+    assert EvoEmbedder.load(model).name == "EvoEmbedding"
+    checkpoints = sorted(p.name for p in (tmp_path / "whole" / "checkpoints").glob("step-*"))
+    assert checkpoints == ["step-00000004", "step-00000006"]
+    # As a job killed after step 5 leaves it: the checkpoint of step 4, and a row of metrics too many.
+    stopped = tmp_path / "stopped"
+    (tmp_path / "whole").rename(stopped)
+    wanted = losses(stopped)
+    (stopped / "checkpoints" / "latest").write_text("step-00000004")
+    lines = (stopped / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (stopped / "metrics.jsonl").write_text("".join(lines[:5]) + '{"step": 6, "lo')
+    told.clear()
+    launch(*world, config, stopped, on_progress=told.append)
+    assert told[0]["resumed_at"] == 4
+    assert losses(stopped) == pytest.approx(wanted, rel=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", [1, 2])
+def test_two_ranks_train_one_model(world: tuple[Path, Path], config: TrainConfig, tmp_path: Path, stage: int) -> None:
+    changed = config.model_copy(update={"zero_stage": stage})
+    launch(*world, changed, tmp_path / "out", nproc=2, on_progress=lambda row: None)
+    assert len(losses(tmp_path / "out")) == 6
+
+
+def test_loss_that_is_not_a_number_names_the_episodes(
+    world: tuple[Path, Path], config: TrainConfig, rows: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    with pytest.raises(EvoError, match=r"the loss is (nan|inf) at step") as caught:
+        launch(*world, config.model_copy(update={"temperature": 1e-45}), tmp_path / "out", on_progress=lambda row: None)
+    assert any(q["episode_id"] in str(caught.value) for row in rows for q in row["questions"])
+    assert not (tmp_path / "out" / "model").exists()
+
+
+def test_damaged_shards_stop_the_job(world: tuple[Path, Path], config: TrainConfig, tmp_path: Path) -> None:
+    shard = next(world[0].glob("*.parquet"))
+    shard.write_bytes(shard.read_bytes()[:-1] + b"x")
+    with pytest.raises(EvoError, match=r"shard-00000\.parquet has checksum"):
+        launch(*world, config, tmp_path / "out", on_progress=lambda row: None)
