@@ -13,8 +13,8 @@ class SimulatorConfig(Record):
     """Simulated dialogues: how many, how long, from which half of the fillers and paraphrases."""
 
     contexts: int = Field(2000, ge=0)
-    min_segments: int = Field(16, ge=8)
-    max_segments: int = Field(24, ge=8)
+    min_segments: int = Field(14, ge=8)
+    max_segments: int = Field(22, ge=8)
     questions_per_context: int = Field(6, ge=1)
     split: Split = "train"
     seed: int = 0
@@ -43,7 +43,7 @@ class ModelConfig(Record):
     hidden: int = 96  # D, tiny only
     layers: int = 3  # tiny only
     heads: int = 4  # tiny only
-    vocabulary: int = 2048  # tiny only
+    vocabulary: int = 1536  # tiny only
     lora_rank: int = 64
     lora_alpha: int = 128
     lora_dropout: float = 0.1

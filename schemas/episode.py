@@ -23,7 +23,7 @@ class Segment(Record):
 
     @property
     def text(self) -> str:
-        """The retriever's text form (PAPER: `User: ...\\nAssistant: ...`)."""
+        """The retriever's text form (arXiv 2606.21649: `User: ...\\nAssistant: ...`)."""
         return f"User: {self.user}\nAssistant: {self.assistant}".rstrip()
 
 

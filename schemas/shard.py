@@ -53,6 +53,6 @@ class EpisodeTokenizer(Protocol):
         """Instruction prefix + query + EOS tokens of each query."""
         ...
 
-    def answer(self, question: str, answer: str) -> tuple[list[int], list[int], list[int]]:
-        """Tokens before the memory, after it up to the answer, and of the answer with its end."""
+    def answers(self, questions: Sequence[str], answers: Sequence[str]) -> list[tuple[list[int], list[int], list[int]]]:
+        """Of each: tokens before the memory, after it up to the answer, and of the answer with its end."""
         ...

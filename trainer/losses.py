@@ -1,4 +1,4 @@
-"""The two losses (PAPER, the losses)."""
+"""The two losses (arXiv 2606.21649, the losses)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The latent memory: a first-in-first-out queue of bounded capacity (PAPER, memory evolution)."""
+"""The latent memory: a first-in-first-out queue of bounded capacity (arXiv 2606.21649, memory evolution)."""
 
 from __future__ import annotations
 

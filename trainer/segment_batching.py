@@ -1,4 +1,4 @@
-"""Segment-batching: which consecutive segments one memory pass reads together (PAPER, segment-batching)."""
+"""Segment-batching: which consecutive segments one memory pass reads together (arXiv 2606.21649, segment-batching)."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from schemas.episode import Segment
@@ -18,10 +18,9 @@ from schemas.errors import EvoError
 from schemas.ids import digest
 
 VERSION = 1  # raise when the tokens of the same text change
-PAPER_PREFIX = (
-    "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery:"  # PAPER, text forms
-)
+QUERY_PREFIX = "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery:"  # arXiv 2606.21649, text forms
 TINY_PREFIX = "Query: "  # a backbone trained from scratch gains nothing from an instruction and pays for its tokens
+TINY_WORDS = ["User:", "\nAssistant:"]  # in every segment's retriever form: two tokens instead of seven
 TINY_TEMPLATE = (
     "{% for m in messages %}"
     "{% if m['role'] == 'user' %}<|user|>{{ m['content'] }}{% else %}<|assistant|>{{ m['content'] }}<|end|>{% endif %}"
@@ -90,15 +89,12 @@ class EvoTokenizer:
         """Instruction prefix + query + EOS tokens of each query."""
         return [[*ids, self.eos] for ids in self._encode([self.query_prefix + text for text in texts])]
 
-    @property
-    def answer_opening(self) -> list[int]:
-        """Tokens that stand before the memory in every answer pass."""
-        return list(self._open)
-
-    def answer(self, question: str, answer: str) -> tuple[list[int], list[int], list[int]]:
-        """Tokens before the memory, after it up to the answer, and of the answer with its end."""
-        asked, answered = self._encode([question, answer])
-        return list(self._open), [*asked, *self._between], [*answered, *self._close]
+    def answers(self, questions: Sequence[str], answers: Sequence[str]) -> list[tuple[list[int], list[int], list[int]]]:
+        """Of each: tokens before the memory, after it up to the answer, and of the answer with its end."""
+        return [
+            (list(self._open), [*asked, *self._between], [*answered, *self._close])
+            for asked, answered in zip(self._encode(questions), self._encode(answers), strict=True)
+        ]
 
     def save(self, folder: Path) -> None:
         """Write a Hugging Face tokenizer folder; `tokenizer.json` marks it complete."""
@@ -121,10 +117,10 @@ class EvoTokenizer:
                 f"tokenizer folder '{folder}' cannot be read: {str(error).splitlines()[0]}; nothing was tokenised; "
                 "remove it and rerun, or copy the model again"
             ) from error
-        return cls(tokenizer, tokenizer.init_kwargs.get("query_prefix", PAPER_PREFIX))
+        return cls(tokenizer, tokenizer.init_kwargs.get("query_prefix", QUERY_PREFIX))
 
     def _encode(self, texts: Sequence[str]) -> list[list[int]]:
-        return [e.ids for e in self._text.encode_batch(list(texts), add_special_tokens=False)]
+        return [e.ids for e in self._text.encode_batch_fast(list(texts), add_special_tokens=False)]
 
     def _control(self, text: str) -> list[int]:
         ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False)
@@ -137,7 +133,7 @@ def load_tokenizer(backbone: str) -> EvoTokenizer:
     Raises:
         EvoError: there is none, or it has no chat template.
     """
-    return EvoTokenizer(_from_pretrained(backbone), PAPER_PREFIX)
+    return EvoTokenizer(_from_pretrained(backbone), QUERY_PREFIX)
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary: int) -> EvoTokenizer:
@@ -148,12 +144,13 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> EvoTokenizer:
     made.train_from_iterator(
         texts,
         trainers.BpeTrainer(
-            vocab_size=vocabulary,
+            vocab_size=vocabulary - len(TINY_WORDS),
             special_tokens=TINY_SPECIALS,
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
             show_progress=False,
         ),
     )
+    made.add_tokens([AddedToken(word, normalized=False) for word in TINY_WORDS])
     fast: Any = PreTrainedTokenizerFast(tokenizer_object=made, pad_token=PAD, eos_token=EOS)  # type: ignore[no-untyped-call]
     fast.chat_template = TINY_TEMPLATE
     return EvoTokenizer(fast, TINY_PREFIX)

@@ -6,8 +6,9 @@ import hashlib
 import json
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -116,31 +117,45 @@ def read_shards(path: Path, label: str = "NAME@N") -> pl.DataFrame:
     return pl.concat(frames) if frames else pl.DataFrame(schema=polars_schema(ShardRow))
 
 
-def tokenise(context: dict[str, Any], episodes: list[dict[str, Any]], tokenizer: EpisodeTokenizer) -> ShardRow:
-    """One row from a context and its episodes."""
-    segments = [Segment(**segment) for segment in context["segments"]]
-    memory, retriever = tokenizer.memory(segments), tokenizer.retriever(segments)
-    queries = tokenizer.queries([episode["question"] for episode in episodes])
-    return ShardRow(
-        context_id=context["context_id"],
-        segments=len(segments),
-        tokens=sum(map(len, memory)),
-        memory_tokens=tuple(map(tuple, memory)),
-        retriever_tokens=tuple(map(tuple, retriever)),
-        questions=tuple(_question(episode, query, tokenizer) for episode, query in zip(episodes, queries, strict=True)),
-    )
+def tokenise(
+    contexts: Sequence[dict[str, Any]], episodes: Mapping[str, Sequence[dict[str, Any]]], tokenizer: EpisodeTokenizer
+) -> list[ShardRow]:
+    """A row for each context with its episodes, by context id. Many texts a call: tokenizers work in batches."""
+    segments = [Segment(**segment) for context in contexts for segment in context["segments"]]
+    memory, retriever = iter(tokenizer.memory(segments)), iter(tokenizer.retriever(segments))
+    asked = [episode for context in contexts for episode in episodes[context["context_id"]]]
+    questions = iter(_questions(asked, tokenizer))
+    rows = []
+    for context in contexts:
+        size = len(context["segments"])
+        memory_tokens = tuple(map(tuple, islice(memory, size)))
+        rows.append(
+            ShardRow(
+                context_id=context["context_id"],
+                segments=size,
+                tokens=sum(map(len, memory_tokens)),
+                memory_tokens=memory_tokens,
+                retriever_tokens=tuple(map(tuple, islice(retriever, size))),
+                questions=tuple(islice(questions, len(episodes[context["context_id"]]))),
+            )
+        )
+    return rows
 
 
-def _question(episode: dict[str, Any], query: list[int], tokenizer: EpisodeTokenizer) -> ShardQuestion:
-    before, after, answer = tokenizer.answer(episode["question"], episode["answer"])
-    return ShardQuestion(
-        episode_id=episode["episode_id"],
-        query_tokens=tuple(query),
-        answer_before=tuple(before),
-        answer_after=tuple(after),
-        answer_tokens=tuple(answer),
-        evidence=tuple(episode["evidence"]),
-    )
+def _questions(episodes: Sequence[dict[str, Any]], tokenizer: EpisodeTokenizer) -> list[ShardQuestion]:
+    texts = [episode["question"] for episode in episodes]
+    queries, answers = tokenizer.queries(texts), tokenizer.answers(texts, [episode["answer"] for episode in episodes])
+    return [
+        ShardQuestion(
+            episode_id=episode["episode_id"],
+            query_tokens=tuple(query),
+            answer_before=tuple(before),
+            answer_after=tuple(after),
+            answer_tokens=tuple(answer),
+            evidence=tuple(episode["evidence"]),
+        )
+        for episode, query, (before, after, answer) in zip(episodes, queries, answers, strict=True)
+    ]
 
 
 def _shard_set_id(version: DatasetVersion, tokenizer: EpisodeTokenizer, rows_per_shard: int) -> str:
@@ -207,7 +222,7 @@ def _rows(
                 f"dataset {version.label} names {len(chunk) - len(found)} contexts that the warehouse lacks; "
                 "no shard was written; restore the warehouse from a copy"
             )
-        yield [tokenise(row, episodes[row["context_id"]], tokenizer) for row in found.iter_rows(named=True)]
+        yield tokenise(found.to_dicts(), episodes, tokenizer)
         if progress:
             progress(start + len(chunk), len(contexts))
 

@@ -31,6 +31,18 @@ STATEMENTS: dict[str, tuple[str, ...]] = {
         "Speaking of the {a}, {name} has {v} now.",
         "The {a} that {name} has now is {v}.",
         "{name} decided today: {v} is now the {a}.",
+        "{name} picked {v} as the {a}.",
+        "{name} has taken {v} as the {a} now.",
+        "{v} it is now: the {a} of {name}.",
+        "{name} has picked {v} as the {a} now.",
+        "{name} got {v} as {a}.",
+        "{name} has {v} for the {a} at present.",
+        "As far as the {a} goes, {name} has {v} now.",
+        "{name} got {v} as the {a} today.",
+        "{name} made {v} the {a}.",
+        "The {a} of {name}? It is {v} now.",
+        "{name} is happy with {v} as {a}.",
+        "{name} is happy: the {a} is {v} now.",
     ),
     "correct": (
         "Sorry, I misspoke: {name}'s {a} is {v}, not {old}.",
@@ -45,6 +57,10 @@ STATEMENTS: dict[str, tuple[str, ...]] = {
         "I said {old}, but the {a} of {name} is {v}.",
         "Let me correct that: {name} has {v}, not {old}, as {a}.",
         "I said {old} by mistake, {name} has {v} as {a}.",
+        "I got it wrong: {v} is {name}'s {a}, not {old}.",
+        "It was wrong to say {old}, {name}'s {a} is {v}.",
+        "{name}'s {a} is {v}, I mixed it up with {old}.",
+        "I mixed it up: {name}'s {a} is {v}, not {old}.",
     ),
     "plan": (
         "{name} is planning the {v} for the weekend.",
@@ -55,6 +71,10 @@ STATEMENTS: dict[str, tuple[str, ...]] = {
         "Next on {name}'s list is the {v}.",
         "{name} invited us to the {v}.",
         "{name} wants us to come to the {v} soon.",
+        "{name} hopes to hold the {v} next week.",
+        "There will be the {v}, says {name}.",
+        "{name} thinks of the {v} for next week.",
+        "{name} hopes for the {v} at the weekend.",
     ),
     "off": (
         "{name} called off the {v}.",
@@ -81,6 +101,10 @@ STATEMENTS: dict[str, tuple[str, ...]] = {
         "{name} was there when the {v} happened.",
         "The {v} happened, {name} took part.",
         "{name} took part in the {v} today.",
+        "{name} spent the day at the {v}.",
+        "{name} saw the {v} today.",
+        "The {v} took place, {name} went there.",
+        "{name} saw the {v}, it took place today.",
     ),
     "considered": (
         "{name} thought about {v} as {a}, but did not switch.",
@@ -184,28 +208,39 @@ STATEMENTS: dict[str, tuple[str, ...]] = {
     ),
 }
 OPENERS = (
-    "",
     "By the way, ",
     "Oh, ",
-    "",
     "So, ",
+    "Oh, by the way, ",
     "You know, ",
     "Well, ",
-    "Oh, by the way, ",
     "Just so you know: ",
-    "One more thing: ",
-    "",
     "So, you know: ",
+    "One more thing: ",
+    "Let me tell you: ",
+    "Did I say? ",
+    "Well, let me tell you: ",
 )
+CLOSERS = (
+    ", I think",
+    ", it seems",
+    ", they say",
+    ", it seems, they say",
+    ", as far as I know",
+    ", I hear",
+    ", you know",
+    ", I think, you know",
+)
+OPENED, CLOSED = 0.3, 0.2  # shares of statements
 REPLIES = (
-    "Thanks for telling me.",
+    "Okay.",
+    "Noted.",
+    "I see.",
     "Okay, I see.",
     "Got it.",
-    "Okay, got it.",
+    "Thanks.",
     "Good to know.",
-    "I will remember that.",
-    "Alright, noted.",
-    "Alright, thanks for telling me.",
+    "Okay, thanks.",
 )
 SUGGESTIONS = (
     "Maybe {v} would be nice.",
@@ -219,17 +254,20 @@ SUGGESTIONS = (
 )
 _STATEMENTS = {(kind, split): partition(texts, split) for kind, texts in STATEMENTS.items() for split in SPLITS}
 _OPENERS = {split: partition(OPENERS, split) for split in SPLITS}
+_CLOSERS = {split: partition(CLOSERS, split) for split in SPLITS}
 _REPLIES = {split: partition(REPLIES, split) for split in SPLITS}
 _SUGGESTIONS = {split: partition(SUGGESTIONS, split) for split in SPLITS}
 
 
 def render(rng: random.Random, split: Split, beat: Beat) -> Segment:
-    """The beat in one of the split's paraphrases behind one of its openers, with a reply."""
+    """The beat in one of the split's paraphrases between an opener and a closer, with a reply."""
     slots = {"name": beat.name, "a": beat.attribute, "v": beat.value, "old": beat.old}
     statement = rng.choice(_STATEMENTS[beat.kind, split])
-    opener = rng.choice(_OPENERS[split])
+    opener = rng.choice(_OPENERS[split]) if rng.random() < OPENED else ""
     if opener and not statement.startswith(("{", "I ")):
         statement = statement[0].lower() + statement[1:]
+    if statement.endswith(".") and rng.random() < CLOSED:
+        statement = statement[:-1] + rng.choice(_CLOSERS[split]) + "."
     user = opener + statement.format_map(slots)
     replies = _SUGGESTIONS if beat.kind == "suggestion" else _REPLIES
     return Segment(user=user[0].upper() + user[1:], assistant=rng.choice(replies[split]).format_map(slots))

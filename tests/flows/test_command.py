@@ -157,3 +157,14 @@ def test_every_command_has_an_example() -> None:
     for registered in app.registered_commands:
         assert registered.epilog
         assert registered.epilog.startswith("Example: evo")
+
+
+def test_readme_lists_every_command_and_every_file() -> None:
+    root = Path(__file__).parents[2]
+    readme = (root / "README.md").read_text()
+    for registered in app.registered_commands:
+        name = registered.name or (registered.callback.__name__ if registered.callback else "")
+        assert f"`evo {name}" in readme
+    rooms = ("schemas", "warehouse", "synth", "trainer", "evaluation", "flows")
+    for path in (p for room in rooms for p in (root / room).rglob("*.py") if p.name != "__init__.py"):
+        assert path.name in readme, path

@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.configs import SimulatorConfig
-from schemas.episode import Draft
+from schemas.episode import Draft, Split
 from synth.checks import verify
 from synth.simulator import fingerprint, simulate
 from synth.simulator.fillers import POOLS, SPLITS, fillers, partition
 from synth.simulator.questions import QUESTIONS, candidates
-from synth.simulator.render import OPENERS, REPLIES, STATEMENTS, SUGGESTIONS
+from synth.simulator.render import CLOSERS, OPENERS, REPLIES, STATEMENTS, SUGGESTIONS
 from synth.simulator.world import Beat
 from synth.taxonomy import QUESTION_TYPES, STATE_TYPES
 from synth.text import normalise
@@ -70,22 +70,29 @@ def template_pattern(template: str) -> re.Pattern[str]:
     return re.compile(re.sub(r"\\\{\w+\\\}", r"\\w+", re.escape(template)), re.IGNORECASE)
 
 
+def bare(drafts: list[Draft], split: Split) -> set[str]:
+    """Every text with each of the split's openers and closers taken off, as far as it has them."""
+    said = set(texts(drafts))
+    for opener in sorted(partition(OPENERS, split), key=len, reverse=True):
+        said |= {text.removeprefix(opener) for text in said}
+    for closer in sorted(partition(CLOSERS, split), key=len, reverse=True):
+        said |= {text.removesuffix(closer + ".") + "." for text in said if text.endswith(".")}
+    return said
+
+
 def test_no_heldout_template_is_used_in_training() -> None:
-    said = set(texts(DRAFTS))
-    openers = sorted({o for o in partition(OPENERS, "train") if o}, key=len, reverse=True)
-    bare = {text.removeprefix(opener) for opener in openers for text in said}
-    said |= {text[0].upper() + text[1:] for text in bare if text}
+    said = bare(DRAFTS, "train")
     pools = [*STATEMENTS.values(), *QUESTIONS.values(), REPLIES, SUGGESTIONS]
     templates = [template for pool in pools for template in partition(pool, "heldout")]
     matched = [t for t in templates if any(template_pattern(t).fullmatch(text) for text in said)]
     assert matched == []
     assert all(partition(pool, split) for pool in pools for split in SPLITS)
+    heldout = [f for f in (*partition(OPENERS, "heldout"), *partition(CLOSERS, "heldout")) if f]
+    assert not [text for text in texts(DRAFTS) for f in heldout if text.startswith(f) or text.endswith(f"{f}.")]
 
 
 def test_heldout_templates_are_used_in_heldout() -> None:
-    said = texts(HELDOUT_DRAFTS)
-    openers = sorted({o for o in partition(OPENERS, "heldout") if o}, key=len, reverse=True)
-    said += [text.removeprefix(opener) for opener in openers for text in said]
+    said = bare(HELDOUT_DRAFTS, "heldout")
     for kind, pool in STATEMENTS.items():
         if kind != "stands":
             patterns = [template_pattern(t) for t in partition(pool, "heldout")]

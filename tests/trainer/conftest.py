@@ -31,11 +31,9 @@ def tokenizer(drafts: list[Draft]) -> EvoTokenizer:
 def rows(drafts: list[Draft], tokenizer: EvoTokenizer) -> list[dict[str, Any]]:
     """Shard rows, as the warehouse writes them."""
     seen: set[str] = set()
-    made = []
-    for draft in drafts:
-        context = {"context_id": draft.context.context_id, "segments": [s.model_dump() for s in draft.context.segments]}
-        episodes = [e.model_dump() for e in verify(draft, seen).episodes]
-        made.append(tokenise(context, episodes, tokenizer).model_dump())
+    contexts = [d.context.model_dump() for d in drafts]
+    episodes = {d.context.context_id: [e.model_dump() for e in verify(d, seen).episodes] for d in drafts}
+    made = [row.model_dump() for row in tokenise(contexts, episodes, tokenizer)]
     return sorted(made, key=lambda row: (row["segments"], row["tokens"]))
 
 

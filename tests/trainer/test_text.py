@@ -29,7 +29,7 @@ def test_retriever_and_query_end_with_eos(tokenizer: EvoTokenizer) -> None:
 
 
 def test_answer_pass_reads_as_a_turn(tokenizer: EvoTokenizer) -> None:
-    before, after, answer = tokenizer.answer("where?", "Porto")
+    before, after, answer = tokenizer.answers(["where?"], ["Porto"])[0]
     assert tokenizer.tokenizer.decode(before + after + answer) == "<|user|>where?<|assistant|>Porto<|end|>"
 
 

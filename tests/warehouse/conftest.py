@@ -28,8 +28,8 @@ class WordTokenizer:
     def queries(self, texts: Sequence[str]) -> list[list[int]]:
         return [[*self._words(t), 0] for t in texts]
 
-    def answer(self, question: str, answer: str) -> tuple[list[int], list[int], list[int]]:
-        return [1], self._words(question), [*self._words(answer), 0]
+    def answers(self, questions: Sequence[str], answers: Sequence[str]) -> list[tuple[list[int], list[int], list[int]]]:
+        return [([1], self._words(q), [*self._words(a), 0]) for q, a in zip(questions, answers, strict=True)]
 
     def _words(self, text: str) -> list[int]:
         return [zlib.crc32(w.encode()) % 5000 for w in text.split()]
