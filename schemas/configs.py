@@ -14,7 +14,7 @@ class SimulatorConfig(Record):
 
     contexts: int = Field(2000, ge=0)
     min_segments: int = Field(14, ge=8)
-    max_segments: int = Field(22, ge=8)
+    max_segments: int = Field(20, ge=8)
     questions_per_context: int = Field(6, ge=1)
     split: Split = "train"
     seed: int = 0

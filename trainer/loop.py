@@ -56,6 +56,7 @@ def run(job: Job) -> None:
     if rows.is_empty():
         raise EvoError(f"shard set {Path(job.shards).name} is empty; nothing was trained; publish episodes first")
     tokenizer = EvoTokenizer.load(Path(job.tokenizer))
+    torch.set_flush_denormal(True)  # tiny numbers of no consequence are slow on a CPU
     torch.manual_seed(config.seed)
     engine = Engine(EvoModel(config, tokenizer.vocabulary), config)
     schedule = Schedule(rows["tokens"].to_list(), config.batch_episodes, config.token_budget, engine.ranks, config.seed)

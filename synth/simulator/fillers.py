@@ -16,17 +16,16 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
 
-# What a person can have one of at a time; each value occurs in one pool only, so that no value is in both splits.
-ATTRIBUTES: dict[str, tuple[str, ...]] = {
-    "city": _words("""
-    Lisbon Paris Dublin Boston Tokyo Madrid Berlin London Oslo Vienna Prague Chicago Cairo Athens Milan Denver
-    Delhi Seoul Sydney Dallas Geneva Lima Havana Moscow Zurich Toronto Munich Houston Porto Naples Turin Rome
-    """),
-    "job": _words("""
-    baker nurse pilot teacher lawyer farmer plumber doctor writer editor tailor driver chemist florist barber
-    banker dentist sailor welder painter translator butcher surveyor singer mechanic gardener librarian waiter
-    builder carpenter programmer actor
-    """),
+# 1,500 invented proper names. Nobody can guess them without the context, and as all of these attributes draw on them,
+# a value does not give away its attribute.
+INVENTED = tuple(
+    first + middle + last
+    for first in _words("Bran Cor Dor Fen Gren Hal Kest Lor Mer Nor Pel Quin Rav Sel Tor Ulm Ves Wex Yor Zan")
+    for middle in _words("a e i o u")
+    for last in _words("ck dale ford gate holm lin mark ner port rick stad ton vale ville wyn")
+)
+# Plain words; each occurs in one pool only, so that none is in both splits.
+WORDS: dict[str, tuple[str, ...]] = {
     "hobby": _words("""
     pottery chess sailing painting yoga knitting archery gardening origami fencing surfing dancing juggling
     cycling rowing fishing weaving skating climbing reading bowling karate boxing swimming sketching hiking
@@ -41,19 +40,15 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
     cashews chocolate bananas grapes pickles cake hummus carrots granola butter waffles muffins donuts oranges
     nachos toffee cherries eggs
     """),
-    "car": _words("""
-    Volvo Toyota Fiat Ford Honda Tesla Mazda Lincoln Nissan Subaru Skoda Mercury Audi Renault Peugeot Royal Jeep
-    Opel Lexus Saturn Kia Bentley Porsche Pioneer Suzuki Citroen Dacia Liberty Seat Acura Buick Victory
-    """),
     "colour": _words("""
     red teal purple blue orange beige pink green crimson indigo maroon white turquoise magenta lilac black
     yellow ivory khaki brown scarlet navy mauve gold amber cyan lavender silver ochre coral burgundy grey
     """),
-    "instrument": _words("""
-    piano violin cello guitar flute oboe trumpet drum banjo harp tuba bell ukulele clarinet mandolin organ
-    saxophone trombone accordion horn harmonica bassoon bagpipes whistle viola sitar lute string marimba lyre
-    zither keyboard
-    """),
+}
+# What a person can have one of at a time, and the pool of its values.
+ATTRIBUTES: dict[str, str] = {
+    **dict.fromkeys(_words("city employer team band college street club hotel"), "invented"),
+    **{name: name for name in WORDS},
 }
 # 3,276 names from syllables: so many that a model must read a name, and cannot learn each as a word of its own.
 NAMES = tuple(
@@ -93,7 +88,8 @@ REMARKS = _words("""
     cramped old
     """)
 POOLS: dict[str, tuple[str, ...]] = {
-    **ATTRIBUTES,
+    **WORDS,
+    "invented": INVENTED,
     "name": NAMES,
     "event": EVENTS,
     "plan": PLANS,
@@ -112,3 +108,8 @@ _PARTS: dict[tuple[str, Split], tuple[str, ...]] = {
 def fillers(pool: str, split: Split) -> tuple[str, ...]:
     """The split's part of a pool."""
     return _PARTS[pool, split]
+
+
+def values(attribute: str, split: Split) -> tuple[str, ...]:
+    """The split's values of an attribute."""
+    return fillers(ATTRIBUTES[attribute], split)

@@ -79,18 +79,18 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
         "Which {a} did {name} have last before now?",
     ),
     "correction": (
-        "What was {name}'s {a} corrected to?",
-        "After I corrected myself, what was the {a} of {name}?",
-        "When I misspoke about {name}'s {a}, what was right?",
-        "When I corrected the {a} of {name}, what was it corrected to?",
-        "What did I correct the {a} of {name} to?",
-        "What {a} of {name} did I mean after my mistake?",
-        "According to my correction, what was {name}'s {a}?",
-        "After my correction, what was {name}'s {a}?",
-        "What is the right {a} of {name}, as I corrected it?",
-        "I corrected {name}'s {a} to what?",
-        "Tell me what I corrected the {a} of {name} to.",
-        "Which {a} of {name} did I mean when I corrected myself?",
+        "What was {name}'s {a} last corrected to?",
+        "After I last corrected myself, what was the {a} of {name}?",
+        "When I last misspoke about {name}'s {a}, what was right?",
+        "When I last corrected the {a} of {name}, what was it corrected to?",
+        "What did I last correct the {a} of {name} to?",
+        "What {a} of {name} did I mean after my latest mistake?",
+        "According to my latest correction, what was {name}'s {a}?",
+        "After my latest correction, what was {name}'s {a}?",
+        "What is the right {a} of {name}, as I last corrected it?",
+        "I last corrected {name}'s {a} to what?",
+        "Tell me what I last corrected the {a} of {name} to.",
+        "Which {a} of {name} did I mean when I last corrected myself?",
     ),
     "cancellation": (
         "Which plan did {name} call off last?",
@@ -257,9 +257,8 @@ def _on_track(track: list[Told]) -> Iterator[Candidate]:
     yield _of("latest", track[-1])
     yield _of("first", track[0])
     corrections = [told for told in track if told[1].kind == "correct"]
-    # Two corrections would be two right answers.
-    if len(corrections) == 1:
-        yield _of("correction", corrections[0])
+    if corrections:
+        yield _of("correction", corrections[-1])
     if len(track) >= 3 and not corrections:
         yield _of("order_second", track[1])
         yield _of("previous", track[-2])

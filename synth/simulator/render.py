@@ -43,6 +43,14 @@ STATEMENTS: dict[str, tuple[str, ...]] = {
         "The {a} of {name}? It is {v} now.",
         "{name} is happy with {v} as {a}.",
         "{name} is happy: the {a} is {v} now.",
+        "{name} told us that {v} is the {a} now.",
+        "I heard today that the {a} of {name} is {v}.",
+        "{name} says that {v} is the {a} now.",
+        "{name} told me today that the {a} is {v} now.",
+        "People say that {name} has {v} as {a} now.",
+        "{name} and {v}: that is the {a} now.",
+        "The {a}: {name} has {v} now.",
+        "People say that the {a} of {name} is {v} now.",
     ),
     "correct": (
         "Sorry, I misspoke: {name}'s {a} is {v}, not {old}.",
@@ -105,6 +113,10 @@ STATEMENTS: dict[str, tuple[str, ...]] = {
         "{name} saw the {v} today.",
         "The {v} took place, {name} went there.",
         "{name} saw the {v}, it took place today.",
+        "{name} told us about the {v} today.",
+        "{name} enjoyed the {v} today.",
+        "It was the day of the {v} for {name}.",
+        "{name} told me that the {v} was today.",
     ),
     "considered": (
         "{name} thought about {v} as {a}, but did not switch.",
@@ -220,6 +232,14 @@ OPENERS = (
     "Let me tell you: ",
     "Did I say? ",
     "Well, let me tell you: ",
+    "Oh well, ",
+    "So, by the way, ",
+    "Well, you know: ",
+    "You know, by the way, ",
+    "Oh, let me tell you: ",
+    "Well, one more thing: ",
+    "Oh, just so you know: ",
+    "So, one more thing: ",
 )
 CLOSERS = (
     ", I think",
@@ -230,6 +250,10 @@ CLOSERS = (
     ", I hear",
     ", you know",
     ", I think, you know",
+    ", I think, they say",
+    ", it seems, you know",
+    ", I hear, you know",
+    ", I hear, they say",
 )
 OPENED, CLOSED = 0.3, 0.2  # shares of statements
 REPLIES = (
@@ -241,6 +265,14 @@ REPLIES = (
     "Thanks.",
     "Good to know.",
     "Okay, thanks.",
+    "Okay, good to know.",
+    "Noted, thanks.",
+    "I see, thanks.",
+    "Okay, noted.",
+    "Got it, thanks.",
+    "I see, noted.",
+    "Thanks, got it.",
+    "Good to know, thanks.",
 )
 SUGGESTIONS = (
     "Maybe {v} would be nice.",

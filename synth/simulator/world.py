@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from schemas.episode import Split
-from synth.simulator.fillers import ATTRIBUTES, fillers
+from synth.simulator.fillers import ATTRIBUTES, fillers, values
 
 
 class Beat(NamedTuple):
@@ -75,11 +75,11 @@ def _side_threads(rng: random.Random, cast: Cast) -> list[Thread]:
 
 def _track(rng: random.Random, cast: Cast, name: str, attribute: str, changes: int) -> Thread:
     """An attribute that changes. A correction never comes second: it would leave two first values."""
-    values = rng.sample(fillers(attribute, cast.split), changes)
-    beats = [Beat("set", name, attribute, value) for value in values]
+    chosen = rng.sample(values(attribute, cast.split), changes)
+    beats = [Beat("set", name, attribute, value) for value in chosen]
     for i in range(2, changes):
-        if rng.random() < 0.6 and (i == 2 or rng.random() < 0.5):
-            beats[i] = Beat("correct", name, attribute, values[i], values[i - 1])
+        if rng.random() < 0.6:
+            beats[i] = Beat("correct", name, attribute, chosen[i], chosen[i - 1])
     return [(beat,) for beat in beats]
 
 
@@ -104,7 +104,7 @@ def _distractors(rng: random.Random, cast: Cast, name: str) -> Thread:
     """Talk about the attribute that changes nothing."""
     attribute = cast.attributes[0]
     # The values of a held-out pool are few: one that is also set elsewhere would be ambiguous only by chance.
-    one, two = rng.sample(fillers(attribute, cast.split), 2)
+    one, two = rng.sample(values(attribute, cast.split), 2)
     beats = [
         Beat("considered", name, attribute, one),
         Beat("suggestion", name, attribute, two),
@@ -115,7 +115,7 @@ def _distractors(rng: random.Random, cast: Cast, name: str) -> Thread:
 
 def _fact(rng: random.Random, cast: Cast, name: str) -> Thread:
     attribute = cast.attributes[rng.choice([0, 2, 3])]
-    return [(Beat("set", name, attribute, rng.choice(fillers(attribute, cast.split))),)]
+    return [(Beat("set", name, attribute, rng.choice(values(attribute, cast.split))),)]
 
 
 def _remarks(rng: random.Random, cast: Cast) -> Thread:
