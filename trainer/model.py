@@ -1,4 +1,4 @@
-"""EvoEmbedding: a decoder that reads segments in order, keeps a latent memory, and embeds with it (arXiv 2606.21649, the model).
+"""EvoEmbedding: a decoder that reads segments in order, keeps a latent memory, and embeds with it (arXiv 2606.21649).
 
 Letters: B episodes (contexts) of a step, T segments, G questions, S tokens, K latents a segment, C capacity,
 D hidden size, E embedding size, V vocabulary.
