@@ -18,12 +18,15 @@ from collections import defaultdict
 from importlib.resources import files
 from pathlib import Path
 
-from flows.evaluate import evaluate
+import polars as pl
+
+from flows.evaluate import evaluate, stored_scores
 from flows.pipeline import pipeline
 from flows.recipes import recipe as named_recipe
 from flows.settings import home
 from flows.train import train
 from schemas.configs import Recipe
+from warehouse.catalog import Warehouse
 
 SOURCE = str(files("flows") / "examples" / "peps.parquet")
 
@@ -40,18 +43,21 @@ def run(state: Path, seed: int, steps: int | None, ablate: bool) -> dict[str, tu
     """System -> (Recall@1 on state questions, number of questions)."""
     recipe = variant(seed, steps)
     model = pipeline(state, recipe, SOURCE)
-    models = [(model, "")]
+    with Warehouse.open(state) as warehouse:
+        found = stored_scores(warehouse, model.model_id, "heldout")
+    scores = state_scores(found)
     if ablate:
         off = recipe.train.model_copy(update={"model": recipe.train.model.model_copy(update={"memory": False})})
-        models.append((train(state, recipe.name, off), "trained without memory: "))
-    scores: dict[str, tuple[float, int]] = {}
-    for found, prefix in models:
-        for row in evaluate(state, found.model_id, "heldout", recipe).iter_rows(named=True):
-            if row["question_type"] == "state" and row["metric"] == "Recall@1":
-                own = row["system"].startswith("EvoEmbedding")
-                if own or not prefix:
-                    scores[prefix + row["system"]] = (row["value"], row["questions"])
+        ablation = train(state, recipe.name, off)
+        own = state_scores(evaluate(state, ablation.model_id, "heldout", recipe))
+        scores["EvoEmbedding, trained without memory"] = own["EvoEmbedding, memory off"]
     return scores
+
+
+def state_scores(scores: pl.DataFrame) -> dict[str, tuple[float, int]]:
+    """System -> (Recall@1 on state questions, number of questions) of score rows."""
+    rows = scores.filter((pl.col("question_type") == "state") & (pl.col("metric") == "Recall@1"))
+    return {row["system"]: (row["value"], row["questions"]) for row in rows.iter_rows(named=True)}
 
 
 def main() -> None:

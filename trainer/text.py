@@ -18,7 +18,8 @@ from schemas.errors import EvoError
 from schemas.ids import digest
 
 VERSION = 1  # raise when the tokens of the same text change
-QUERY_PREFIX = "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery:"  # arXiv 2606.21649, text forms
+# arXiv 2606.21649, text forms
+QUERY_PREFIX = "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery:"
 TINY_PREFIX = "Query: "  # a backbone trained from scratch gains nothing from an instruction and pays for its tokens
 TINY_WORDS = ["User:", "\nAssistant:"]  # in every segment's retriever form: two tokens instead of seven
 TINY_TEMPLATE = (
