@@ -15,11 +15,11 @@ import argparse
 import json
 import statistics
 from collections import defaultdict
-from importlib.resources import files
 from pathlib import Path
 
 import polars as pl
 
+from flows.cli import EXAMPLES
 from flows.evaluate import evaluate, stored_scores
 from flows.pipeline import pipeline
 from flows.recipes import recipe as named_recipe
@@ -28,7 +28,7 @@ from flows.train import train
 from schemas.configs import Recipe
 from warehouse.catalog import Warehouse
 
-SOURCE = str(files("flows") / "examples" / "peps.parquet")
+SOURCE = str(EXAMPLES / "peps.parquet")
 
 
 def variant(seed: int, steps: int | None) -> Recipe:

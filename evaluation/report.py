@@ -15,7 +15,8 @@ def score_table(scores: pl.DataFrame, types: Sequence[str]) -> Table:
     """A row a system, best first: all metrics over all questions, then Recall@1 by type."""
     table = Table(title=f"{_title(scores)}: percent; by question type {BY_TYPE}")
     for column in _columns(scores, types):
-        table.add_column(column, justify="left" if column == "system" else "right")
+        system = column == "system"
+        table.add_column(column, justify="left" if system else "right", no_wrap=system)
     for row in _rows(scores, types):
         table.add_row(*row)
     return table

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from importlib.resources import files
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -29,7 +29,8 @@ app = typer.Typer(
 )
 dataset_app = typer.Typer(help="Publish and read dataset versions.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(dataset_app, name="dataset")
-console = Console(width=None if sys.stdout.isatty() else 120)
+EXAMPLES = Path(__file__).parent / "examples"
+console = Console(width=None if sys.stdout.isatty() else 160)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 RecipeName = Annotated[str, typer.Option("--recipe", help=f"One of: {', '.join(RECIPES)}.")]
@@ -40,7 +41,7 @@ def say(value: object, as_json: bool, text: str) -> None:
     if as_json:
         print(json.dumps(value, ensure_ascii=False, default=str))
     else:
-        console.print(text, markup=False, highlight=False)
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command(epilog="Example: evo demo")
@@ -51,7 +52,7 @@ def demo(
     from flows.pipeline import finished, pipeline
 
     recipe = named_recipe("smallest" if smallest else "demo")
-    source = str(files("flows") / "examples" / "peps.parquet")
+    source = str(EXAMPLES / "peps.parquet")
     model = finished(state(), recipe, source)
     if model:
         console.print("Everything is done already; here is what the last run made.\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 from schemas.errors import EvoError
@@ -25,7 +26,7 @@ def home() -> Path:
 
 
 def state() -> Path:
-    """The state folder, made if need be: Prefect makes its own folder below it, but waits in vain for a parent.
+    """The state folder, made if need be.
 
     Raises:
         EvoError: it cannot be made or written.
@@ -44,6 +45,8 @@ def state() -> Path:
 
 def prepare() -> None:
     """Point Prefect at the state folder unless the user has settings of their own."""
+    with suppress(OSError):  # `state` says what is wrong
+        home().mkdir(parents=True, exist_ok=True)  # Prefect makes its folder in it, but no parents
     os.environ.setdefault("PREFECT_HOME", str(home() / "prefect"))
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
