@@ -15,7 +15,7 @@ from typing import Any
 
 from schemas.configs import TrainConfig
 from schemas.errors import EvoError
-from trainer.loop import MODEL, Job
+from trainer.job import MODEL, Job
 
 TAIL = 20  # lines of standard error kept for the message
 

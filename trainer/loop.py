@@ -20,28 +20,16 @@ import polars as pl
 import torch
 from transformers.utils import logging as transformers_logging
 
-from schemas.configs import TrainConfig
-from schemas.episode import Record
 from schemas.errors import EvoError
 from trainer.batches import Batch, Schedule, collate
 from trainer.checkpoint import save_model
 from trainer.engine import Engine
+from trainer.job import CHECKPOINTS, METRICS, MODEL, Job
 from trainer.model import EvoModel, Losses
 from trainer.text import EvoTokenizer
 from warehouse.shards import read_shards
 
-METRICS, CHECKPOINTS, MODEL = "metrics.jsonl", "checkpoints", "model"
 REPORTS = 40  # rows of progress a job tells its launcher
-
-
-class Job(Record):
-    """What a training process needs to know."""
-
-    shards: str
-    tokenizer: str
-    out: str
-    rendezvous: str
-    config: TrainConfig
 
 
 def run(job: Job) -> None:

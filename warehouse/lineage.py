@@ -95,18 +95,12 @@ def _facts(node: TraceNode) -> str:
 
 def _model(warehouse: Warehouse, row: dict[str, Any], limit: int) -> TraceNode:
     scores = warehouse.query(
-        """SELECT benchmark, system, metric, value FROM lake.evaluations WHERE model_id = ?
-           ORDER BY question_type NOT IN ('all', 'overall'), benchmark, system, question_type, metric""",
+        "SELECT benchmark, count(*) AS scores FROM lake.evaluations WHERE model_id = ? GROUP BY ALL ORDER BY benchmark",
         (row["model_id"],),
     )
-    facts = {
-        "digest": row["digest"][:16],
-        "path": row["path"],
-        "created": row["created_at"],
-        "scores": str(len(scores)),
-    }
-    for score in scores.head(limit).iter_rows(named=True):
-        facts[f"{score['benchmark']} {score['system']} {score['metric']}"] = f"{score['value']:.4f}"
+    facts = {"digest": row["digest"][:16], "path": row["path"], "created": row["created_at"]}
+    for score in scores.iter_rows(named=True):
+        facts[f"scores on {score['benchmark']}"] = str(score["scores"])
     return TraceNode("model", row["model_id"], row["model_id"], facts, _parent(warehouse, "training_runs", row, limit))
 
 

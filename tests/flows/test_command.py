@@ -6,13 +6,17 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+import httpx
+import polars as pl
 import pytest
 
 from flows.cli import app
@@ -54,11 +58,38 @@ def curve(run: Path) -> list[tuple[int, float]]:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
-    """A finished smallest demo, and what it printed."""
-    home = tmp_path_factory.mktemp("world")
+    """A finished smallest demo, and what it printed. The commands after it share one Prefect server."""
+    home = tmp_path_factory.mktemp("world") / "not" / "there" / "yet"
     done = evo(home, "demo", "--smallest")
     assert done.returncode == 0, done.stderr
-    yield home, done.stdout
+    with pytest.MonkeyPatch.context() as patch, prefect_server(tmp_path_factory.mktemp("prefect")) as url:
+        patch.setenv("PREFECT_API_URL", url)
+        yield home, done.stdout
+
+
+@contextmanager
+def prefect_server(folder: Path) -> Iterator[str]:
+    """A server on a free port of loopback: a temporary one for each command would take 20 s each."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    environ = {**os.environ, "PREFECT_HOME": str(folder), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+    process = subprocess.Popen(words, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    url = f"http://127.0.0.1:{port}/api"
+    try:
+        wait_for(lambda: healthy(f"{url}/health"))
+        yield url
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def healthy(url: str) -> bool | None:
+    try:
+        return httpx.get(url).is_success or None
+    except httpx.HTTPError:
+        return None
 
 
 def test_demo_ends_with_funnel_scores_and_lineage(world: tuple[Path, str]) -> None:
@@ -102,6 +133,44 @@ def test_mistakes_are_one_sentence(world: tuple[Path, str], words: tuple[str, ..
     assert says in done.stderr
     assert "Traceback" not in done.stderr + done.stdout
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("empty.jsonl", b"", "is empty"),
+        ("latin.txt", b"caf\xe9", "not valid UTF-8"),
+        ("broken.jsonl", b'{"text": \n[1]\n', "gave no document"),
+        ("a'; drop table documents; --.parquet", b"PAR1", "not a readable Parquet"),
+    ],
+)
+def test_bad_files_are_one_sentence(
+    world: tuple[Path, str], tmp_path: Path, name: str, content: bytes, says: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    done = evo(world[0], "ingest", str(tmp_path / name))
+    assert done.returncode == 1
+    assert says in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr + done.stdout
+
+
+def test_parquet_without_a_text_column_says_so(world: tuple[Path, str], tmp_path: Path) -> None:
+    pl.DataFrame({"body": ["x"]}).write_parquet(tmp_path / "d.parquet")
+    done = evo(world[0], "ingest", str(tmp_path / "d.parquet"))
+    assert done.returncode == 1
+    assert "text" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_malformed_lines_are_told_and_kept_and_the_rest_is_ingested(world: tuple[Path, str], tmp_path: Path) -> None:
+    (tmp_path / "d.jsonl").write_bytes(b'{"text": "one of this test"}\n{"text": \n{"text": "two of this test"}\n')
+    done = evo(world[0], "ingest", str(tmp_path / "d.jsonl"), "--json")
+    assert done.returncode == 0
+    told = json.loads(done.stdout)
+    assert (told["read"], told["new"], [f["item"] for f in told["failures"]]) == (2, 2, ["d.jsonl:2"])
+    assert "d.jsonl:2" in done.stderr
+    again = json.loads(evo(world[0], "ingest", str(tmp_path / "d.jsonl"), "--json").stdout)
+    assert again["new"] == 0
 
 
 def test_damaged_shard_is_named_and_force_mends_it(world: tuple[Path, str]) -> None:

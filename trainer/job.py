@@ -1,0 +1,18 @@
+"""What a training process needs to know, and the names of what it leaves in its run folder."""
+
+from __future__ import annotations
+
+from schemas.configs import TrainConfig
+from schemas.episode import Record
+
+METRICS, CHECKPOINTS, MODEL = "metrics.jsonl", "checkpoints", "model"
+
+
+class Job(Record):
+    """Paths and the config; ranks come from the environment, as DeepSpeed has them."""
+
+    shards: str
+    tokenizer: str
+    out: str
+    rendezvous: str
+    config: TrainConfig
