@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from io import StringIO
 
 import numpy as np
 import polars as pl
@@ -92,7 +93,7 @@ def test_tables_show_every_system_best_first() -> None:
     conversations = from_drafts(simulate(SimulatorConfig(contexts=3)))
     systems = [encoder for encoder in baselines() if encoder.name in ("recency", "random")]
     rows = pl.concat([summarise(score(s, conversations), s.name, {"state": ("latest", "first")}) for s in systems])
-    console = Console(width=200, record=True, quiet=True)
+    console = Console(width=200, record=True, file=StringIO())
     console.print(score_table(rows, ["state", "latest"]))
     text, markdown = console.export_text(), markdown_table(rows, ["state", "latest"])
     for part in ("recency", "random", "Recall@10", "nDCG@10", "state", "latest"):
