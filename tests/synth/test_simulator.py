@@ -84,8 +84,8 @@ def test_no_heldout_template_is_used_in_training() -> None:
     said = bare(DRAFTS, "train")
     pools = [*STATEMENTS.values(), *QUESTIONS.values(), REPLIES, SUGGESTIONS]
     templates = [template for pool in pools for template in partition(pool, "heldout")]
-    matched = [t for t in templates if any(template_pattern(t).fullmatch(text) for text in said)]
-    assert matched == []
+    any_of_them = re.compile("|".join(f"(?:{template_pattern(t).pattern})" for t in templates), re.IGNORECASE)
+    assert [text for text in said if any_of_them.fullmatch(text)] == []
     assert all(partition(pool, split) for pool in pools for split in SPLITS)
     heldout = [f for f in (*partition(OPENERS, "heldout"), *partition(CLOSERS, "heldout")) if f]
     assert not [text for text in texts(DRAFTS) for f in heldout if text.startswith(f) or text.endswith(f"{f}.")]

@@ -134,6 +134,8 @@ def register_model(warehouse: Warehouse, shard_set_id: str) -> None:
         question_type="all",
         metric="recall@1",
         value=0.75,
+        low=0.7,
+        high=0.8,
         questions=10,
     )
     warehouse.append_all(
