@@ -21,6 +21,7 @@ from trainer.packing import Packed, Pieces, prefix_mask
 from trainer.segment_batching import segment_batches
 
 SEPARATE_ROWS = 32  # segments beyond a full queue, each with a window of its own, in one forward
+PACKED_TOKENS = 1024  # attention grows with the square of a packed row: beyond this, packing costs more than it saves
 
 
 @dataclass(frozen=True)
@@ -111,8 +112,7 @@ class EvoModel(nn.Module):
         shared = int((seen <= C).sum())
         out = []
         if shared:
-            width = int(seen[shared - 1])
-            out.append(self._embed_packed(history[:, :width], pieces[:shared], seen[:shared].expand(B, -1)))
+            out.append(self._embed_packed(history, pieces[:shared], seen[:shared].expand(B, -1)))
         for start in range(shared, T, SEPARATE_ROWS):
             stop = min(start + SEPARATE_ROWS, T)
             window = torch.stack([history[:, end - C : end] for end in seen[start:stop].tolist()], dim=1)
@@ -141,6 +141,12 @@ class EvoModel(nn.Module):
 
     def _embed_packed(self, latents: Tensor, pieces: Pieces, visible: Tensor) -> Tensor:
         """The retriever: [latents; piece] for each piece, which sees the first `visible` [B, G] latents."""
+        cuts = segment_batches(pieces.lengths.tolist(), pieces.lengths.shape[1], PACKED_TOKENS)
+        rows = [self._embed_row(latents, pieces[a:b], visible[:, a:b]) for a, b in cuts]
+        return torch.cat(rows, dim=1)
+
+    def _embed_row(self, latents: Tensor, pieces: Pieces, visible: Tensor) -> Tensor:
+        latents = latents[:, : int(visible.max())]
         packed = Packed.of(pieces)
         seen = visible.gather(1, packed.group.clamp(min=0)) if packed.ids.numel() else packed.ids
         mask, positions = prefix_mask(packed, latents.shape[1], seen)

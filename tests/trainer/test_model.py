@@ -87,6 +87,19 @@ def test_a_batch_is_each_episode_by_definition(model: EvoModel, rows: list[dict[
     assert float(losses.total) == pytest.approx(float(losses.contrastive) + float(losses.memory), rel=1e-5)
 
 
+def test_where_packed_rows_are_cut_changes_nothing(
+    model: EvoModel, rows: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = collate(rows[-3:])
+    with torch.no_grad():
+        history = model.read(batch.memory)
+        whole = model.embed_segments(history, batch.segments), model.embed_queries(history, batch.totals, batch.queries)
+        monkeypatch.setattr("trainer.model.PACKED_TOKENS", 40)
+        parts = model.embed_segments(history, batch.segments), model.embed_queries(history, batch.totals, batch.queries)
+    for one, other in zip(whole, parts, strict=True):
+        assert torch.allclose(one, other, atol=1e-5)
+
+
 def test_every_parameter_takes_part(model: EvoModel, rows: list[dict[str, Any]]) -> None:
     model(collate(rows[:2])).total.backward()
     assert all(p.grad is not None for p in model.parameters() if p.requires_grad)

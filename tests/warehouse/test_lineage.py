@@ -40,7 +40,16 @@ def test_model_reaches_documents(tree: TraceNode, warehouse: Warehouse) -> None:
     assert kinds(tree)[:4] == ["model", "training run", "shard set", "dataset"]
     assert {"generator", "context", "episode", "document"} <= set(kinds(tree))
     text = render_tree(tree)
-    for part in ("model-1", "run-1", "traced@1", "simulator", "cloze", "pep-0001", "and 12 more", "scores on heldout: 1"):
+    for part in (
+        "model-1",
+        "run-1",
+        "traced@1",
+        "simulator",
+        "cloze",
+        "pep-0001",
+        "and 12 more",
+        "scores on heldout: 1",
+    ):
         assert part in text
     assert json.loads(json.dumps(as_dict(tree)))["children"][0]["id"] == "run-1"
     used = [f"pep-{n:04d}" for n in range(1, 30, 2)]
