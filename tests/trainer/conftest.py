@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from schemas.configs import ModelConfig, SimulatorConfig, TrainConfig
 from schemas.episode import Draft
@@ -62,3 +64,20 @@ def make_model(tokenizer: EvoTokenizer) -> Callable[[TrainConfig], EvoModel]:
 @pytest.fixture
 def model(config: TrainConfig, make_model: Callable[[TrainConfig], EvoModel]) -> EvoModel:
     return make_model(config)
+
+
+@pytest.fixture
+def llama(tokenizer: EvoTokenizer, tmp_path: Path) -> Path:
+    """A small causal decoder with random weights, saved as Hugging Face does."""
+    torch.manual_seed(1)
+    config = LlamaConfig(
+        vocab_size=tokenizer.vocabulary,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+    )
+    LlamaForCausalLM(config).save_pretrained(tmp_path / "llama")
+    tokenizer.tokenizer.save_pretrained(tmp_path / "llama")
+    return tmp_path / "llama"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaForCausalLM
 
 from schemas.configs import ModelConfig, TrainConfig
 from schemas.errors import EvoError
@@ -18,25 +18,8 @@ from trainer.text import EvoTokenizer
 
 
 @pytest.fixture
-def folder(tokenizer: EvoTokenizer, tmp_path: Path) -> Path:
-    """A small causal decoder with random weights, saved as Hugging Face does."""
-    torch.manual_seed(1)
-    config = LlamaConfig(
-        vocab_size=tokenizer.vocabulary,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-    )
-    LlamaForCausalLM(config).save_pretrained(tmp_path / "llama")
-    tokenizer.tokenizer.save_pretrained(tmp_path / "llama")
-    return tmp_path / "llama"
-
-
-@pytest.fixture
-def adapted(folder: Path, tokenizer: EvoTokenizer) -> EvoModel:
-    model = ModelConfig(backbone=str(folder), lora_rank=4, lora_alpha=8, lora_dropout=0.0, capacity=8, embedding=24)
+def adapted(llama: Path, tokenizer: EvoTokenizer) -> EvoModel:
+    model = ModelConfig(backbone=str(llama), lora_rank=4, lora_alpha=8, lora_dropout=0.0, capacity=8, embedding=24)
     made = EvoModel(TrainConfig(model=model, batch_segments=3), tokenizer.vocabulary)
     with torch.no_grad():  # LoRA's B starts at zero, where A has no gradient yet
         for name, parameter in made.named_parameters():
@@ -68,9 +51,9 @@ def test_whole_loss_reaches_both_adapters_and_never_the_backbone(adapted: EvoMod
     assert all(p.grad is not None for p in adapted.parameters() if p.requires_grad)
 
 
-def test_plain_role_is_the_backbone_without_adapters(adapted: EvoModel, folder: Path) -> None:
+def test_plain_role_is_the_backbone_without_adapters(adapted: EvoModel, llama: Path) -> None:
     ids = torch.tensor([[5, 6, 7]])
-    plain = LlamaForCausalLM.from_pretrained(folder).model(ids).last_hidden_state
+    plain = LlamaForCausalLM.from_pretrained(llama).model(ids).last_hidden_state
     positions = torch.arange(3)[None]
     found = adapted.backbone.hidden(adapted.backbone.embed(ids), positions, None, "plain")
     assert torch.allclose(found, plain, atol=1e-5)

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file
 
 from schemas.arrow import to_frame
 from schemas.configs import TrainConfig
 from schemas.errors import EvoError
 from schemas.shard import ShardRow
+from trainer.checkpoint import WEIGHTS
 from trainer.embedder import EvoEmbedder
 from trainer.launch import launch
 from trainer.text import EvoTokenizer
@@ -65,6 +67,23 @@ def test_resumed_job_gives_the_curve_of_an_uninterrupted_one(
     launch(*world, config, stopped, on_progress=told.append)
     assert told[0]["resumed_at"] == 4
     assert losses(stopped) == pytest.approx(wanted, rel=1e-6)
+
+
+def test_adapters_on_a_hugging_face_folder_train_and_resume(
+    world: tuple[Path, Path], config: TrainConfig, llama: Path, tmp_path: Path
+) -> None:
+    model = config.model.model_copy(update={"backbone": str(llama), "lora_rank": 4, "lora_alpha": 8})
+    changed = config.model_copy(update={"model": model, "learning_rate": 1e-2})
+    folder = launch(*world, changed, tmp_path / "out", on_progress=lambda row: None)
+    wanted = losses(tmp_path / "out")
+    for adapter in ("memory", "retriever"):  # LoRA's B starts at zero: what is not zero was trained
+        trained = [w for name, w in load_file(folder / WEIGHTS).items() if f"lora_B.{adapter}" in name]
+        assert trained
+        assert all(w.abs().sum() > 0 for w in trained)
+    (tmp_path / "out" / "checkpoints" / "latest").write_text("step-00000004")
+    assert launch(*world, changed, tmp_path / "out", on_progress=lambda row: None) == folder
+    assert losses(tmp_path / "out") == pytest.approx(wanted, rel=1e-5)
+    assert EvoEmbedder.load(folder).session().query("Where?").shape == (24,)
 
 
 @pytest.mark.slow
