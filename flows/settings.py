@@ -17,6 +17,8 @@ QUIET = {
     "PREFECT_LOGGING_LEVEL": "INFO",
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
     "TOKENIZERS_PARALLELISM": "false",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "DS_ACCELERATOR": "cpu",  # what `trainer.launch` uses; without it every import warns that there is no GPU
 }
 
 
