@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +21,7 @@ from schemas.configs import TrainConfig
 from schemas.dataset import DatasetVersion, ModelRecord, ShardSet, TrainingRun
 from schemas.ids import content_id
 from trainer.checkpoint import weights_digest, write_lineage
+from trainer.job import METRICS
 from trainer.launch import launch
 from warehouse.catalog import Warehouse
 from warehouse.shards import check_shards
@@ -52,10 +52,10 @@ def train_model(
             return found
         check_shards(Path(shards.path), version.label)
         _, tokenizer_folder = tokenizer_for(warehouse, home, version, config.model)
-    started, out = time.monotonic(), home / "runs" / run_id
+    out = home / "runs" / run_id
     tell(f"training {run_id} on {version.label}: {config.steps} steps (DeepSpeed's very first start compiles a module)")
     folder = launch(Path(shards.path), tokenizer_folder, config, out, nproc, on_progress=progress())
-    return _register(home, version, shards, config, run_id, out, folder, time.monotonic() - started)
+    return _register(home, version, shards, config, run_id, out, folder)
 
 
 def progress() -> Callable[[dict[str, Any]], None]:
@@ -81,18 +81,17 @@ def _register(
     run_id: str,
     out: Path,
     folder: Path,
-    seconds: float,
 ) -> ModelRecord:
     now, digest = datetime.now(UTC).isoformat(), weights_digest(folder)
-    last = json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])
+    metrics = [json.loads(line) for line in (out / METRICS).read_text().splitlines()]
     model_id = content_id("model", {"run": run_id, "weights": digest})
     run = TrainingRun(
         training_run_id=run_id,
         shard_set_id=shards.shard_set_id,
         config=config.model_dump_json(),
         steps=config.steps,
-        final_loss=last["loss"],
-        seconds=seconds,
+        final_loss=metrics[-1]["loss"],
+        seconds=sum(row["seconds"] for row in metrics),  # of all steps, whichever process took them
         created_at=now,
     )
     model = ModelRecord(model_id=model_id, training_run_id=run_id, path=str(folder), digest=digest, created_at=now)

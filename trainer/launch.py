@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -35,9 +36,28 @@ def launch(
         on_progress: takes now and then a row of metrics, with `steps`, `resumed_at` and `seconds_left`.
 
     Raises:
-        EvoError: a rank failed; the others are stopped, and a rerun resumes at the last checkpoint.
+        EvoError: another process trains this run, or a rank failed; the others are then stopped, and a rerun resumes
+            at the last checkpoint.
     """
     out.mkdir(parents=True, exist_ok=True)
+    with (out / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the system lets it go when we end, however we end
+        except OSError as error:
+            raise EvoError(
+                f"run '{out.name}' is being trained by another process; nothing was started; wait"
+            ) from error
+        return _run(shards, tokenizer, config, out, nproc, on_progress)
+
+
+def _run(
+    shards: Path,
+    tokenizer: Path,
+    config: TrainConfig,
+    out: Path,
+    nproc: int,
+    on_progress: Callable[[dict[str, Any]], None],
+) -> Path:
     rendezvous = out / f"rendezvous-{uuid.uuid4().hex}"
     job = Job(shards=str(shards), tokenizer=str(tokenizer), out=str(out), rendezvous=str(rendezvous), config=config)
     job_path = out / "job.json"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,14 @@ def test_loss_that_is_not_a_number_names_the_episodes(
         launch(*world, config.model_copy(update={"temperature": 1e-45}), tmp_path / "out", on_progress=lambda row: None)
     assert any(q["episode_id"] in str(caught.value) for row in rows for q in row["questions"])
     assert not (tmp_path / "out" / "model").exists()
+
+
+def test_one_process_at_a_time_trains_a_run(world: tuple[Path, Path], config: TrainConfig, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    with (tmp_path / "out" / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(EvoError, match="by another process"):
+            launch(*world, config, tmp_path / "out")
 
 
 def test_damaged_shards_stop_the_job(world: tuple[Path, Path], config: TrainConfig, tmp_path: Path) -> None:
