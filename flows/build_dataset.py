@@ -23,10 +23,8 @@ def recipe_filter(recipe: Recipe) -> EpisodeFilter:
     return EpisodeFilter(split="train", fingerprints=fingerprints(recipe))
 
 
-def tokenizer_for(
-    warehouse: Warehouse, home: Path, version: DatasetVersion, config: ModelConfig
-) -> tuple[EvoTokenizer, Path]:
-    """The backbone's tokenizer, or for `tiny` a BPE trained on the dataset's own training text."""
+def tokenizer_folder(warehouse: Warehouse, home: Path, version: DatasetVersion, config: ModelConfig) -> Path:
+    """Holds the backbone's tokenizer, or for `tiny` a BPE trained on the dataset's own training text."""
     name = (
         f"{version.dataset_id}-{config.vocabulary}" if config.backbone == "tiny" else config.backbone.replace("/", "--")
     )
@@ -38,16 +36,14 @@ def tokenizer_for(
             else load_tokenizer(config.backbone)
         )
         made.save(folder)
-    return EvoTokenizer.load(folder), folder
+    return folder
 
 
 @task(cache_policy=NO_CACHE)
 def publish_version(home: Path, name: str, recipe: Recipe) -> DatasetVersion:
     """Publish; the same content gives the same version."""
     with Warehouse.open(home) as warehouse:
-        version = publish(warehouse, name, recipe.model_dump_json(), git_commit(), recipe_filter(recipe))
-    tell(f"publish: {version.label} holds {version.episodes} episodes, digest {version.digest[:12]}")
-    return version
+        return publish(warehouse, name, recipe.model_dump_json(), git_commit(), recipe_filter(recipe))
 
 
 @task(cache_policy=NO_CACHE)
@@ -55,7 +51,7 @@ def shard_version(home: Path, label: str, config: ModelConfig, force: bool = Fal
     """Tokenise the version once and write its shards, manifest last."""
     with Warehouse.open(home) as warehouse:
         version = resolve(warehouse, label)
-        tokenizer, _ = tokenizer_for(warehouse, home, version, config)
+        tokenizer = EvoTokenizer.load(tokenizer_folder(warehouse, home, version, config))
         return build_shards(
             warehouse,
             version,
@@ -70,4 +66,5 @@ def shard_version(home: Path, label: str, config: ModelConfig, force: bool = Fal
 def build_dataset(home: Path, recipe: Recipe, name: str | None = None) -> tuple[DatasetVersion, ShardSet]:
     """Publish and shard the recipe's episodes under `name` (the recipe's own by default)."""
     version = publish_version(home, name or recipe.name, recipe)
+    tell(f"publish: {version.label} holds {version.episodes} episodes, digest {version.digest[:12]}")
     return version, shard_version(home, version.label, recipe.train.model)

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from flows.recipes import RECIPES
 from flows.recipes import recipe as named_recipe
-from flows.settings import git_commit, state
+from flows.settings import state
 from schemas.configs import Recipe
 from schemas.errors import EvoError
 
@@ -122,13 +122,9 @@ def dataset_publish(
     as_json: Json = False,
 ) -> None:
     """Publish the recipe's episodes as NAME@N; the same content gives the same version."""
-    from flows.build_dataset import recipe_filter
-    from warehouse.catalog import Warehouse
-    from warehouse.versions import publish
+    from flows.build_dataset import publish_version
 
-    config = _sized(named_recipe(recipe), contexts, seed)
-    with Warehouse.open(state()) as warehouse:
-        version = publish(warehouse, name, config.model_dump_json(), git_commit(), recipe_filter(config))
+    version = publish_version.fn(state(), name, _sized(named_recipe(recipe), contexts, seed))
     say(version.model_dump(), as_json, f"{version.label}: {version.episodes} episodes, digest {version.digest}")
 
 

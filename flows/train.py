@@ -13,7 +13,7 @@ from prefect import flow, task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 
-from flows.build_dataset import shard_version, tokenizer_for
+from flows.build_dataset import shard_version, tokenizer_folder
 from flows.progress import tell
 from flows.settings import git_commit
 from schemas.arrow import to_frame
@@ -24,7 +24,6 @@ from trainer.checkpoint import weights_digest, write_lineage
 from trainer.job import METRICS
 from trainer.launch import launch
 from warehouse.catalog import Warehouse
-from warehouse.shards import check_shards
 from warehouse.versions import resolve
 
 
@@ -50,11 +49,10 @@ def train_model(
     with Warehouse.open(home) as warehouse:
         if found := find_model(warehouse, run_id):
             return found
-        check_shards(Path(shards.path), version.label)
-        _, tokenizer_folder = tokenizer_for(warehouse, home, version, config.model)
+        tokenizer = tokenizer_folder(warehouse, home, version, config.model)
     out = home / "runs" / run_id
     tell(f"training {run_id} on {version.label}: {config.steps} steps (DeepSpeed's very first start compiles a module)")
-    folder = launch(Path(shards.path), tokenizer_folder, config, out, nproc, on_progress=progress())
+    folder = launch(Path(shards.path), tokenizer, config, out, nproc, on_progress=progress())
     return _register(home, version, shards, config, run_id, out, folder)
 
 

@@ -28,6 +28,8 @@ class Backbone(nn.Module):
         super().__init__()
         self.causal = causal
         self.adapters = adapters
+        self._lora = [p for n, p in causal.named_parameters() if "lora_" in n]
+        self._train_adapters()
 
     @property
     def hidden_size(self) -> int:
@@ -84,9 +86,8 @@ class Backbone(nn.Module):
 
     def _train_adapters(self) -> None:
         # peft turns requires_grad off on the adapters that are not active; both are trained in every step.
-        for name, parameter in self.causal.named_parameters():
-            if "lora_" in name:
-                parameter.requires_grad_(True)
+        for parameter in self._lora:
+            parameter.requires_grad_(True)
 
 
 def make_backbone(config: ModelConfig, vocabulary: int) -> Backbone:
@@ -111,9 +112,7 @@ def make_backbone(config: ModelConfig, vocabulary: int) -> Backbone:
     )
     wrapped = get_peft_model(causal, lora, adapter_name=ADAPTERS[0])
     wrapped.add_adapter(ADAPTERS[1], lora)
-    backbone = Backbone(wrapped, adapters=True)
-    backbone._train_adapters()
-    return backbone
+    return Backbone(wrapped, adapters=True)
 
 
 def _tiny(config: ModelConfig, vocabulary: int) -> LlamaForCausalLM:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -14,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from schemas.configs import TrainConfig
 from schemas.errors import EvoError
+from schemas.files import file_digest
 from trainer.model import EvoModel
 from trainer.text import EvoTokenizer
 
@@ -60,7 +60,7 @@ def load_model(folder: Path) -> tuple[EvoModel, EvoTokenizer]:
 
 def weights_digest(folder: Path) -> str:
     """BLAKE2b of the weights file."""
-    return hashlib.blake2b((folder / WEIGHTS).read_bytes(), digest_size=32).hexdigest()
+    return file_digest(folder / WEIGHTS)
 
 
 def write_lineage(folder: Path, lineage: dict[str, Any]) -> None:

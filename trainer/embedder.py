@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from schemas.episode import Segment
 from trainer.checkpoint import load_model
@@ -71,9 +72,7 @@ class Session:
     @property
     def vectors(self) -> NDArray[np.float32]:
         """[T, E] embeddings of all segments so far."""
-        if not self._vectors:
-            return np.zeros((0, self._model.config.model.embedding), dtype=np.float32)
-        return np.concatenate(self._vectors)
+        return self._together(self._vectors)
 
     @torch.no_grad()
     def append(self, segments: Sequence[Segment]) -> NDArray[np.float32]:
@@ -82,7 +81,7 @@ class Session:
             self._read(segments[start : start + SEGMENTS_A_READ]) for start in range(0, len(segments), SEGMENTS_A_READ)
         ]
         self._vectors += made
-        return np.concatenate(made) if made else np.zeros((0, self._model.config.model.embedding), dtype=np.float32)
+        return self._together(made)
 
     @torch.no_grad()
     def query(self, text: str) -> NDArray[np.float32]:
@@ -95,20 +94,26 @@ class Session:
         """Cosine similarities [queries, segments so far]."""
         return np.asarray(self._queries(queries) @ self.vectors.T, dtype=np.float32)
 
+    def _together(self, parts: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        return np.concatenate([np.zeros((0, self._model.config.model.embedding), dtype=np.float32), *parts])
+
     def _read(self, segments: Sequence[Segment]) -> NDArray[np.float32]:
         model = self._model
         new = model.read(Pieces.of([self._tokenizer.memory(segments)]), self._queue)
         history = torch.cat([self._queue.latents, new], dim=1)
         vectors = model.embed_segments(history, Pieces.of([self._tokenizer.retriever(segments)]), len(self._queue))
         self._queue = self._queue.push(new)
-        embedded: NDArray[np.float32] = vectors[0].float().cpu().numpy()
-        return embedded
+        return _array(vectors[0])
 
     def _queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
         if not texts:
-            return np.zeros((0, self._model.config.model.embedding), dtype=np.float32)
+            return self._together([])
         latents = self._queue.latents
         totals = torch.tensor([len(self._queue) // self._model.config.model.latents])
         vectors = self._model.embed_queries(latents, totals, Pieces.of([self._tokenizer.queries(texts)]))
-        embedded: NDArray[np.float32] = vectors[0].float().cpu().numpy()
-        return embedded
+        return _array(vectors[0])
+
+
+def _array(vectors: Tensor) -> NDArray[np.float32]:
+    made: NDArray[np.float32] = vectors.float().cpu().numpy()
+    return made

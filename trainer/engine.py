@@ -13,6 +13,7 @@ import torch
 from torch.optim.lr_scheduler import LambdaLR
 
 from schemas.configs import TrainConfig
+from schemas.files import write_whole
 from trainer.batches import Batch
 from trainer.model import EvoModel, Losses
 
@@ -73,9 +74,7 @@ class Engine:
         tag = f"step-{step:08d}"
         self._engine.save_checkpoint(str(folder), tag=tag, save_latest=False)
         if self.rank == 0:
-            partial = folder / f"{LATEST}.partial"
-            partial.write_text(tag)
-            partial.rename(folder / LATEST)
+            write_whole(folder / LATEST, tag)
             for old in sorted(folder.glob("step-*"))[:-KEEP_CHECKPOINTS]:
                 shutil.rmtree(old)
 

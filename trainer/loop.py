@@ -21,6 +21,7 @@ import torch
 from transformers.utils import logging as transformers_logging
 
 from schemas.errors import EvoError
+from schemas.files import write_whole
 from trainer.batches import Batch, Schedule, collate
 from trainer.checkpoint import save_model
 from trainer.engine import Engine
@@ -92,10 +93,11 @@ def stop_if_not_finite(losses: Losses, batch: Batch, step: int) -> None:
     Raises:
         EvoError: the loss is NaN or infinite.
     """
-    if not math.isfinite(float(losses.total.detach())):
+    loss = float(losses.total.detach())
+    if not math.isfinite(loss):
         named = ", ".join(batch.episode_ids[:8])
         raise EvoError(
-            f"the loss is {float(losses.total.detach())} at step {step + 1}, on episodes {named} and "
+            f"the loss is {loss} at step {step + 1}, on episodes {named} and "
             f"{max(0, len(batch.episode_ids) - 8)} more; the weights would be lost; the last checkpoint is kept: "
             "lower the learning rate, or look at these episodes with 'evo trace'"
         )
@@ -112,9 +114,7 @@ class Metrics:
     def __init__(self, path: Path, done: int) -> None:
         self._path, self._since = path, time.monotonic()
         kept = path.read_text().split("\n")[:done] if path.exists() and done else []
-        partial = path.with_name(f"{path.name}.partial")
-        partial.write_text("".join(line + "\n" for line in kept))
-        partial.rename(path)
+        write_whole(path, "".join(line + "\n" for line in kept))
         self._file = path.open("a")
         self._first = done
 

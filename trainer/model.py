@@ -148,7 +148,7 @@ class EvoModel(nn.Module):
     def _embed_row(self, latents: Tensor, pieces: Pieces, visible: Tensor) -> Tensor:
         latents = latents[:, : int(visible.max())]
         packed = Packed.of(pieces)
-        seen = visible.gather(1, packed.group.clamp(min=0)) if packed.ids.numel() else packed.ids
+        seen = visible.gather(1, packed.group.clamp(min=0))
         mask, positions = prefix_mask(packed, latents.shape[1], seen)
         inputs = torch.cat([self.latent_projection(latents), self._embed(packed.ids)], dim=1)
         hidden = self.backbone.hidden(inputs, positions, mask, "retriever")

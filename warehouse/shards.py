@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import uuid
@@ -20,9 +19,11 @@ from schemas.arrow import polars_schema, to_frame
 from schemas.dataset import DatasetVersion, ShardSet
 from schemas.episode import Record, Segment
 from schemas.errors import EvoError
+from schemas.files import file_digest, write_whole
 from schemas.ids import content_id
 from schemas.shard import EpisodeTokenizer, ShardQuestion, ShardRow
-from warehouse.catalog import Warehouse
+from warehouse.catalog import SETTINGS, Warehouse
+from warehouse.versions import context_ids
 
 VERSION = 1  # raise when the meaning of a row changes
 CONTEXTS_A_CHUNK = 200
@@ -100,7 +101,7 @@ def check_shards(path: Path, label: str = "NAME@N") -> Manifest:
     for file in manifest.files:
         if not (path / file.name).is_file():
             raise _damaged(path, file.name, "is missing", label)
-        found = _checksum(path / file.name)
+        found = file_digest(path / file.name)
         if found != file.blake2b:
             raise _damaged(path, file.name, f"has checksum {found[:12]}, manifest says {file.blake2b[:12]}", label)
     return manifest
@@ -197,7 +198,7 @@ def _build(
             (target / MANIFEST).unlink(missing_ok=True)  # from here on the old set never happened
             shutil.rmtree(target)
         work.rename(target)
-        _write_manifest(target, manifest)
+        write_whole(target / MANIFEST, json.dumps(manifest.model_dump(), indent=1, sort_keys=True) + "\n")
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
@@ -209,7 +210,7 @@ def _rows(
     progress: Callable[[int, int], None] | None,
 ) -> Iterator[list[ShardRow]]:
     """Tokenised chunks of contexts."""
-    contexts = _context_ids(warehouse, version)
+    contexts = context_ids(warehouse, version.dataset_id)
     for start in range(0, len(contexts), CONTEXTS_A_CHUNK):
         chunk = contexts[start : start + CONTEXTS_A_CHUNK]
         episodes = _episodes(warehouse, version, chunk)
@@ -225,15 +226,6 @@ def _rows(
         yield tokenise(found.to_dicts(), episodes, tokenizer)
         if progress:
             progress(start + len(chunk), len(contexts))
-
-
-def _context_ids(warehouse: Warehouse, version: DatasetVersion) -> list[str]:
-    rows = warehouse.query(
-        """SELECT DISTINCT context_id FROM lake.episodes SEMI JOIN
-           (SELECT episode_id FROM lake.dataset_members WHERE dataset_id = ?) USING (episode_id) ORDER BY context_id""",
-        (version.dataset_id,),
-    )
-    return rows["context_id"].to_list()
 
 
 def _episodes(warehouse: Warehouse, version: DatasetVersion, contexts: list[str]) -> dict[str, list[dict[str, Any]]]:
@@ -264,7 +256,7 @@ def _write_sorted(work: Path, rows_per_shard: int) -> list[tuple[str, int]]:
     if not parts:
         return []
     names: list[tuple[str, int]] = []
-    with duckdb.connect(config={"threads": 2, "memory_limit": "2GB"}) as con:
+    with duckdb.connect(config=SETTINGS) as con:
         con.execute("SET temp_directory = ?", [str(work / "parts" / "spill")])
         ordered = con.execute("SELECT * FROM read_parquet(?) ORDER BY segments, tokens, context_id", [parts])
         for frame in _sized(ordered.to_arrow_reader(rows_per_shard), rows_per_shard):
@@ -288,21 +280,7 @@ def _sized(batches: Any, size: int) -> Iterator[pl.DataFrame]:
 
 
 def _file(path: Path, rows: int) -> ShardFile:
-    return ShardFile(name=path.name, rows=rows, bytes=path.stat().st_size, blake2b=_checksum(path))
-
-
-def _checksum(path: Path) -> str:
-    hashed = hashlib.blake2b(digest_size=32)
-    with path.open("rb") as handle:
-        while block := handle.read(1 << 20):
-            hashed.update(block)
-    return hashed.hexdigest()
-
-
-def _write_manifest(target: Path, manifest: Manifest) -> None:
-    partial = target / f"{MANIFEST}.partial"
-    partial.write_text(json.dumps(manifest.model_dump(), indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    partial.rename(target / MANIFEST)
+    return ShardFile(name=path.name, rows=rows, bytes=path.stat().st_size, blake2b=file_digest(path))
 
 
 def _record(target: Path, manifest: Manifest) -> ShardSet:
@@ -312,7 +290,7 @@ def _record(target: Path, manifest: Manifest) -> ShardSet:
         tokenizer_digest=manifest.tokenizer_digest,
         path=str(target),
         rows=manifest.rows,
-        manifest_digest=_checksum(target / MANIFEST),
+        manifest_digest=file_digest(target / MANIFEST),
         created_at=datetime.now(UTC).isoformat(),
     )
 

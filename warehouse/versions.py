@@ -12,7 +12,7 @@ import polars as pl
 
 from schemas.arrow import to_frame
 from schemas.dataset import DatasetVersion
-from schemas.episode import Record, Split
+from schemas.episode import Record, Segment, Split
 from schemas.errors import EvoError
 from schemas.ids import content_id
 from warehouse.catalog import Warehouse, fetch_all, insert_new
@@ -89,20 +89,27 @@ def episodes_of(warehouse: Warehouse, dataset_id: str) -> pl.DataFrame:
     )
 
 
+def context_ids(warehouse: Warehouse, dataset_id: str) -> list[str]:
+    """The ids of a version's contexts, in order."""
+    rows = warehouse.query(
+        """SELECT DISTINCT context_id FROM lake.episodes SEMI JOIN
+           (SELECT episode_id FROM lake.dataset_members WHERE dataset_id = ?) USING (episode_id) ORDER BY context_id""",
+        (dataset_id,),
+    )
+    return rows["context_id"].to_list()
+
+
 def texts_of(warehouse: Warehouse, dataset_id: str) -> Iterator[str]:
     """The training text of a version, context by context: segments, then questions and answers."""
     members = "SELECT episode_id FROM lake.dataset_members WHERE dataset_id = ?"
-    contexts = warehouse.query(
-        f"SELECT DISTINCT context_id FROM lake.episodes WHERE episode_id IN ({members}) ORDER BY context_id",  # noqa: S608
-        (dataset_id,),
-    )["context_id"].to_list()
+    contexts = context_ids(warehouse, dataset_id)
     for start in range(0, len(contexts), 500):
         chunk = contexts[start : start + 500]
         segments = warehouse.query(
             "SELECT segments FROM lake.contexts WHERE list_contains(?, context_id) ORDER BY context_id", (chunk,)
         )
         for segment in segments["segments"].explode():
-            yield f"User: {segment['user']}\nAssistant: {segment['assistant']}".rstrip()
+            yield Segment(**segment).text
         asked = warehouse.query(
             f"""SELECT question, answer FROM lake.episodes
                 WHERE list_contains(?, context_id) AND episode_id IN ({members}) ORDER BY episode_id""",  # noqa: S608

@@ -13,12 +13,13 @@ from safetensors.torch import load_file
 from schemas.arrow import to_frame
 from schemas.configs import TrainConfig
 from schemas.errors import EvoError
+from schemas.files import file_digest
 from schemas.shard import ShardRow
 from trainer.checkpoint import WEIGHTS
 from trainer.embedder import EvoEmbedder
 from trainer.launch import launch
 from trainer.text import EvoTokenizer
-from warehouse.shards import MANIFEST, Manifest, ShardFile, _checksum
+from warehouse.shards import MANIFEST, Manifest, ShardFile
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def world(rows: list[dict[str, Any]], tokenizer: EvoTokenizer, tmp_path: Path) -
     folder.mkdir()
     path = folder / "shard-00000.parquet"
     to_frame(ShardRow, [ShardRow.model_validate(row) for row in rows]).write_parquet(path)
-    file = ShardFile(name=path.name, rows=len(rows), bytes=path.stat().st_size, blake2b=_checksum(path))
+    file = ShardFile(name=path.name, rows=len(rows), bytes=path.stat().st_size, blake2b=file_digest(path))
     manifest = Manifest(
         shard_set_id=folder.name,
         dataset_id="ds-x",
