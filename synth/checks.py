@@ -9,7 +9,7 @@ from schemas.ids import content_id, digest
 from synth.taxonomy import QUESTION_TYPES
 from synth.text import normalise
 
-VERSION = "checks-1"
+VERSION = "checks-2"
 QUESTION_WORDS = 52
 SEGMENT_WORDS = 4000
 ANSWER_WORDS = 60
@@ -62,7 +62,9 @@ def lengths(draft: Draft, question: Question, evidence: Evidence) -> str:
 
 
 def context_dependent(draft: Draft, question: Question, evidence: Evidence) -> str:
-    """The question does not give its answer away."""
+    """The question does not give its answer away, unless it names the answers to choose from."""
+    if QUESTION_TYPES[question.question_type].choice:
+        return ""
     answer = normalise(question.answer)
     return "the question holds its answer" if answer.strip() and answer in normalise(question.text) else ""
 

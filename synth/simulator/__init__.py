@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
 
 from schemas.configs import SimulatorConfig
-from schemas.episode import Context, Draft, Evidence, Question
-from schemas.ids import content_id, digest
-from synth.simulator.questions import Asked, ask
-from synth.simulator.render import render
-from synth.simulator.world import tell
-from synth.taxonomy import QUESTION_TYPES
+from schemas.episode import Draft
+from schemas.ids import digest
 
-VERSION = "simulator-1"
-GENERATOR = "simulator"
+VERSION = "simulator-2"
 
 
 def fingerprint(config: SimulatorConfig) -> str:
@@ -24,57 +18,9 @@ def fingerprint(config: SimulatorConfig) -> str:
 
 def simulate(config: SimulatorConfig, start: int = 0, stop: int | None = None) -> Iterator[Draft]:
     """Drafts of contexts `start` to `stop` (all of `config.contexts` by default), in order."""
+    # Not at the top: drafts need the taxonomy, whose entries name builders of this package.
+    from synth.simulator.drafts import draft
+
     mark = fingerprint(config)
     for index in range(start, config.contexts if stop is None else stop):
-        yield _draft(config, index, mark)
-
-
-def _draft(config: SimulatorConfig, index: int, mark: str) -> Draft:
-    rng = random.Random(f"{VERSION}/{config.seed}/{config.split}/{index}")
-    length = rng.randint(config.min_segments, max(config.min_segments, config.max_segments))
-    beats = tell(rng, config.split, length)
-    segments = tuple(render(rng, config.split, beat) for beat in beats)
-    content = {
-        "segments": [[s.user, s.assistant] for s in segments],
-        "kind": "dialogue",
-        "generator": GENERATOR,
-        "split": config.split,
-    }
-    context = Context(
-        context_id=content_id("ctx", content),
-        kind="dialogue",
-        generator=GENERATOR,
-        split=config.split,
-        seed=index,
-        document_ids=(),
-        segments=segments,
-        fingerprint=mark,
-    )
-    asked = ask(rng, config.split, beats, config.questions_per_context)
-    questions = tuple(_question(context, one) for one in asked)
-    evidence = tuple(_evidence(q, one) for q, one in zip(questions, asked, strict=True))
-    return Draft(context=context, questions=questions, evidence=evidence)
-
-
-def _question(context: Context, asked: Asked) -> Question:
-    content = {"context_id": context.context_id, "type": asked.type, "text": asked.text, "answer": asked.answer}
-    return Question(
-        question_id=content_id("q", content),
-        context_id=context.context_id,
-        question_type=asked.type,
-        family=QUESTION_TYPES[asked.type].family,
-        text=asked.text,
-        answer=asked.answer,
-        generator=GENERATOR,
-        fingerprint=context.fingerprint,
-    )
-
-
-def _evidence(question: Question, asked: Asked) -> Evidence:
-    return Evidence(
-        question_id=question.question_id,
-        indices=asked.evidence,
-        votes=tuple(1 for _ in asked.evidence),
-        generator=GENERATOR,
-        fingerprint=question.fingerprint,
-    )
+        yield draft(config, index, mark)
