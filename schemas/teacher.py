@@ -1,0 +1,126 @@
+"""What is asked of a teacher, what it answered, and the ledger that remembers both."""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+from pydantic import Field
+
+from schemas.episode import Record
+from schemas.ids import content_id
+
+
+class Message(Record):
+    """One message of a chat."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class Sampling(Record):
+    """How answers are sampled. vLLM on CPU cannot take a seed per request, so none is sent by default."""
+
+    temperature: float = Field(0.7, ge=0, le=2)
+    top_p: float = Field(1.0, gt=0, le=1)
+    max_tokens: int = Field(512, ge=1)
+    seed: int | None = None
+
+
+class Price(Record):
+    """Money per million tokens."""
+
+    prompt: float = Field(0.0, ge=0)
+    completion: float = Field(0.0, ge=0)
+
+    def of(self, prompt_tokens: int, completion_tokens: int) -> float:
+        """The cost of a call."""
+        return (self.prompt * prompt_tokens + self.completion * completion_tokens) / 1e6
+
+
+class Budget(Record):
+    """The most that may be spent, over all runs together; None sets no limit."""
+
+    calls: int | None = Field(None, ge=0)
+    tokens: int | None = Field(None, ge=0)
+    money: float | None = Field(None, ge=0)
+
+
+class TeacherConfig(Record):
+    """One model behind OpenAI-compatible endpoints. Only model, revision and sampling can change an answer."""
+
+    name: str = "teacher"
+    model: str
+    revision: str = ""
+    endpoints: tuple[str, ...] = Field(min_length=1)  # base URLs, such as http://127.0.0.1:8000/v1
+    api_key_env: str = "EVO_TEACHER_API_KEY"  # the variable that holds the key; the key itself is stored nowhere
+    sampling: Sampling = Sampling()
+    price: Price = Price()
+    max_in_flight: int = Field(64, ge=1)  # an endpoint
+    timeout_s: float = Field(600, gt=0)  # a call
+    attempts: int = Field(8, ge=1)  # a call, at a server that fails
+    repairs: int = Field(5, ge=0)  # an answer of the wrong form
+    patience_s: float = Field(600, ge=0)  # while every endpoint is unreachable or busy
+
+
+class TeacherRequest(Record):
+    """Exactly what is asked. `sample` tells equal requests apart, of which each is to be answered anew."""
+
+    model: str
+    revision: str
+    messages: tuple[Message, ...]
+    sampling: Sampling
+    answer_schema: str  # JSON schema of the answer, as canonical JSON
+    sample: int = 0
+
+    @property
+    def call_id(self) -> str:
+        """The key of the ledger: a hash of all fields."""
+        return content_id("call", self.model_dump())
+
+
+class TeacherCall(Record):
+    """An answered request: a row of the ledger. `valid` is false when the answer does not fit its schema."""
+
+    call_id: str
+    scope: str  # whose budget paid: the recipe's name
+    stage: str
+    item: str
+    teacher: str
+    model: str
+    endpoint: str
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: float
+    cost: float
+    finish_reason: str
+    valid: bool
+    content: str
+    created_at: str
+
+
+class Spent(Record):
+    """What a scope's calls came to."""
+
+    calls: int = 0
+    tokens: int = 0
+    cost: float = 0.0
+
+
+class Ledger(Protocol):
+    """Remembers every answered call, so that none is paid for twice."""
+
+    def find(self, call_id: str) -> TeacherCall | None:
+        """The call of that key, if it was answered."""
+        ...
+
+    def record(self, call: TeacherCall, request: TeacherRequest) -> None:
+        """Keep an answered call; durable when this returns."""
+        ...
+
+    def fault(self, teacher: str, endpoint: str, kind: str) -> None:
+        """Count a call that got no answer."""
+        ...
+
+    def spent(self, scope: str) -> Spent:
+        """The sum over a scope's calls."""
+        ...

@@ -1,0 +1,145 @@
+"""A teacher on loopback: a real HTTP server that answers by a function and injects faults at given rates."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import uvicorn
+
+FAULTS = ("429", "500", "hang", "drop", "truncated", "wrong_schema", "empty", "not_json")
+
+
+class TeacherServer:
+    """Counts what it is asked, by the request's body. `rates` of FAULTS are drawn per call."""
+
+    def __init__(self, answer: Callable[[list[dict[str, str]]], str], model: str = "scripted", key: str = "") -> None:
+        self.answer, self.model, self.key = answer, model, key
+        self.rates: dict[str, float] = {}
+        self.latency_s = 0.0
+        self.retry_after = "0.02"
+        self.asked: Counter[str] = Counter()
+        self.answered: Counter[str] = Counter()
+        self.faults: Counter[str] = Counter()
+        self.most_in_flight = self.in_flight = 0
+        self.random = random.Random(0)
+        self._server: uvicorn.Server | None = None
+        self.port = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    def start(self) -> None:
+        """Serve on the port of before, or on a free one."""
+        config = uvicorn.Config(
+            self._app, host="127.0.0.1", port=self.port, log_level="critical", lifespan="off", interface="asgi3"
+        )
+        self._server = uvicorn.Server(config)
+        thread = threading.Thread(target=self._server.run, daemon=True)
+        thread.start()
+        while not self._server.started:
+            time.sleep(0.005)
+        self.port = self._server.servers[0].sockets[0].getsockname()[1]
+
+    def stop(self) -> None:
+        """Stop at once, like a server that is killed: calls under way are dropped."""
+        assert self._server is not None
+        self._server.force_exit = self._server.should_exit = True
+        while self._server.servers and any(s.is_serving() for s in self._server.servers):
+            time.sleep(0.005)
+
+    async def _app(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        body = b""
+        while True:
+            event = await receive()
+            if event["type"] == "http.disconnect":  # the client was killed while it asked
+                return
+            body += event.get("body", b"")
+            if not event.get("more_body"):
+                break
+        if self.key and dict(scope["headers"]).get(b"authorization") != f"Bearer {self.key}".encode():
+            sent = dict(scope["headers"]).get(b"authorization", b"").decode()
+            await _reply(send, 401, json.dumps({"error": {"message": f"Incorrect API key provided: {sent}"}}))
+        elif scope["path"].endswith("/models"):
+            await _reply(send, 200, json.dumps({"object": "list", "data": [{"id": self.model, "object": "model"}]}))
+        else:
+            self.in_flight += 1
+            self.most_in_flight = max(self.most_in_flight, self.in_flight)
+            try:
+                await self._chat(body.decode(), send)
+            finally:
+                self.in_flight -= 1
+
+    async def _chat(self, body: str, send: Any) -> None:
+        self.asked[body] += 1
+        if self.latency_s:
+            await asyncio.sleep(self.latency_s)
+        draw = self.random.random()
+        fault = ""
+        for name, rate in self.rates.items():
+            draw -= rate
+            if draw < 0:
+                fault = name
+                break
+        self.faults[fault] += 1
+        if fault == "429":
+            await _reply(send, 429, '{"error": {"message": "slow down"}}', retry_after=self.retry_after)
+        elif fault == "500":
+            await _reply(send, 500, '{"error": {"message": "out of order"}}')
+        elif fault == "not_json":
+            await _reply(send, 200, "<html>gateway</html>")
+        elif fault == "hang":
+            await asyncio.sleep(60)
+        elif fault == "drop":
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"900")]})
+            await send({"type": "http.response.body", "body": b'{"id": ', "more_body": True})
+        else:
+            content = self.answer(json.loads(body)["messages"])
+            content = {"truncated": content[: len(content) // 2], "wrong_schema": '{"no": 1}', "empty": ""}.get(
+                fault, content
+            )
+            self.answered[body] += 1
+            await _reply(send, 200, _completion(self.model, content, body))
+
+
+def _completion(model: str, content: str, body: str) -> str:
+    asked = json.loads(body)
+    read = sum(len(m["content"]) for m in asked["messages"]) + len(str(asked["response_format"]["json_schema"]))
+    usage = {"prompt_tokens": read // 4, "completion_tokens": 1 + len(content) // 4}
+    usage["total_tokens"] = sum(usage.values())
+    choice = {"index": 0, "message": {"role": "assistant", "content": content}, "finish_reason": "stop"}
+    return json.dumps(
+        {"id": "c", "object": "chat.completion", "created": 0, "model": model, "choices": [choice], "usage": usage}
+    )
+
+
+async def _reply(send: Any, status: int, body: str, retry_after: str = "") -> None:
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body.encode())).encode())]
+    if retry_after:
+        headers.append((b"retry-after", retry_after.encode()))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body.encode()})
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., TeacherServer]]:
+    """Starts teachers on loopback, and stops them after the test."""
+    started: list[TeacherServer] = []
+
+    def start(answer: Callable[[list[dict[str, str]]], str], **settings: Any) -> TeacherServer:
+        server = TeacherServer(answer, **settings)
+        server.start()
+        started.append(server)
+        return server
+
+    yield start
+    for server in started:
+        server.stop()

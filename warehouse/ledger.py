@@ -1,0 +1,106 @@
+"""The teacher-call ledger: a SQLite file in WAL mode, since calls are many and small. Survives kill -9."""
+
+from __future__ import annotations
+
+import sqlite3
+import zlib
+from datetime import UTC, datetime
+from pathlib import Path
+
+from schemas.errors import EvoError
+from schemas.ids import canonical
+from schemas.teacher import Spent, TeacherCall, TeacherRequest
+
+FILE = "ledger.sqlite"
+COLUMNS = tuple(TeacherCall.model_fields)
+_TYPES = {"prompt_tokens": "INTEGER", "completion_tokens": "INTEGER", "seconds": "REAL", "cost": "REAL"}
+_SCHEMA = f"""
+CREATE TABLE IF NOT EXISTS calls (
+    {", ".join(f"{c} {_TYPES.get(c, 'TEXT')}{' PRIMARY KEY' if c == 'call_id' else ''}" for c in COLUMNS)}, request BLOB
+);
+CREATE INDEX IF NOT EXISTS calls_by_scope ON calls (scope, stage, prompt_tokens, completion_tokens, cost);
+CREATE TABLE IF NOT EXISTS faults (
+    teacher TEXT, endpoint TEXT, kind TEXT, count INTEGER, last_at TEXT, PRIMARY KEY (teacher, endpoint, kind)
+);
+"""
+_FIND = f"SELECT {', '.join(COLUMNS)} FROM calls WHERE call_id = ?"  # noqa: S608
+_RECORD = f"INSERT OR IGNORE INTO calls VALUES ({', '.join('?' * (len(COLUMNS) + 1))})"  # noqa: S608
+_FAULT = """INSERT INTO faults VALUES (?, ?, ?, 1, ?)
+    ON CONFLICT DO UPDATE SET count = count + 1, last_at = excluded.last_at"""
+
+
+class SqliteLedger:
+    """Implements `schemas.teacher.Ledger`. One thread at a time; processes open their own."""
+
+    def __init__(self, con: sqlite3.Connection) -> None:
+        self._con = con
+
+    @classmethod
+    def open(cls, home: Path) -> SqliteLedger:
+        """Open the ledger of a state folder, making it if there is none.
+
+        Raises:
+            EvoError: the file cannot be made, or is no ledger.
+        """
+        path = home / FILE
+        try:
+            home.mkdir(parents=True, exist_ok=True)
+            con = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
+            # NORMAL: what is committed survives the death of the process; only a power cut may lose the last calls.
+            con.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;" + _SCHEMA)
+        except (OSError, sqlite3.Error) as error:
+            raise EvoError(
+                f"teacher-call ledger '{path}' cannot be used ({error}); no teacher was asked; "
+                "restore the file from a copy, or move it away: its answers would be paid for again"
+            ) from error
+        return cls(con)
+
+    def close(self) -> None:
+        """Give the file back."""
+        self._con.close()
+
+    def find(self, call_id: str) -> TeacherCall | None:
+        """The call of that key, if it was answered."""
+        row = self._con.execute(_FIND, (call_id,)).fetchone()
+        if row is None:
+            return None
+        fields = dict(zip(COLUMNS, row, strict=True))
+        return TeacherCall(**fields | {"valid": fields["valid"] == "1"})
+
+    def record(self, call: TeacherCall, request: TeacherRequest) -> None:
+        """Keep an answered call with its request; durable when this returns.
+
+        Raises:
+            EvoError: it could not be written, for example on a full disk.
+        """
+        fields = call.model_dump() | {"valid": "1" if call.valid else "0"}
+        asked = zlib.compress(canonical(request.model_dump()), 1)
+        try:
+            self._con.execute(_RECORD, (*(fields[c] for c in COLUMNS), asked))
+        except sqlite3.Error as error:
+            raise EvoError(
+                f"the answer of call {call.call_id} could not be kept in the ledger ({error}); the run stops, since "
+                "further answers would be paid for and lost; make room or mend the file, then rerun"
+            ) from error
+
+    def request(self, call_id: str) -> bytes | None:
+        """The canonical JSON of what was asked."""
+        row = self._con.execute("SELECT request FROM calls WHERE call_id = ?", (call_id,)).fetchone()
+        return zlib.decompress(row[0]) if row else None
+
+    def fault(self, teacher: str, endpoint: str, kind: str) -> None:
+        """Count a call that got no answer."""
+        self._con.execute(_FAULT, (teacher, endpoint, kind, datetime.now(UTC).isoformat()))
+
+    def faults(self) -> dict[str, int]:
+        """Calls without an answer, by kind."""
+        return dict(self._con.execute("SELECT kind, sum(count) FROM faults GROUP BY kind ORDER BY kind"))
+
+    def spent(self, scope: str) -> Spent:
+        """The sum over a scope's calls, malformed answers included: they were paid for."""
+        row = self._con.execute(
+            """SELECT count(*), coalesce(sum(prompt_tokens + completion_tokens), 0), coalesce(sum(cost), 0.0)
+               FROM calls WHERE scope = ?""",
+            (scope,),
+        ).fetchone()
+        return Spent(calls=row[0], tokens=row[1], cost=row[2])
