@@ -1,0 +1,82 @@
+"""The records that teachers' answers fill. Reasoning comes before what it reasons about, as models write in order."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MOST_ITEMS = 64  # bounds lists, so that a weak model under structured output comes to an end
+
+
+class Answer(BaseModel):
+    """Nothing but the named fields, as strict structured output wants it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PlannedEvent(Answer):
+    """Something that happens in a person's life, and how it bears on what was known before."""
+
+    kind: Literal["new", "update", "correction", "cancellation", "aside"]
+    what: str = Field(min_length=1)
+
+
+class Plan(Answer):
+    """What a dialogue will tell, in order."""
+
+    events: tuple[PlannedEvent, ...] = Field(min_length=1, max_length=MOST_ITEMS)
+
+
+class Turn(Answer):
+    """A user message and the assistant's reply."""
+
+    user: str = Field(min_length=1)
+    assistant: str = Field(min_length=1)
+
+
+class Turns(Answer):
+    """Turns of a dialogue, in order."""
+
+    turns: tuple[Turn, ...] = Field(min_length=1, max_length=MOST_ITEMS)
+
+
+class Statement(Answer):
+    """One thing worth remembering, in a sentence that stands alone."""
+
+    kind: Literal["fact", "event", "preference", "plan", "relation", "update"]
+    text: str = Field(min_length=1)
+
+
+class Statements(Answer):
+    """Statements in the order of the text; none where it holds nothing worth remembering."""
+
+    statements: tuple[Statement, ...] = Field(max_length=MOST_ITEMS)
+
+
+class QuestionAnswer(Answer):
+    """A question of a given type with its answer."""
+
+    reasoning: str
+    question: str = Field(min_length=1)
+    answer: str = Field(min_length=1)
+
+
+class EvidenceIndices(Answer):
+    """Numbers of the segments that are needed to answer."""
+
+    reasoning: str
+    segments: tuple[int, ...] = Field(max_length=MOST_ITEMS)
+
+
+class ShortAnswer(Answer):
+    """An answer in a few words; `unknown` where the text does not tell."""
+
+    answer: str
+
+
+class Judgement(Answer):
+    """Yes or no, and why."""
+
+    reasoning: str
+    verdict: bool
