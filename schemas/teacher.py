@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from typing import Literal, Protocol
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, field_validator
 
 from schemas.episode import Record
 from schemas.ids import content_id
@@ -48,6 +49,8 @@ class Budget(Record):
 class TeacherConfig(Record):
     """One model behind OpenAI-compatible endpoints. Only model, revision and sampling can change an answer."""
 
+    model_config = ConfigDict(hide_input_in_errors=True)  # an endpoint may hold a secret
+
     name: str = "teacher"
     model: str
     revision: str = ""
@@ -60,6 +63,21 @@ class TeacherConfig(Record):
     attempts: int = Field(8, ge=1)  # a call, at a server that fails
     repairs: int = Field(5, ge=0)  # an answer of the wrong form
     patience_s: float = Field(600, ge=0)  # while every endpoint is unreachable or busy
+
+    @field_validator("endpoints")
+    @classmethod
+    def _plain_addresses(cls, endpoints: tuple[str, ...]) -> tuple[str, ...]:
+        """Endpoints are stored with every call: they may hold no secret."""
+        for url in endpoints:
+            parts = urlsplit(url)
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise ValueError(f"endpoint '{parts.path[:80]}' is no http or https address; give one that ends in /v1")
+            if parts.username or parts.password or parts.query or parts.fragment:
+                raise ValueError(
+                    f"the endpoint at '{parts.hostname}' holds credentials or a query, which would be stored with "
+                    "every call; put the key in the environment"
+                )
+        return endpoints
 
 
 class TeacherRequest(Record):
