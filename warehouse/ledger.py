@@ -6,6 +6,7 @@ import sqlite3
 import zlib
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from schemas.errors import EvoError
 from schemas.ids import canonical
@@ -95,6 +96,17 @@ class SqliteLedger:
     def faults(self) -> dict[str, int]:
         """Calls without an answer, by kind."""
         return dict(self._con.execute("SELECT kind, sum(count) FROM faults GROUP BY kind ORDER BY kind"))
+
+    def totals(self) -> list[dict[str, Any]]:
+        """A row a scope, stage and model: calls, malformed ones among them, tokens, seconds a call, cost."""
+        cursor = self._con.execute(
+            """SELECT scope, stage, model, count(*) AS calls, sum(valid = '0') AS malformed,
+                      sum(prompt_tokens) AS prompt_tokens, sum(completion_tokens) AS completion_tokens,
+                      avg(seconds) AS seconds_a_call, sum(cost) AS cost
+               FROM calls GROUP BY scope, stage, model ORDER BY scope, stage, model"""
+        )
+        names = [column[0] for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor]
 
     def spent(self, scope: str) -> Spent:
         """The sum over a scope's calls, malformed answers included: they were paid for."""
