@@ -9,18 +9,13 @@ from prefect.cache_policies import NO_CACHE
 
 from flows.progress import tell
 from flows.settings import git_commit
-from flows.synthesize import fingerprints
+from flows.synthesize import made_by
 from schemas.configs import ModelConfig, Recipe
 from schemas.dataset import DatasetVersion, ShardSet
 from trainer.text import EvoTokenizer, load_tokenizer, train_tokenizer
 from warehouse.catalog import Warehouse
 from warehouse.shards import build_shards
-from warehouse.versions import EpisodeFilter, publish, resolve, texts_of
-
-
-def recipe_filter(recipe: Recipe) -> EpisodeFilter:
-    """The training episodes that this recipe's stages made."""
-    return EpisodeFilter(split="train", fingerprints=fingerprints(recipe))
+from warehouse.versions import publish, resolve, texts_of
 
 
 def tokenizer_folder(warehouse: Warehouse, home: Path, version: DatasetVersion, config: ModelConfig) -> Path:
@@ -43,7 +38,7 @@ def tokenizer_folder(warehouse: Warehouse, home: Path, version: DatasetVersion, 
 def publish_version(home: Path, name: str, recipe: Recipe) -> DatasetVersion:
     """Publish; the same content gives the same version."""
     with Warehouse.open(home) as warehouse:
-        return publish(warehouse, name, recipe.model_dump_json(), git_commit(), recipe_filter(recipe))
+        return publish(warehouse, name, recipe.model_dump_json(), git_commit(), made_by(recipe))
 
 
 @task(cache_policy=NO_CACHE)

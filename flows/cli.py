@@ -6,12 +6,12 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 from rich.console import Console
 
-from flows.recipes import RECIPES
+from flows.recipes import RECIPES, changed, with_teacher
 from flows.recipes import recipe as named_recipe
 from flows.settings import state
 from schemas.configs import Recipe
@@ -37,7 +37,7 @@ EXAMPLES = Path(__file__).parent / "examples"
 console = Console(width=None if sys.stdout.isatty() else 160)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
-RecipeName = Annotated[str, typer.Option("--recipe", help=f"One of: {', '.join(RECIPES)}.")]
+RecipeName = Annotated[str, typer.Option("--recipe", help=f"One of: {', '.join(RECIPES)}; or a file.")]
 
 
 def say(value: object, as_json: bool, text: str) -> None:
@@ -92,29 +92,122 @@ def ingest(
         )
 
 
-def _sized(recipe: Recipe, contexts: int | None, seed: int | None) -> Recipe:
-    changes = {k: v for k, v in (("contexts", contexts), ("seed", seed)) if v is not None}
-    return recipe.model_copy(update={"simulator": recipe.simulator.model_copy(update=changes)})
-
-
 Contexts = Annotated[int | None, typer.Option(min=0, help="Simulated training contexts (the recipe's by default).")]
-Seed = Annotated[int | None, typer.Option(help="Simulator seed (the recipe's by default).")]
+Seed = Annotated[int | None, typer.Option(help="Seed of simulator and teaching (the recipe's by default).")]
+Teachers = Annotated[
+    list[str] | None, typer.Option("--teacher", metavar="URL", help="A teacher's base URL; repeat it for replicas.")
+]
+Model = Annotated[str | None, typer.Option(help="The model that the teacher serves.")]
+Personas = Annotated[int | None, typer.Option(min=0, help="Dialogues to be written by the teacher.")]
+Documents = Annotated[int | None, typer.Option(min=0, help="Documents that the teacher is asked about.")]
+BudgetCalls = Annotated[int | None, typer.Option(min=0, help="Calls, over all runs of this recipe's name.")]
+BudgetTokens = Annotated[int | None, typer.Option(min=0, help="Tokens, over all runs.")]
+BudgetMoney = Annotated[float | None, typer.Option(min=0, help="Money by the recipe's prices, over all runs.")]
+RecipeArgument = Annotated[str, typer.Argument(help=f"One of: {', '.join(RECIPES)}; or a .toml or .json file.")]
 
 
-@app.command(epilog="Example: evo synthesize demo --contexts 500")
+class Sizes(NamedTuple):
+    """Options that stand in for settings of the recipe."""
+
+    contexts: int | None = None
+    seed: int | None = None
+    personas: int | None = None
+    documents: int | None = None
+    calls: int | None = None
+    tokens: int | None = None
+    money: float | None = None
+
+
+def _chosen(name: str, endpoints: list[str] | None, model: str | None, sizes: Sizes) -> Recipe:
+    """The recipe, with what the options change."""
+    chosen = with_teacher(named_recipe(name), endpoints or [], model)
+    seed = {"seed": sizes.seed}
+    teaching = None
+    if chosen.teaching:
+        teaching = changed(
+            chosen.teaching,
+            dialogue=changed(chosen.teaching.dialogue, personas=sizes.personas),
+            web=changed(chosen.teaching.web, documents=sizes.documents),
+            budget=changed(chosen.teaching.budget, calls=sizes.calls, tokens=sizes.tokens, money=sizes.money),
+            **seed,
+        )
+    elif any(value is not None for value in sizes[2:]):
+        raise EvoError(
+            f"recipe '{name}' has no teacher, so personas, documents and budgets mean nothing; nothing was run; "
+            "add --teacher URL --model NAME"
+        )
+    return changed(chosen, simulator=changed(chosen.simulator, contexts=sizes.contexts, **seed), teaching=teaching)
+
+
+@app.command(
+    epilog="Example: evo synthesize demo --contexts 500   "
+    "evo synthesize taught --teacher http://127.0.0.1:8000/v1 --model Qwen/Qwen3-4B --personas 100 --budget-calls 5000"
+)
 def synthesize(
-    recipe: Annotated[str, typer.Argument(help=f"One of: {', '.join(RECIPES)}.")] = "demo",
+    recipe: RecipeArgument = "demo",
     contexts: Contexts = None,
     seed: Seed = None,
+    teacher: Teachers = None,
+    model: Model = None,
+    personas: Personas = None,
+    documents: Documents = None,
+    budget_calls: BudgetCalls = None,
+    budget_tokens: BudgetTokens = None,
+    budget_money: BudgetMoney = None,
     as_json: Json = False,
 ) -> None:
-    """Make the episodes that the recipe lacks, from all ingested documents and from simulated worlds."""
+    """Make the episodes that the recipe lacks: simulated, from documents, and by teachers where it has any."""
     from flows.synthesize import synthesize as flow
 
-    new = flow(state(), _sized(named_recipe(recipe), contexts, seed))
+    sizes = Sizes(contexts, seed, personas, documents, budget_calls, budget_tokens, budget_money)
+    chosen = _chosen(recipe, teacher, model, sizes)
+    new = flow(state(), chosen)
     if not as_json:
-        _print_funnel(False)
+        _print_made(chosen)
     say({"new_episodes": new}, as_json, f"{new} new episodes")
+
+
+@app.command(epilog="Example: evo retry taught")
+def retry(
+    recipe: RecipeArgument = "taught",
+    seed: Seed = None,
+    teacher: Teachers = None,
+    model: Model = None,
+    personas: Personas = None,
+    documents: Documents = None,
+    as_json: Json = False,
+) -> None:
+    """Ask teachers once more for what they left unanswered, and for nothing else."""
+    from flows.synthesize import retry as flow
+
+    chosen = _chosen(recipe, teacher, model, Sizes(None, seed, personas, documents))
+    if chosen.teaching is None:
+        raise EvoError(f"recipe '{recipe}' has no teacher, so nothing can be retried; add --teacher URL --model NAME")
+    new = flow(state(), chosen)
+    if not as_json:
+        _print_made(chosen)
+    say({"new_episodes": new}, as_json, f"{new} new episodes")
+
+
+@app.command(epilog="Example: evo plan taught --json   evo plan mine.toml")
+def plan(
+    recipe: RecipeArgument = "demo",
+    contexts: Contexts = None,
+    seed: Seed = None,
+    teacher: Teachers = None,
+    model: Model = None,
+    personas: Personas = None,
+    documents: Documents = None,
+    as_json: Json = False,
+) -> None:
+    """Show what a run would do: items done, pending and invalidated by which component; calls, tokens, cost, hours."""
+    from flows.plan import make_plan, plan_table
+
+    rows = make_plan(state(), _chosen(recipe, teacher, model, Sizes(contexts, seed, personas, documents)))
+    if as_json:
+        print(json.dumps([row.model_dump() for row in rows]))
+    else:
+        console.print(plan_table(rows))
 
 
 @dataset_app.command("publish", epilog="Example: evo dataset publish peps --recipe demo")
@@ -123,12 +216,15 @@ def dataset_publish(
     recipe: RecipeName = "demo",
     contexts: Contexts = None,
     seed: Seed = None,
+    teacher: Teachers = None,
+    model: Model = None,
     as_json: Json = False,
 ) -> None:
     """Publish the recipe's episodes as NAME@N; the same content gives the same version."""
     from flows.build_dataset import publish_version
 
-    version = publish_version.fn(state(), name, _sized(named_recipe(recipe), contexts, seed))
+    chosen = _chosen(recipe, teacher, model, Sizes(contexts, seed))
+    version = publish_version.fn(state(), name, chosen)
     say(version.model_dump(), as_json, f"{version.label}: {version.episodes} episodes, digest {version.digest}")
 
 
@@ -291,6 +387,17 @@ def teacher_ledger(as_json: Json = False) -> None:
         console.print(table)
     if faults:
         console.print("without an answer: " + ", ".join(f"{kind} {count}" for kind, count in faults.items()))
+
+
+def _print_made(recipe: Recipe) -> None:
+    """The funnel; and the report of the teaching, where there was any."""
+    from flows.synthesis_report import report_path
+
+    _print_funnel(False)
+    if recipe.teaching:
+        path = report_path(state(), recipe)
+        if path.exists():
+            console.print(path.read_text(encoding="utf-8"), markup=False, highlight=False, soft_wrap=True)
 
 
 def _print_funnel(as_json: bool) -> None:

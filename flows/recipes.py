@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import tomllib
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, TypeVar
 
-from schemas.configs import ClozeConfig, ModelConfig, Recipe, SimulatorConfig, TrainConfig
+from pydantic import ValidationError
+
+from schemas.configs import ClozeConfig, ModelConfig, Recipe, SimulatorConfig, TeachingConfig, TrainConfig
+from schemas.episode import Record
 from schemas.errors import EvoError
+from schemas.teacher import ServeConfig, TeacherConfig
+from synth.taxonomy import QUESTION_TYPES
 
 
 def demo() -> Recipe:
@@ -40,15 +50,107 @@ def smallest() -> Recipe:
     )
 
 
-RECIPES: dict[str, Callable[[], Recipe]] = {"demo": demo, "smallest": smallest}
+def taught() -> Recipe:
+    """Teachers only, at the paper's lengths: a thousand personas, every document, memories of a third of both.
+
+    The teacher is SmolLM2 on a server that the run starts itself; name a better one with --teacher and --model, or in
+    a recipe file.
+    """
+    return Recipe(
+        name="taught",
+        simulator=SimulatorConfig(contexts=0),
+        cloze=None,
+        teaching=TeachingConfig(teachers=(TeacherConfig(model="SmolLM2-135M-Instruct", serve=ServeConfig()),)),
+    )
+
+
+R = TypeVar("R", bound=Record)
+RECIPES: dict[str, Callable[[], Recipe]] = {"demo": demo, "smallest": smallest, "taught": taught}
 
 
 def recipe(name: str) -> Recipe:
-    """The recipe of that name.
+    """The recipe of that name, or of that file (.toml or .json).
+
+    A file names the recipe that it derives from as `base` ("demo" by default) and holds what differs, table by table;
+    `cloze = false` and `teaching = false` leave a stage out.
 
     Raises:
-        EvoError: no recipe has it.
+        EvoError: there is no such recipe, or the file does not make a whole one.
     """
-    if name not in RECIPES:
-        raise EvoError(f"unknown recipe '{name}'; nothing was run; the recipes are: {', '.join(RECIPES)}")
-    return RECIPES[name]()
+    if name in RECIPES:
+        return RECIPES[name]()
+    if Path(name).suffix in (".toml", ".json"):
+        return _from_file(Path(name))
+    raise EvoError(
+        f"unknown recipe '{name}'; nothing was run; the recipes are: {', '.join(RECIPES)}; "
+        "or give a .toml or .json file"
+    )
+
+
+def with_teacher(chosen: Recipe, endpoints: Sequence[str], model: str | None) -> Recipe:
+    """The recipe with one teacher at these endpoints in place of its own.
+
+    Raises:
+        EvoError: an endpoint is not allowed, or the model is not named.
+    """
+    if not endpoints and not model:
+        return chosen
+    if not endpoints or not model:
+        raise EvoError("--teacher URL and --model NAME belong together; nothing was run; give both")
+    own = chosen.teaching.teachers[0].model_dump() if chosen.teaching else {}
+    teacher = {**own, "model": model, "endpoints": tuple(endpoints), "serve": None}
+    teaching = chosen.teaching.model_dump() if chosen.teaching else {}
+    roles = {"writer": "", "judge": "", "askers": (), "annotators": ()}
+    return _whole({**chosen.model_dump(), "teaching": {**teaching, **roles, "teachers": (teacher,)}}, "the options")
+
+
+def changed(record: R, **values: Any) -> R:
+    """A copy with these values, but for those that are None."""
+    return record.model_copy(update={name: value for name, value in values.items() if value is not None})
+
+
+def _from_file(path: Path) -> Recipe:
+    try:
+        text = path.read_text(encoding="utf-8")
+        read = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, json.JSONDecodeError) as error:
+        said = error.strerror if isinstance(error, OSError) else str(error)
+        raise EvoError(f"recipe file '{path}' cannot be read: {said}; nothing was run; mend the file") from None
+    if not isinstance(read, dict):
+        raise EvoError(f"recipe file '{path}' holds no table of settings; nothing was run; see docs/teachers.md")
+    base = read.pop("base", "demo")
+    if base not in RECIPES:
+        raise EvoError(
+            f"recipe file '{path}' has base '{base}', which is no recipe; nothing was run; "
+            f"the recipes are: {', '.join(RECIPES)}"
+        )
+    return _whole(_merged(RECIPES[base]().model_dump(), {"name": path.stem, **read}), f"recipe file '{path}'")
+
+
+def _merged(below: Any, above: Any) -> Any:
+    """Settings of `above` over those of `below`, table by table. `false` for a table leaves it out."""
+    if above is False and (below is None or isinstance(below, dict)):
+        return None
+    if isinstance(below, dict) and isinstance(above, dict):
+        return {**below, **{key: _merged(below.get(key), value) for key, value in above.items()}}
+    return above
+
+
+def _whole(settings: dict[str, Any], where: str) -> Recipe:
+    try:
+        made = Recipe.model_validate(settings)
+    except ValidationError as error:
+        # Without the input: a mistaken endpoint may hold a secret.
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        said = first["msg"].removeprefix("Value error, ")
+        raise EvoError(f"{where}: {place + ': ' if place else ''}{said}; nothing was run; mend it and rerun") from None
+    if made.teaching:
+        asked = made.teaching.questions
+        for kind in (*asked.types, *asked.weights):
+            if kind not in QUESTION_TYPES:
+                near = get_close_matches(kind, QUESTION_TYPES, n=3) or list(QUESTION_TYPES)[:5]
+                raise EvoError(
+                    f"{where}: unknown question type '{kind[:80]}'; nothing was run; did you mean: {', '.join(near)}?"
+                )
+    return made

@@ -7,23 +7,31 @@ it stopped and a finished one does nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from flows.progress import tell
+from flows.progress import following, tell
+from flows.serve_teacher import served
+from flows.synthesis_report import report_path, synthesis_report
+from flows.teach import pending_items, teach
 from schemas.arrow import to_frame
 from schemas.configs import ClozeConfig, Recipe, SimulatorConfig
 from schemas.dataset import Failure
 from schemas.episode import Context, Document, Draft, Episode, Evidence, Question, Verdict
 from schemas.errors import EvoError
+from schemas.files import write_whole
 from schemas.ids import content_id
 from synth import cloze, simulator
 from synth.checks import verify
+from synth.stages import chains
 from warehouse.catalog import Warehouse
 from warehouse.funnel import assert_balanced, funnel
+from warehouse.ledger import SqliteLedger
+from warehouse.versions import EpisodeFilter
 
 CONTEXTS_A_PARTITION = 500
 DOCUMENTS_A_PARTITION = 100
@@ -35,9 +43,11 @@ def simulators(recipe: Recipe) -> tuple[SimulatorConfig, SimulatorConfig]:
     return train, train.model_copy(update={"split": "heldout", "contexts": recipe.heldout_contexts})
 
 
-def fingerprints(recipe: Recipe) -> tuple[str, ...]:
-    """The fingerprints of all rows that this recipe makes for training."""
-    return simulator.fingerprint(recipe.simulator), cloze.fingerprint(recipe.cloze)
+def made_by(recipe: Recipe) -> EpisodeFilter:
+    """The training episodes that this recipe's stages make."""
+    offline = [simulator.fingerprint(recipe.simulator)] + ([cloze.fingerprint(recipe.cloze)] if recipe.cloze else [])
+    taught = [c.verify.fingerprint for c in chains(recipe.teaching).values()] if recipe.teaching else []
+    return EpisodeFilter(split="train", fingerprints=tuple(offline), verified=tuple(taught))
 
 
 def pending_seeds(warehouse: Warehouse, config: SimulatorConfig) -> list[int]:
@@ -49,8 +59,10 @@ def pending_seeds(warehouse: Warehouse, config: SimulatorConfig) -> list[int]:
     return sorted(set(range(config.contexts)) - set(done))
 
 
-def pending_documents(warehouse: Warehouse, config: ClozeConfig) -> list[str]:
+def pending_documents(warehouse: Warehouse, config: ClozeConfig | None) -> list[str]:
     """Ids of the documents that have neither a cloze context nor a recorded failure under this config."""
+    if config is None:
+        return []
     return warehouse.query(
         """select document_id from documents
            where document_id not in (select unnest(document_ids) from contexts where fingerprint = ?)
@@ -63,7 +75,8 @@ def pending_documents(warehouse: Warehouse, config: ClozeConfig) -> list[str]:
 def pending(warehouse: Warehouse, recipe: Recipe) -> int:
     """How many contexts and documents a run of this recipe would still work on."""
     seeds = sum(len(pending_seeds(warehouse, config)) for config in simulators(recipe))
-    return seeds + len(pending_documents(warehouse, recipe.cloze))
+    taught = len(pending_items(warehouse, recipe)) if recipe.teaching else 0
+    return seeds + len(pending_documents(warehouse, recipe.cloze)) + taught
 
 
 def commit(warehouse: Warehouse, drafts: Iterable[Draft], failures: Sequence[Failure] = ()) -> int:
@@ -134,9 +147,12 @@ def synthesize(home: Path, recipe: Recipe) -> int:
             new += simulate_partition(home, config, start, stop)
             tell(f"synthesize: simulated {config.split} contexts up to {stop}/{config.contexts}, {new} new episodes")
     for offset in range(0, len(documents), DOCUMENTS_A_PARTITION):
+        assert recipe.cloze is not None
         chunk = documents[offset : offset + DOCUMENTS_A_PARTITION]
         new += cloze_partition(home, recipe.cloze, chunk)
         tell(f"synthesize: cloze on documents {offset + len(chunk)}/{len(documents)}, {new} new episodes")
+    if recipe.teaching:
+        new += ask_teachers(home, recipe)
     with Warehouse.open(home) as warehouse:
         assert_balanced(warehouse)
         table = funnel(warehouse)
@@ -144,3 +160,35 @@ def synthesize(home: Path, recipe: Recipe) -> int:
         raise EvoError("nothing was synthesized: no documents and no simulated contexts; run 'evo ingest PATH' first")
     create_markdown_artifact(key="funnel", markdown=f"```\n{table}\n```", description="Questions in, kept and rejected")
     return new
+
+
+@flow(name="retry")
+def retry(home: Path, recipe: Recipe) -> int:
+    """Ask once more what teachers left unanswered, and nothing else; returns the number of new episodes."""
+    return ask_teachers(home, recipe, again=True)
+
+
+@task(cache_policy=NO_CACHE)
+def ask_teachers(home: Path, recipe: Recipe, again: bool = False) -> int:
+    """The items that lack an outcome (`again`: those with failures), by all three stages; the new episodes."""
+    with Warehouse.open(home) as warehouse:
+        todo = pending_items(warehouse, recipe, again)
+    if not todo:
+        tell("teach: nothing is pending")
+        return 0
+    assert recipe.teaching is not None
+    with following() as report, ExitStack() as servers:
+        teachers = tuple(
+            t.model_copy(update={"endpoints": (servers.enter_context(served(t.serve, home, t.api_key_env)),)})
+            if t.serve
+            else t
+            for t in recipe.teaching.teachers
+        )
+        teaching = recipe.teaching.model_copy(update={"teachers": teachers})
+        try:
+            return teach(home, recipe.model_copy(update={"teaching": teaching}), todo, report)
+        finally:
+            with Warehouse.open(home) as warehouse:
+                told = synthesis_report(warehouse, recipe, SqliteLedger.open(home).spent(recipe.name))
+            write_whole(report_path(home, recipe), told)
+            create_markdown_artifact(key="synthesis", markdown=told, description=f"What '{recipe.name}' has made")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from schemas.episode import Record, Split
+from schemas.teacher import Budget, Sampling, TeacherConfig
 
 
 class SimulatorConfig(Record):
@@ -28,6 +29,112 @@ class ClozeConfig(Record):
     max_segments: int = Field(32, ge=2)
     questions_per_document: int = Field(2, ge=1)
     seed: int = 0
+
+
+class LengthConfig(Record):
+    """How long contexts are: log-normal segment counts, cut off at both ends.
+
+    The defaults give EvoTrain-180K's statistics (arXiv 2606.21649: mean 21, up to 246 segments, up to 10.3K tokens).
+    """
+
+    mean_segments: float = Field(21, ge=1)
+    min_segments: int = Field(4, ge=2)
+    max_segments: int = Field(246, ge=2)
+    spread: float = Field(0.62, ge=0)  # standard deviation of the logarithm
+    max_tokens: int = Field(10_300, ge=50)  # estimated; a context is cut there
+
+    @model_validator(mode="after")
+    def _in_order(self) -> LengthConfig:
+        if not self.min_segments <= self.mean_segments <= self.max_segments:
+            raise ValueError(
+                f"min_segments {self.min_segments}, mean_segments {self.mean_segments} and max_segments "
+                f"{self.max_segments} are not in this order"
+            )
+        return self
+
+
+class WebConfig(Record):
+    """Contexts from documents, a run of sliding windows each; no teacher is asked for them."""
+
+    documents: int | None = Field(None, ge=0)  # the first of them by id; None: all
+    window_tokens: int = Field(60, ge=10)
+    overlap_tokens: int = Field(12, ge=0)
+
+
+class DialogueConfig(Record):
+    """Contexts from personas: a plan of life events, then turns that tell them."""
+
+    personas: int = Field(1000, ge=0)
+    events_a_plan: int = Field(24, ge=1, le=64)  # asked for in one call
+    events_a_call: int = Field(8, ge=1, le=64)  # told in one call
+
+
+class MemoryConfig(Record):
+    """Contexts of typed statements, extracted from the contexts of a share of documents and personas."""
+
+    share: float = Field(1 / 3, ge=0, le=1)
+    segments_a_call: int = Field(8, ge=1)
+
+
+class QuestionConfig(Record):
+    """Questions of a context: their types are drawn by weight, without replacement."""
+
+    a_context: int = Field(4, ge=1)
+    types: tuple[str, ...] = ()  # of the taxonomy; empty: all
+    weights: dict[str, float] = Field(default_factory=dict)  # by type, in place of the taxonomy's
+
+    @model_validator(mode="after")
+    def _weights_count(self) -> QuestionConfig:
+        for name, weight in self.weights.items():
+            if not 0 <= weight < float("inf"):
+                raise ValueError(f"weight {weight} of question type '{name}' is not a number of 0 or more")
+        return self
+
+
+class VerifyConfig(Record):
+    """Thresholds of the checks. All but `min_votes` may be moved without a single new call."""
+
+    min_votes: int | None = Field(None, ge=1)  # of annotators, for a segment to be evidence; None: more than half
+    agreement_least: float = Field(0.5, ge=0, le=1)  # votes for chosen segments, of all votes they could have had
+    samples: int = Field(1, ge=1)  # answers asked for in each of the three checks by answering
+    evidence_only_least: float = Field(1.0, ge=0, le=1)  # share of right answers from the evidence alone
+    closed_book_most: float = Field(0.0, ge=0, le=1)  # share of right answers without any context
+    evidence_removed_most: float = Field(0.0, ge=0, le=1)  # share of right answers without the evidence
+    sampling: Sampling = Sampling(temperature=0, max_tokens=512)
+
+
+class TeachingConfig(Record):
+    """The three stages with teachers. A role takes a teacher by name; left empty, it is the first teacher's."""
+
+    teachers: tuple[TeacherConfig, ...] = Field(min_length=1)
+    writer: str = ""  # of dialogues and memory statements
+    askers: tuple[str, ...] = ()  # of questions, in turn
+    annotators: tuple[str, ...] = ()  # of evidence; a name given twice votes twice
+    judge: str = ""  # of the checks
+    budget: Budget = Budget()
+    lengths: LengthConfig = LengthConfig()
+    web: WebConfig = WebConfig()
+    dialogue: DialogueConfig = DialogueConfig()
+    memory: MemoryConfig = MemoryConfig()
+    questions: QuestionConfig = QuestionConfig()
+    annotation: Sampling = Sampling(temperature=0, max_tokens=512)
+    verify: VerifyConfig = VerifyConfig()
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _roles_are_filled(self) -> TeachingConfig:
+        names = [teacher.name for teacher in self.teachers]
+        if len(set(names)) < len(names):
+            raise ValueError(f"two teachers have one name; the names are: {', '.join(names)}")
+        for name in (self.writer, self.judge, *self.askers, *self.annotators):
+            if name and name not in names:
+                raise ValueError(f"no teacher is named '{name}'; the teachers are: {', '.join(names)}")
+        if self.budget.money is not None and not any(t.price.prompt or t.price.completion for t in self.teachers):
+            raise ValueError("a budget in money needs a price, and no teacher has one: it would never be spent")
+        votes = len(self.annotators) or 1
+        if (self.verify.min_votes or 1) > votes:
+            raise ValueError(f"min_votes {self.verify.min_votes} is more than the {votes} annotators can give")
+        return self
 
 
 class ModelConfig(Record):
@@ -71,10 +178,14 @@ class TrainConfig(Record):
 
 
 class Recipe(Record):
-    """Everything a run of the pipeline needs but its inputs and its state folder."""
+    """Everything a run of the pipeline needs but its inputs and its state folder.
 
-    name: str
+    Offline generators and teachers are equal choices: `cloze` and `teaching` may be None, simulated contexts 0.
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
     simulator: SimulatorConfig = SimulatorConfig()
-    cloze: ClozeConfig = ClozeConfig()
+    cloze: ClozeConfig | None = ClozeConfig()
+    teaching: TeachingConfig | None = None
     train: TrainConfig = TrainConfig()
     heldout_contexts: int = Field(150, ge=1)

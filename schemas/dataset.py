@@ -80,6 +80,38 @@ class Evaluation(Record):
     questions: int
 
 
+class Outcome(Record):
+    """What became of one item (a persona, a document) at the stages of `fingerprint`: written with its rows, last.
+
+    Balances: contexts + failed_contexts = 1, asked = drafted + failed, drafted = accepted + rejected.
+    """
+
+    item: str
+    fingerprint: str  # of the last stage, which includes those before
+    attempt: int
+    scope: str  # the recipe's name, whose budget paid
+    kind: str
+    contexts: int
+    failed_contexts: int
+    asked: int
+    drafted: int
+    failed: int
+    accepted: int
+    rejected: int
+    created_at: str
+
+
+class StageFingerprint(Record):
+    """What a fingerprint stands for: `components` is JSON, a value or a hash by name."""
+
+    fingerprint: str
+    stage: str
+    kind: str
+    scope: str
+    components: str
+    created_at: str
+
+
 class Failure(Record):
     """An item that ended in error: which stage, which item, why."""
 

@@ -39,7 +39,11 @@ class Document(Record):
 
 
 class Context(Record):
-    """Ordered segments. `document_ids` is empty for simulated dialogues."""
+    """Ordered segments. `document_ids` is empty for dialogues.
+
+    `source_ids` names the contexts that a memory was extracted from; `calls`, here and below, the teacher calls that
+    made the row.
+    """
 
     context_id: str
     kind: Literal["dialogue", "web", "memory"]
@@ -49,6 +53,8 @@ class Context(Record):
     document_ids: tuple[str, ...]
     segments: tuple[Segment, ...]
     fingerprint: str
+    source_ids: tuple[str, ...] = ()
+    calls: tuple[str, ...] = ()
 
 
 class Question(Record):
@@ -62,26 +68,37 @@ class Question(Record):
     answer: str
     generator: str
     fingerprint: str
+    reasoning: str = ""
+    calls: tuple[str, ...] = ()
 
 
 class Evidence(Record):
-    """Zero-based indices of the segments that answer a question, with a vote count each."""
+    """Zero-based indices of the segments that answer a question, with a vote count each, out of `voters`."""
 
     question_id: str
     indices: tuple[int, ...]
     votes: tuple[int, ...]
     generator: str
     fingerprint: str
+    voters: int = 1
+    calls: tuple[str, ...] = ()
 
 
 class Verdict(Record):
-    """The outcome of one check on one question; `reason` is empty when it passed."""
+    """The outcome of one check on one question; `reason` is empty when it passed.
+
+    The check `all` is the last word on a question: it names the episode when all others passed.
+    `score` is what was held against the check's threshold, 0 to 1 where the check measures anything.
+    """
 
     question_id: str
     check: str
     passed: bool
     reason: str
     fingerprint: str
+    episode_id: str = ""
+    score: float | None = None
+    calls: tuple[str, ...] = ()
 
 
 class Episode(Record):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, Protocol
 from urllib.parse import urlsplit
 
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from schemas.episode import Record
 from schemas.ids import content_id
@@ -46,15 +46,33 @@ class Budget(Record):
     money: float | None = Field(None, ge=0)
 
 
+class ServeConfig(Record):
+    """A vLLM server that a run starts for itself and stops again. None of this can change what is asked."""
+
+    model: str = ""  # a folder or hub id; empty: the SmolLM2 that `make teacher` prepares
+    host: str = "127.0.0.1"
+    port: int = Field(0, ge=0, le=65535)  # 0: a free one
+    dtype: str = "auto"
+    max_model_len: int | None = Field(None, ge=64)  # tokens of the context window
+    max_num_seqs: int | None = Field(None, ge=1)  # calls that it works on at once
+    tensor_parallel_size: int = Field(1, ge=1)
+    extra_args: tuple[str, ...] = ()
+    start_timeout_s: float = Field(900, gt=0)
+
+
 class TeacherConfig(Record):
-    """One model behind OpenAI-compatible endpoints. Only model, revision and sampling can change an answer."""
+    """One model behind OpenAI-compatible endpoints. Only model, revision and sampling can change an answer.
+
+    With `serve`, the run starts the endpoint itself and none is named.
+    """
 
     model_config = ConfigDict(hide_input_in_errors=True)  # an endpoint may hold a secret
 
     name: str = "teacher"
     model: str
     revision: str = ""
-    endpoints: tuple[str, ...] = Field(min_length=1)  # base URLs, such as http://127.0.0.1:8000/v1
+    endpoints: tuple[str, ...] = ()  # base URLs, such as http://127.0.0.1:8000/v1
+    serve: ServeConfig | None = None
     api_key_env: str = "EVO_TEACHER_API_KEY"  # the variable that holds the key; the key itself is stored nowhere
     sampling: Sampling = Sampling()
     price: Price = Price()
@@ -63,6 +81,12 @@ class TeacherConfig(Record):
     attempts: int = Field(8, ge=1)  # a call, at a server that fails
     repairs: int = Field(5, ge=0)  # an answer of the wrong form
     patience_s: float = Field(600, ge=0)  # while every endpoint is unreachable or busy
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> TeacherConfig:
+        if not self.endpoints and self.serve is None:
+            raise ValueError(f"teacher '{self.name}' has neither endpoints nor a server to start")
+        return self
 
     @field_validator("endpoints")
     @classmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from schemas.episode import Draft, Episode, Evidence, Question, Record, Verdict
+from schemas.episode import Context, Draft, Episode, Evidence, Question, Record, Verdict
 from schemas.ids import content_id, digest
 from synth.taxonomy import QUESTION_TYPES
 from synth.text import normalise
@@ -97,7 +97,7 @@ def verify(draft: Draft, seen: set[str]) -> Checked:
         verdict = _verdict(draft, question, found, seen)
         verdicts.append(verdict)
         if verdict.passed and found is not None:
-            episodes.append(_episode(draft, question, found))
+            episodes.append(episode(draft.context, question, found, question.fingerprint))
     return Checked(draft=draft, verdicts=tuple(verdicts), episodes=tuple(episodes))
 
 
@@ -123,8 +123,8 @@ def _first_failure(draft: Draft, question: Question, evidence: Evidence | None, 
     return "all", ""
 
 
-def _episode(draft: Draft, question: Question, evidence: Evidence) -> Episode:
-    context = draft.context
+def episode(context: Context, question: Question, evidence: Evidence, fingerprint: str) -> Episode:
+    """The verified question as an episode."""
     content = {
         "context_id": context.context_id,
         "question_id": question.question_id,
@@ -142,5 +142,5 @@ def _episode(draft: Draft, question: Question, evidence: Evidence) -> Episode:
         answer=question.answer,
         evidence=evidence.indices,
         segments=len(context.segments),
-        fingerprint=question.fingerprint,
+        fingerprint=fingerprint,
     )

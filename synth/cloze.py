@@ -67,7 +67,7 @@ def cloze(document: Document, config: ClozeConfig) -> Iterator[Draft]:
 def _parts(rng: random.Random, text: str, size: int, overlap: int, longest: int) -> Iterator[_Part]:
     """The document's parts of 2 to `longest` windows, evenly cut, in random order."""
     units = sentences(text, size)
-    cut = windows(units, size, overlap)
+    cut = windows([len(unit) for unit in units], size, overlap)
     count = -(-len(cut) // longest)
     bounds = [(len(cut) * i // count, len(cut) * (i + 1) // count) for i in range(count)]
     rng.shuffle(bounds)

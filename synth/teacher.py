@@ -7,6 +7,7 @@ import json
 import os
 import random
 import time
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -17,13 +18,14 @@ from pydantic import BaseModel, ValidationError
 
 from schemas.errors import EvoError
 from schemas.ids import canonical
-from schemas.teacher import Budget, Ledger, Message, Spent, TeacherCall, TeacherConfig, TeacherRequest
+from schemas.teacher import Budget, Ledger, Message, Sampling, Spent, TeacherCall, TeacherConfig, TeacherRequest
 from synth.replicas import Outcome, Replica, Replicas
 
 A = TypeVar("A", bound=BaseModel)
 
 SHOWN = 2000  # characters of a malformed answer that a repair shows the teacher again
 BUSY = (429, 503)
+GATEWAY = (502, 504)  # a router whose server is gone
 CHARACTERS_A_TOKEN = 3  # on the safe side of English's four or so: a reservation must not be too small
 TEMPLATE_TOKENS = 32  # that a chat template adds to a message
 REPAIR = "That answer was not of the required form: {error}. Answer again with JSON of the required form and no more."
@@ -59,10 +61,18 @@ class _Asked(NamedTuple):
 class Teacher:
     """A client of one `TeacherConfig`. Use it in one event loop, as `async with Teacher(...) as teacher`."""
 
-    def __init__(self, config: TeacherConfig, ledger: Ledger, scope: str, budget: Budget | None = None) -> None:
+    def __init__(
+        self,
+        config: TeacherConfig,
+        ledger: Ledger,
+        scope: str,
+        budget: Budget | None = None,
+        purse: Purse | None = None,
+    ) -> None:
+        """Calls are paid from `purse`, which teachers of one scope share, or from one of their own with `budget`."""
         self.config, self._ledger, self._scope = config, ledger, scope
         self._key = os.environ.get(config.api_key_env, "")
-        self._purse = Purse(budget or Budget(), ledger.spent(scope), scope)
+        self._purse = purse or Purse(budget or Budget(), ledger.spent(scope), scope)
         self._flying: dict[str, asyncio.Future[TeacherCall]] = {}
         self._stopped: EvoError | None = None
         # Retries are ours: the library's own would hide 429s from the limit, and could not go to another replica.
@@ -93,6 +103,10 @@ class Teacher:
         """Calls under way."""
         return sum(replica.in_flight for replica in self._replicas.members)
 
+    def stop(self, error: EvoError) -> None:
+        """Ask nothing more: calls under way come to their end and are kept, all others raise `error`."""
+        self._stopped = error
+
     async def check(self) -> int | None:
         """Look at the endpoints before any work; the smallest context window in tokens, where one is told.
 
@@ -106,9 +120,15 @@ class Teacher:
         return min(told, default=None)
 
     async def ask(
-        self, messages: Sequence[Message], answer: type[A], stage: str, item: str, sample: int = 0
+        self,
+        messages: Sequence[Message],
+        answer: type[A],
+        stage: str,
+        item: str,
+        sample: int = 0,
+        sampling: Sampling | None = None,
     ) -> Answered[A]:
-        """The answer as a record, from the ledger where it is there.
+        """The answer as a record, from the ledger where it is there; sampled as `config` says, or otherwise.
 
         An answer of the wrong form is shown to the teacher again with what is wrong, `config.repairs` times.
 
@@ -124,7 +144,7 @@ class Teacher:
                 model=self.config.model,
                 revision=self.config.revision,
                 messages=tuple(chain),
-                sampling=self.config.sampling,
+                sampling=sampling or self.config.sampling,
                 answer_schema=schema,
                 sample=sample,
             )
@@ -248,6 +268,8 @@ class Teacher:
         if status == 404:
             self._stopped = self._not_served(replica.url, ())
             raise self._stopped from None
+        if status in GATEWAY:
+            return "unreachable", str(status), 0.0
         if status in BUSY:
             return "busy", str(status), _retry_after(error)
         if 400 <= status < 500 and status not in (408, 409):
@@ -302,6 +324,30 @@ class Teacher:
     def _scrubbed(self, text: str) -> str:
         """A server's words without the key, which some repeat."""
         return (text.replace(self._key, "[key]") if self._key else text)[:300]
+
+
+class NotAskedError(Exception):
+    """The ledger does not hold this call."""
+
+
+class Replay(Teacher):
+    """Answers from the ledger alone, and counts by stage what it held and what a run would ask first."""
+
+    def __init__(self, config: TeacherConfig, ledger: Ledger, scope: str) -> None:
+        super().__init__(config, ledger, scope)
+        self.held: Counter[str] = Counter()
+
+    async def _once(self, asked: _Asked) -> TeacherCall:
+        """The answer of the ledger.
+
+        Raises:
+            NotAskedError: there is none.
+        """
+        call = self._ledger.find(asked.call_id)
+        if call is None:
+            raise NotAskedError(asked.stage)
+        self.held[asked.stage] += 1
+        return call
 
 
 def most_prompt_tokens(request: TeacherRequest) -> int:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 _WORD = re.compile(r"\w+")
+_TOKEN = re.compile(r"\w+|[^\w\s]")
+TOKENS_A_PIECE = 1.2
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n\s*\n")
 # A token longer than this is cut: a text without spaces would otherwise be one endless word.
 TOKEN_CHARACTERS = 100
@@ -28,24 +31,32 @@ def _pieces(token: str) -> list[str]:
     return [token[i : i + TOKEN_CHARACTERS] for i in range(0, len(token), TOKEN_CHARACTERS)]
 
 
-def windows(units: list[list[str]], size: int, overlap: int) -> list[list[int]]:
-    """Runs of sentence numbers of about `size` words; neighbours share whole sentences of up to `overlap` words."""
+def windows(sizes: Sequence[int], size: int, overlap: int) -> list[list[int]]:
+    """Runs of unit numbers of about `size` together; neighbours share whole units of up to `overlap` together."""
     found: list[list[int]] = []
     window: list[int] = []
-    words = fresh = 0
-    for i, unit in enumerate(units):
-        if fresh and words + len(unit) > size:
+    held = fresh = 0
+    for i, unit in enumerate(sizes):
+        if fresh and held + unit > size:
             found.append(window)
-            window = _tail(units, window, min(overlap, size - len(unit)))
-            words, fresh = sum(len(units[j]) for j in window), 0
+            window = _tail(sizes, window, min(overlap, size - unit))
+            held, fresh = sum(sizes[j] for j in window), 0
         window = [*window, i]
-        words, fresh = words + len(unit), fresh + 1
+        held, fresh = held + unit, fresh + 1
     return [*found, window] if fresh else found
 
 
-def _tail(units: list[list[str]], window: list[int], overlap: int) -> list[int]:
-    start, words = len(window), 0
-    while start > 1 and words + len(units[window[start - 1]]) <= overlap:
+def _tail(sizes: Sequence[int], window: list[int], overlap: int) -> list[int]:
+    start, held = len(window), 0
+    while start > 1 and held + sizes[window[start - 1]] <= overlap:
         start -= 1
-        words += len(units[window[start]])
+        held += sizes[window[start]]
     return window[start:]
+
+
+def tokens(text: str) -> int:
+    """About how many tokens a model's tokenizer makes of a text.
+
+    Words and punctuation marks, times a factor measured with SmolLM2's tokenizer (see docs/teachers.md).
+    """
+    return round(len(_TOKEN.findall(text)) * TOKENS_A_PIECE)

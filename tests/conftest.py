@@ -25,6 +25,7 @@ class TeacherServer:
         self.rates: dict[str, float] = {}
         self.latency_s = 0.0
         self.retry_after = "0.02"
+        self.window: int | None = None  # tokens, told with the model
         self.asked: Counter[str] = Counter()
         self.answered: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
@@ -69,7 +70,9 @@ class TeacherServer:
             sent = dict(scope["headers"]).get(b"authorization", b"").decode()
             await _reply(send, 401, json.dumps({"error": {"message": f"Incorrect API key provided: {sent}"}}))
         elif scope["path"].endswith("/models"):
-            await _reply(send, 200, json.dumps({"object": "list", "data": [{"id": self.model, "object": "model"}]}))
+            told = {"max_model_len": self.window} if self.window else {}
+            model = {"id": self.model, "object": "model", **told}
+            await _reply(send, 200, json.dumps({"object": "list", "data": [model]}))
         else:
             self.in_flight += 1
             self.most_in_flight = max(self.most_in_flight, self.in_flight)

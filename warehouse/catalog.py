@@ -18,7 +18,7 @@ import polars as pl
 
 from schemas.arrow import polars_schema
 from schemas.errors import EvoError
-from warehouse.tables import TABLES, create_statement
+from warehouse.tables import TABLES, create_statement, missing_columns
 
 T = TypeVar("T")
 
@@ -174,10 +174,14 @@ def _attach(con: duckdb.DuckDBPyConnection, folder: Path) -> None:
         "OVERRIDE_DATA_PATH true, META_BUSY_TIMEOUT 30000, META_JOURNAL_MODE 'WAL')"
     )
     con.execute("USE lake")
-    there = {row[0] for row in fetch_all(con, "SELECT table_name FROM duckdb_tables() WHERE database_name = 'lake'")}
+    there: dict[str, set[str]] = {}
+    for table, column in fetch_all(
+        con, "SELECT table_name, column_name FROM duckdb_columns() WHERE database_name = 'lake'"
+    ):
+        there.setdefault(table, set()).add(column)
     for name in TABLES:
-        if name not in there:
-            con.execute(create_statement(name))
+        for statement in missing_columns(name, there[name]) if name in there else [create_statement(name)]:
+            con.execute(statement)
 
 
 def _fetch(con: duckdb.DuckDBPyConnection, sql: str, params: Sequence[object]) -> pl.DataFrame:

@@ -9,7 +9,8 @@ import polars as pl
 from schemas.errors import EvoError
 from warehouse.catalog import Warehouse
 
-# A question that several checks reject counts once, under the first of them by name.
+# A question that several checks reject counts once, under the first of them by name; one that some thresholds accepted
+# and others rejected counts as accepted.
 FUNNEL = """
 WITH drafted AS (
     SELECT question_id, generator FROM lake.questions
@@ -18,7 +19,8 @@ WITH drafted AS (
     SELECT DISTINCT question_id FROM lake.episodes
 ), failed AS (
     SELECT question_id, min({'check': "check", 'reason': reason}) AS why
-    FROM lake.verdicts WHERE NOT passed GROUP BY question_id
+    FROM lake.verdicts ANTI JOIN kept USING (question_id)
+    WHERE NOT passed AND "check" <> 'all' GROUP BY question_id
 ), outcomes AS (
     SELECT generator, 1 AS step, 'drafted' AS outcome, '' AS "check", '' AS reason FROM drafted
     UNION ALL

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import zlib
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -63,10 +64,7 @@ class SqliteLedger:
     def find(self, call_id: str) -> TeacherCall | None:
         """The call of that key, if it was answered."""
         row = self._con.execute(_FIND, (call_id,)).fetchone()
-        if row is None:
-            return None
-        fields = dict(zip(COLUMNS, row, strict=True))
-        return TeacherCall(**fields | {"valid": fields["valid"] == "1"})
+        return None if row is None else _call(row)
 
     def record(self, call: TeacherCall, request: TeacherRequest) -> None:
         """Keep an answered call with its request; durable when this returns.
@@ -97,6 +95,23 @@ class SqliteLedger:
         """Calls without an answer, by kind."""
         return dict(self._con.execute("SELECT kind, sum(count) FROM faults GROUP BY kind ORDER BY kind"))
 
+    def calls(self, scope: str, since: str = "") -> Iterator[TeacherCall]:
+        """A scope's answered calls from a time on, the oldest first."""
+        query = f"SELECT {', '.join(COLUMNS)} FROM calls WHERE scope = ? AND created_at >= ? ORDER BY created_at"  # noqa: S608
+        for row in self._con.execute(query, (scope, since)):
+            yield _call(row)
+
+    def pace(self, scope: str) -> dict[str, dict[str, float]]:
+        """By stage: mean prompt and completion tokens a call, calls an item, and calls a minute of those with calls."""
+        rows = self._con.execute(
+            """SELECT stage, avg(prompt_tokens), avg(completion_tokens), 1.0 * count(*) / count(DISTINCT item),
+                      1.0 * count(*) / count(DISTINCT substr(created_at, 1, 16))
+               FROM calls WHERE scope = ? GROUP BY stage""",
+            (scope,),
+        )
+        names = ("prompt_tokens", "completion_tokens", "calls_an_item", "calls_a_minute")
+        return {stage: dict(zip(names, values, strict=True)) for stage, *values in rows}
+
     def totals(self) -> list[dict[str, Any]]:
         """A row a scope, stage and model: calls, malformed ones among them, tokens, seconds a call, cost."""
         cursor = self._con.execute(
@@ -116,3 +131,8 @@ class SqliteLedger:
             (scope,),
         ).fetchone()
         return Spent(calls=row[0], tokens=row[1], cost=row[2])
+
+
+def _call(row: tuple[Any, ...]) -> TeacherCall:
+    fields = dict(zip(COLUMNS, row, strict=True))
+    return TeacherCall(**fields | {"valid": fields["valid"] == "1"})

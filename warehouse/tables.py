@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import polars as pl
@@ -14,10 +15,13 @@ from schemas.dataset import (
     Evaluation,
     Failure,
     ModelRecord,
+    Outcome,
     ShardSet,
+    StageFingerprint,
     TrainingRun,
 )
 from schemas.episode import Context, Document, Episode, Evidence, Question, Verdict
+from schemas.teacher import TeacherCall
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,9 @@ TABLES: dict[str, Table] = {
     "models": Table(ModelRecord, ("model_id",)),
     "evaluations": Table(Evaluation, ("evaluation_id",)),
     "failures": Table(Failure, ("failure_id",)),
+    "outcomes": Table(Outcome, ("item", "fingerprint", "attempt")),
+    "fingerprints": Table(StageFingerprint, ("fingerprint", "scope")),
+    "teacher_calls": Table(TeacherCall, ("call_id",)),
 }
 
 SCALARS: dict[pl.DataType, str] = {
@@ -59,6 +66,21 @@ def duckdb_type(kind: pl.DataType) -> str:
     if isinstance(kind, pl.Struct):
         return "STRUCT(" + ", ".join(f'"{f.name}" {duckdb_type(_instance(f.dtype))}' for f in kind.fields) + ")"
     return SCALARS[kind]
+
+
+def missing_columns(name: str, there: Collection[str]) -> list[str]:
+    """Statements that add the columns which an older version of this code did not know.
+
+    Older rows hold the record's default, and NULL in lists: DuckLake takes no list as a column's default.
+    """
+    record = TABLES[name].record
+    statements = []
+    for column, kind in polars_schema(record).items():
+        if column not in there:
+            default = record.model_fields[column].default
+            value = f" DEFAULT {default!r}" if isinstance(default, str | int) else ""
+            statements.append(f'ALTER TABLE lake.{name} ADD COLUMN "{column}" {duckdb_type(kind)}{value}')
+    return statements
 
 
 def _instance(kind: object) -> pl.DataType:

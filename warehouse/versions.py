@@ -22,16 +22,22 @@ CHUNK = 10_000
 
 
 class EpisodeFilter(Record):
-    """Which episodes a version holds; an empty tuple allows all."""
+    """Which episodes a version holds: of these generators, and asked under one of `fingerprints` or accepted under
+    one of `verified`. Empty tuples allow all.
+    """
 
     generators: tuple[str, ...] = ()
     split: Split = "train"
     fingerprints: tuple[str, ...] = ()
+    verified: tuple[str, ...] = ()  # fingerprints of verification: other thresholds accept other episodes
 
 
 MATCHING = """FROM lake.episodes WHERE split = $split
     AND (len($generators::VARCHAR[]) = 0 OR list_contains($generators::VARCHAR[], generator))
-    AND (len($fingerprints::VARCHAR[]) = 0 OR list_contains($fingerprints::VARCHAR[], fingerprint))"""
+    AND (len($fingerprints::VARCHAR[]) + len($verified::VARCHAR[]) = 0
+         OR list_contains($fingerprints::VARCHAR[], fingerprint)
+         OR episode_id IN (SELECT v.episode_id FROM lake.verdicts v WHERE v."check" = 'all' AND v.passed
+                           AND list_contains($verified::VARCHAR[], v.fingerprint)))"""
 
 
 def publish(
@@ -167,6 +173,7 @@ def _bound(where: EpisodeFilter) -> dict[str, object]:
         "split": where.split,
         "generators": list(where.generators),
         "fingerprints": list(where.fingerprints),
+        "verified": list(where.verified),
     }
 
 

@@ -6,16 +6,13 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-import httpx
 import polars as pl
 import pytest
 
@@ -57,39 +54,14 @@ def curve(run: Path) -> list[tuple[int, float]]:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+def world(tmp_path_factory: pytest.TempPathFactory, prefect_url: str) -> Iterator[tuple[Path, str]]:
     """A finished smallest demo, and what it printed. The commands after it share one Prefect server."""
     home = tmp_path_factory.mktemp("world") / "not" / "there" / "yet"
     done = evo(home, "demo", "--smallest")
     assert done.returncode == 0, done.stderr
-    with pytest.MonkeyPatch.context() as patch, prefect_server(tmp_path_factory.mktemp("prefect")) as url:
-        patch.setenv("PREFECT_API_URL", url)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFECT_API_URL", prefect_url)
         yield home, done.stdout
-
-
-@contextmanager
-def prefect_server(folder: Path) -> Iterator[str]:
-    """A server on a free port of loopback: a temporary one for each command would take 20 s each."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    words = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    environ = {**os.environ, "PREFECT_HOME": str(folder), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
-    process = subprocess.Popen(words, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    url = f"http://127.0.0.1:{port}/api"
-    try:
-        wait_for(lambda: healthy(f"{url}/health"))
-        yield url
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def healthy(url: str) -> bool | None:
-    try:
-        return httpx.get(url).is_success or None
-    except httpx.HTTPError:
-        return None
 
 
 def test_demo_ends_with_funnel_scores_and_lineage(world: tuple[Path, str]) -> None:

@@ -85,7 +85,7 @@ def test_a_short_text_gets_smaller_windows() -> None:
 @given(st.lists(st.integers(1, 12), max_size=40), st.integers(12, 30), st.integers(0, 11))
 def test_windows_cover_every_sentence_and_keep_their_size(lengths: list[int], size: int, overlap: int) -> None:
     units = [["w"] * n for n in lengths]
-    cut = windows(units, size, overlap)
+    cut = windows([len(unit) for unit in units], size, overlap)
     assert sorted({i for window in cut for i in window}) == list(range(len(units)))
     assert all(sum(lengths[i] for i in window) <= size for window in cut)
     for left, right in itertools.pairwise(cut):

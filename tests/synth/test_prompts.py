@@ -16,7 +16,7 @@ from synth.taxonomy import QUESTION_TYPES, RULES
 
 SEGMENTS = (Segment(user="I moved to {{ 7 * 7 }} Lisbon.", assistant="Noted."), Segment(user="Now Porto <b>."))
 VALUES: dict[str, dict[str, Any]] = {
-    "plan": {"persona": "Ada, a baker", "count": 8},
+    "plan": {"persona": "Ada, a baker", "count": 8, "before": (PlannedEvent(kind="new", what="Ada opens a shop."),)},
     "turns": {
         "persona": "Ada, a baker",
         "before": (Turn(user="Hi there.", assistant="Hello."),),

@@ -1,0 +1,233 @@
+"""What a run of a recipe would do, and what it would cost: nothing is asked, the ledger is only read."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from rich.table import Table
+
+from flows.synthesize import pending_documents, pending_seeds, simulators
+from flows.teach import Todo, all_items, documents, pending_items
+from schemas.configs import Recipe, TeachingConfig
+from schemas.episode import Record
+from schemas.teacher import Price
+from synth.asking import Asker, Desk
+from synth.items import make
+from synth.stages import BEFORE, KINDS, STAGES, Stage, chains
+from synth.teacher import NotAskedError, Replay
+from warehouse.catalog import Warehouse
+from warehouse.ledger import SqliteLedger
+
+SAMPLE = 200  # pending items of a kind that are replayed; more are estimated from these
+# Tokens of a call where the ledger has no calls of the stage yet: a context of 1.3K tokens and a short answer.
+ASSUMED = {"contexts": (500, 600), "questions": (1600, 120), "evidence": (1600, 80), "verify": (900, 40)}
+
+
+class PlanRow(Record):
+    """One stage for one kind of context. `calls` and what follows are estimates, exact when there are none."""
+
+    kind: str
+    stage: str
+    fingerprint: str
+    done: int  # items
+    pending: int
+    invalidated: int  # items done under other settings, among the pending
+    because: tuple[str, ...]  # the components of the fingerprint that differ
+    calls: int = 0
+    tokens: int = 0
+    cost: float = 0.0
+    hours: float | None = None  # by the calls a minute so far; None before there are any
+
+
+def make_plan(home: Path, recipe: Recipe) -> list[PlanRow]:
+    """A row a generator that works offline, and one for each stage and kind of context that teachers make."""
+    with Warehouse.open(home) as warehouse:
+        rows = _offline(warehouse, recipe)
+        if recipe.teaching:
+            ledger = SqliteLedger.open(home)
+            rows += _taught(warehouse, ledger, recipe, recipe.teaching)
+            ledger.close()
+    return rows
+
+
+def plan_table(rows: Sequence[PlanRow]) -> Table:
+    """For a terminal."""
+    names = ("kind", "stage", "done", "pending", "invalidated", "because", "calls", "tokens", "cost", "hours")
+    table = Table(*names, title="Plan: items by stage, and what is left to ask")
+    for row in rows:
+        hours = "" if row.hours is None else f"{row.hours:.2f}"
+        counts = [str(row.done), str(row.pending), str(row.invalidated), ", ".join(row.because)]
+        table.add_row(row.kind, row.stage, *counts, str(row.calls), str(row.tokens), f"{row.cost:.4f}", hours)
+    total = [str(sum(row.calls for row in rows)), str(sum(row.tokens for row in rows))]
+    table.add_section()
+    whole = [f"{sum(row.cost for row in rows):.4f}", f"{sum(row.hours or 0.0 for row in rows):.2f}"]
+    table.add_row("all", "", "", "", "", "", *total, *whole)
+    return table
+
+
+def _offline(warehouse: Warehouse, recipe: Recipe) -> list[PlanRow]:
+    rows = []
+    for config in simulators(recipe):
+        pending = len(pending_seeds(warehouse, config))
+        rows.append(_free(f"simulator {config.split}", config.contexts - pending, pending))
+    if recipe.cloze:
+        total = int(warehouse.query("SELECT count(*) FROM documents").item())
+        pending = len(pending_documents(warehouse, recipe.cloze))
+        rows.append(_free("cloze", total - pending, pending))
+    return rows
+
+
+def _free(kind: str, done: int, pending: int) -> PlanRow:
+    return PlanRow(kind=kind, stage="all", fingerprint="", done=done, pending=pending, invalidated=0, because=())
+
+
+def _taught(warehouse: Warehouse, ledger: SqliteLedger, recipe: Recipe, config: TeachingConfig) -> list[PlanRow]:
+    every = all_items(warehouse, config)
+    todo = pending_items(warehouse, recipe)
+    known = _Known(warehouse, recipe.name)
+    rows: list[PlanRow] = []
+    for kind in KINDS:
+        names = {item.name for item in every if item.kind == kind}
+        of_kind = [one for one in todo if one.item.kind == kind]
+        sample = of_kind[:: max(1, len(of_kind) // SAMPLE)]
+        missing = asyncio.run(_missing(warehouse, ledger, recipe, config, sample)) if sample else Counter[str]()
+        scale = len(of_kind) / len(sample) if sample else 0.0
+        for stage in chains(config)[kind]:
+            done = known.done(stage) & names
+            stale = known.tried(kind) & names - done
+            calls = round(missing[stage.name] * scale)
+            rows.append(
+                PlanRow(
+                    kind=kind,
+                    stage=stage.name,
+                    fingerprint=stage.fingerprint,
+                    done=len(done),
+                    pending=len(names) - len(done),
+                    invalidated=len(stale),
+                    because=known.because(stage) if stale else (),
+                    calls=calls,
+                    **_estimates(ledger, recipe.name, config, stage.name, calls),
+                )
+            )
+    return rows
+
+
+class _Known:
+    """What the warehouse remembers of a scope's stages and of the items done under them."""
+
+    def __init__(self, warehouse: Warehouse, scope: str) -> None:
+        stages = warehouse.query("SELECT * FROM fingerprints WHERE scope = ? ORDER BY created_at", (scope,))
+        self._stages = {row["fingerprint"]: row for row in stages.iter_rows(named=True)}
+        rows = warehouse.query("SELECT DISTINCT item, kind, fingerprint FROM outcomes WHERE scope = ?", (scope,))
+        self._items = rows.rows()
+
+    def done(self, stage: Stage) -> set[str]:
+        """The items that went through this very stage, whatever came after it."""
+        return {item for item, _, last in self._items if stage.fingerprint in self._line(last)}
+
+    def tried(self, kind: str) -> set[str]:
+        """The items of a kind that were done under any settings."""
+        return {item for item, of_kind, _ in self._items if of_kind == kind}
+
+    def because(self, stage: Stage) -> tuple[str, ...]:
+        """The names of the components in which the stage differs from its last other version."""
+        others = [
+            row
+            for row in self._stages.values()
+            if (row["stage"], row["kind"]) == (stage.name, stage.kind) and row["fingerprint"] != stage.fingerprint
+        ]
+        if not others:
+            return ()
+        theirs = json.loads(others[-1]["components"])
+        ours = json.loads(json.dumps(stage.components))
+        changed = [name for name in dict.fromkeys((*ours, *theirs)) if ours.get(name) != theirs.get(name)]
+        return tuple(sorted(changed, key=lambda name: name == BEFORE))
+
+    def _line(self, fingerprint: str) -> list[str]:
+        """A fingerprint and those of the stages before it."""
+        line = []
+        while fingerprint:
+            line.append(fingerprint)
+            row = self._stages.get(fingerprint)
+            fingerprint = json.loads(row["components"]).get(BEFORE, "") if row else ""
+        return line
+
+
+async def _missing(
+    warehouse: Warehouse, ledger: SqliteLedger, recipe: Recipe, config: TeachingConfig, sample: Sequence[Todo]
+) -> Counter[str]:
+    """Calls by stage that the sample still needs: none for an item whose every answer is in the ledger."""
+    usual = _usual(ledger.pace(recipe.name), config)
+    stages, document = chains(config), documents(warehouse)
+    missing: Counter[str] = Counter()
+    async with AsyncExitStack() as stack:
+        offline = [c.model_copy(update={"endpoints": c.endpoints or (NOWHERE,)}) for c in config.teachers]
+        replays = [Replay(c, ledger, recipe.name) for c in offline]
+        for replay in replays:
+            await stack.enter_async_context(replay)
+        desks = {replay.config.name: Desk(replay) for replay in replays}
+        for item, attempt in sample:
+            for replay in replays:
+                replay.held.clear()
+            asker = Asker(desks, config, item.name, attempt)
+            try:
+                await make(asker, config, stages, item, recipe.name, document, attempt)
+            except NotAskedError:
+                held: Counter[str] = sum((replay.held for replay in replays), Counter())
+                of_kind = usual[item.kind]
+                missing.update({stage: max(0, round(of_kind[stage] - held[stage])) for stage in STAGES})
+    return missing
+
+
+NOWHERE = "http://127.0.0.1:9/v1"  # a replay calls nobody
+
+
+def _usual(pace: dict[str, dict[str, float]], config: TeachingConfig) -> dict[str, dict[str, float]]:
+    """Calls an item by kind and stage: as it was so far, or by the settings."""
+    lengths, asked = config.lengths.mean_segments, config.questions.a_context
+    told, planned = config.dialogue.events_a_call, config.dialogue.events_a_plan
+    contexts = {"dialogue": -(-lengths // planned) + -(-lengths // told), "web": 0.0}
+    contexts["memory"] = -(-lengths // config.memory.segments_a_call)
+    later = {
+        "questions": float(asked),
+        "evidence": float(asked * (len(config.annotators) or 1)),
+        "verify": asked * (1 + 4.0 * config.verify.samples),
+    }
+    seen = {stage: pace[stage]["calls_an_item"] for stage in later if stage in pace}
+    return {kind: {"contexts": contexts[kind], **later, **seen} for kind in KINDS}
+
+
+def _estimates(
+    ledger: SqliteLedger, scope: str, config: TeachingConfig, stage: str, calls: int
+) -> dict[str, int | float | None]:
+    pace = ledger.pace(scope)
+    prompt, completion = ASSUMED[stage]
+    if stage in pace:
+        prompt, completion = round(pace[stage]["prompt_tokens"]), round(pace[stage]["completion_tokens"])
+    minute = pace[stage]["calls_a_minute"] if stage in pace else 0.0
+    price = _price(config, stage)
+    return {
+        "tokens": calls * (prompt + completion),
+        "cost": calls * price.of(prompt, completion),
+        "hours": calls / minute / 60 if minute else None,
+    }
+
+
+def _price(config: TeachingConfig, stage: str) -> Price:
+    """The mean price of the teachers that a stage asks."""
+    first = config.teachers[0].name
+    names = {
+        "contexts": (config.writer or first,),
+        "questions": config.askers or (first,),
+        "evidence": config.annotators or (first,),
+        "verify": (config.judge or first,),
+    }[stage]
+    prices = [teacher.price for name in names for teacher in config.teachers if teacher.name == name]
+    return Price(
+        prompt=sum(p.prompt for p in prices) / len(prices), completion=sum(p.completion for p in prices) / len(prices)
+    )

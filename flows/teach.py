@@ -1,0 +1,278 @@
+"""Teach: the three stages for every pending item, in one event loop, committed every few seconds.
+
+An item is done when its outcome is committed. What is pending is found by that; answers that were already given come
+from the ledger, so that a killed run goes on where it stopped and a changed stage asks only what is new.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from schemas.arrow import to_frame
+from schemas.configs import Recipe, TeachingConfig
+from schemas.dataset import Failure, Outcome, StageFingerprint
+from schemas.episode import Context, Document, Episode, Evidence, Question, Verdict
+from schemas.errors import EvoError
+from schemas.ids import canonical
+from schemas.teacher import Spent
+from synth.asking import Asker, Desk
+from synth.items import Item, Made, items, make
+from synth.stages import Chain, chains
+from synth.teacher import Purse, Teacher
+from warehouse import outcomes
+from warehouse.catalog import Warehouse
+from warehouse.ledger import SqliteLedger
+
+COMMIT_EVERY_S = 3.0
+ITEMS_A_COMMIT = 200
+DOCUMENTS_A_READ = 64
+
+
+class Progress(NamedTuple):
+    """Where a run stands. Counts are of this run, `spent` of the scope's runs together."""
+
+    total: int
+    done: int
+    accepted: int
+    rejected: Counter[str]  # by check
+    failed: int
+    spent: Spent
+    seconds: float
+    tokens_a_second: float
+    in_flight: int
+
+    @property
+    def seconds_left(self) -> float:
+        """At the pace so far; 0 before the first item is done."""
+        return self.seconds / self.done * (self.total - self.done) if self.done else 0.0
+
+    def line(self) -> str:
+        """One line for a terminal or a log."""
+        reasons = ", ".join(f"{check} {n}" for check, n in self.rejected.most_common(4))
+        return (
+            f"teach: {self.done}/{self.total} items  {self.accepted} accepted, {self.rejected.total()} rejected"
+            + (f" ({reasons})" if reasons else "")
+            + (f", {self.failed} failed" if self.failed else "")
+            + f"  {self.tokens_a_second:.0f} tokens/s, {self.in_flight} in flight  "
+            f"{self.spent.calls} calls, cost {self.spent.cost:.2f}  {self.seconds_left:.0f} s left"
+        )
+
+
+Report = Callable[[Progress], None]
+
+
+class Todo(NamedTuple):
+    """An item to work on, and which attempt this is."""
+
+    item: Item
+    attempt: int
+
+
+def all_items(warehouse: Warehouse, config: TeachingConfig) -> list[Item]:
+    """Every item of the config, over the documents that are ingested."""
+    return list(items(config, warehouse.query("SELECT document_id FROM documents")["document_id"]))
+
+
+def pending_items(warehouse: Warehouse, recipe: Recipe, retry: bool = False) -> list[Todo]:
+    """The items without an outcome under the recipe's stages; with `retry`, only those with failures."""
+    assert recipe.teaching is not None
+    last = [chain.verify.fingerprint for chain in chains(recipe.teaching).values()]
+    tried = outcomes.attempts(warehouse, recipe.name)
+    every = all_items(warehouse, recipe.teaching)
+    if retry:
+        again = outcomes.failed(warehouse, last)
+        return [Todo(item, tried[item.name] + 1) for item in every if item.name in again]
+    done = outcomes.done(warehouse, last)
+    return [Todo(item, tried.get(item.name, 1)) for item in every if item.name not in done]
+
+
+def teach(home: Path, recipe: Recipe, todo: Sequence[Todo], report: Report) -> int:
+    """Work on the items; how many episodes are new.
+
+    Raises:
+        EvoError: the run had to stop (budget, key, endpoint, interruption). What was done is committed.
+    """
+    assert recipe.teaching is not None
+    with Warehouse.open(home) as warehouse:
+        ledger = SqliteLedger.open(home)
+        try:
+            _record_stages(warehouse, recipe)
+            return asyncio.run(_Run(warehouse, ledger, recipe, recipe.teaching, todo, report).run())
+        finally:
+            outcomes.copy_calls(warehouse, ledger, recipe.name)
+            ledger.close()
+
+
+def documents(warehouse: Warehouse) -> Callable[[str], Document]:
+    """Reads documents by id, the next ones along with each, since items come in their order."""
+    held: dict[str, Document] = {}
+
+    def read(document_id: str) -> Document:
+        if document_id not in held:
+            rows = warehouse.query(
+                "SELECT * FROM documents WHERE document_id >= ? ORDER BY document_id LIMIT ?",
+                (document_id, DOCUMENTS_A_READ),
+            )
+            if len(held) > 4 * DOCUMENTS_A_READ:
+                held.clear()
+            held.update({row["document_id"]: Document(**row) for row in rows.iter_rows(named=True)})
+        return held[document_id]
+
+    return read
+
+
+class _Run:
+    """The state of one run of `teach`."""
+
+    def __init__(
+        self,
+        warehouse: Warehouse,
+        ledger: SqliteLedger,
+        recipe: Recipe,
+        config: TeachingConfig,
+        todo: Sequence[Todo],
+        report: Report,
+    ) -> None:
+        self.warehouse, self.ledger, self.config, self.scope = warehouse, ledger, config, recipe.name
+        self.todo, self.report = todo, report
+        self.stages: dict[str, Chain] = chains(config)
+        self.desks: dict[str, Desk] = {}
+        self.purse = Purse(config.budget, ledger.spent(recipe.name), recipe.name)
+        self.document = documents(warehouse)
+        self.finished: list[Made] = []
+        self.error: BaseException | None = None
+        self.worked = False
+        self.done = self.accepted = self.failed = self.episodes = 0
+        self.rejected: Counter[str] = Counter()
+        self.began, self.tokens_before = time.monotonic(), self.purse.spent.tokens
+
+    async def run(self) -> int:
+        async with AsyncExitStack() as stack:
+            for config in self.config.teachers:
+                teacher = await stack.enter_async_context(Teacher(config, self.ledger, self.scope, purse=self.purse))
+                self.desks[config.name] = Desk(teacher, await teacher.check())
+            self._stop_at_interrupt()
+            places = sum(c.max_in_flight * len(c.endpoints) for c in self.config.teachers)
+            queue = iter(self.todo)
+            workers = [asyncio.create_task(self._work(queue)) for _ in range(min(len(self.todo), places))]
+            committing = asyncio.create_task(self._commit_at_times())
+            await asyncio.gather(*workers)
+            self.worked = True
+            await committing
+        if self.error is not None:
+            raise self.error
+        return self.episodes
+
+    async def _work(self, queue: Iterator[Todo]) -> None:
+        for item, attempt in queue:
+            if self.error is not None:
+                return
+            asker = Asker(self.desks, self.config, item.name, attempt)
+            try:
+                made = await make(asker, self.config, self.stages, item, self.scope, self.document, attempt)
+            except Exception as error:
+                self._stop(error)
+                return
+            self._count(made)
+            self.finished.append(made)
+
+    def _stop(self, error: BaseException) -> None:
+        """Ask nothing more. Calls under way are waited for: they are paid."""
+        self.error = self.error or error
+        for desk in self.desks.values():
+            desk.teacher.stop(error if isinstance(error, EvoError) else EvoError(f"the run stopped: {error}"))
+
+    def _stop_at_interrupt(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            loop = asyncio.get_running_loop()
+
+            def interrupted() -> None:
+                loop.remove_signal_handler(signal.SIGINT)  # a second one does not wait for the calls under way
+                self._stop(
+                    EvoError("interrupted; what was done is kept, and answers are in the ledger; rerun to go on")
+                )
+
+            loop.add_signal_handler(signal.SIGINT, interrupted)
+
+    def _count(self, made: Made) -> None:
+        self.done += 1
+        self.accepted += made.outcome.accepted
+        self.failed += made.outcome.failed + made.outcome.failed_contexts
+        self.rejected.update(v.reason for v in made.verdicts if v.check == "all" and not v.passed)
+
+    async def _commit_at_times(self) -> None:
+        last = False
+        while not last:
+            due = time.monotonic() + COMMIT_EVERY_S
+            while time.monotonic() < due and len(self.finished) < ITEMS_A_COMMIT and not self.worked:
+                await asyncio.sleep(0.05)
+            last = self.worked
+            try:
+                await self._commit()
+            except Exception as error:
+                self._stop(error)
+
+    async def _commit(self) -> None:
+        batch, self.finished = self.finished, []
+        if batch:
+            self.episodes += await asyncio.to_thread(commit, self.warehouse, batch)
+        self.report(self.progress())
+
+    def progress(self) -> Progress:
+        seconds = time.monotonic() - self.began
+        spent = self.purse.spent
+        return Progress(
+            total=len(self.todo),
+            done=self.done,
+            accepted=self.accepted,
+            rejected=self.rejected,
+            failed=self.failed,
+            spent=spent,
+            seconds=seconds,
+            tokens_a_second=(spent.tokens - self.tokens_before) / max(seconds, 1e-9),
+            in_flight=sum(desk.teacher.in_flight for desk in self.desks.values()),
+        )
+
+
+def commit(warehouse: Warehouse, batch: Sequence[Made]) -> int:
+    """Everything that the items made, in one transaction; how many episodes are new."""
+    counts = warehouse.append_all(
+        {
+            "contexts": to_frame(Context, [row for made in batch for row in made.contexts]),
+            "questions": to_frame(Question, [row for made in batch for row in made.questions]),
+            "evidence": to_frame(Evidence, [row for made in batch for row in made.evidence]),
+            "verdicts": to_frame(Verdict, [row for made in batch for row in made.verdicts]),
+            "episodes": to_frame(Episode, [row for made in batch for row in made.episodes]),
+            "failures": to_frame(Failure, [row for made in batch for row in made.failures]),
+            "outcomes": to_frame(Outcome, [made.outcome for made in batch]),
+        }
+    )
+    return counts["episodes"]
+
+
+def _record_stages(warehouse: Warehouse, recipe: Recipe) -> None:
+    """What the fingerprints stand for, so that a plan can name what changed."""
+    assert recipe.teaching is not None
+    now = datetime.now(UTC).isoformat()
+    rows = [
+        StageFingerprint(
+            fingerprint=stage.fingerprint,
+            stage=stage.name,
+            kind=stage.kind,
+            scope=recipe.name,
+            components=canonical(stage.components).decode(),
+            created_at=now,
+        )
+        for chain in chains(recipe.teaching).values()
+        for stage in chain
+    ]
+    warehouse.append("fingerprints", to_frame(StageFingerprint, rows))

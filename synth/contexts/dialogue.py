@@ -1,0 +1,88 @@
+"""Dialogues: a persona's life events are planned first, updates and corrections among them, then told in turns."""
+
+from __future__ import annotations
+
+import random
+
+from schemas.configs import TeachingConfig
+from schemas.episode import Context, Segment
+from schemas.ids import content_id
+from synth.asking import Asker
+from synth.contexts.lengths import cut, draw_segments
+from synth.contexts.personas import persona
+from synth.contexts.web import NoContextError
+from synth.prompts.answers import Plan, PlannedEvent, Turns
+from synth.text import tokens
+
+VERSION = "dialogue-1"
+REMEMBERED_EVENTS = 32  # of the plan so far, that the next part of the plan is shown
+REMEMBERED_TURNS = 2
+
+
+async def dialogue(asker: Asker, config: TeachingConfig, index: int, fingerprint: str) -> Context:
+    """The dialogue of persona `index`: as many turns as events, unless the teacher gives fewer.
+
+    Raises:
+        NotAnsweredError: a part of it was not answered.
+        NoContextError: it came to fewer than two turns.
+    """
+    rng = random.Random(f"{VERSION}/{config.seed}/{index}")
+    person, count = persona(rng), draw_segments(rng, config.lengths)
+    events, planned = await _plan(asker, config, person, count)
+    turns, told = await _tell(asker, config, person, events)
+    segments = cut(turns, config.lengths)
+    if len(segments) < 2:
+        raise NoContextError(f"the dialogue came to {len(segments)} turns of {count}")
+    generator = asker.model(asker.writer)
+    content = {
+        "segments": [[s.user, s.assistant] for s in segments],
+        "kind": "dialogue",
+        "generator": generator,
+        "split": "train",
+    }
+    return Context(
+        context_id=content_id("ctx", content),
+        kind="dialogue",
+        generator=generator,
+        split="train",
+        seed=index,
+        document_ids=(),
+        segments=segments,
+        fingerprint=fingerprint,
+        calls=(*planned, *told),
+    )
+
+
+async def _plan(
+    asker: Asker, config: TeachingConfig, person: str, count: int
+) -> tuple[list[PlannedEvent], tuple[str, ...]]:
+    events: list[PlannedEvent] = []
+    calls: tuple[str, ...] = ()
+    for start in range(0, count, config.dialogue.events_a_plan):
+        part = min(config.dialogue.events_a_plan, count - start)
+        before = events[-REMEMBERED_EVENTS:]
+        answered = await asker.ask(asker.writer, "contexts", "plan", Plan, persona=person, count=part, before=before)
+        events += answered.value.events[:part]
+        calls += answered.calls
+    return events, calls
+
+
+async def _tell(
+    asker: Asker, config: TeachingConfig, person: str, events: list[PlannedEvent]
+) -> tuple[list[Segment], tuple[str, ...]]:
+    segments: list[Segment] = []
+    calls: tuple[str, ...] = ()
+    size, total = config.dialogue.events_a_call, 0
+    for start in range(0, len(events), size):
+        chunk = events[start : start + size]
+        before = segments[-REMEMBERED_TURNS:]
+        answered = await asker.ask(
+            asker.writer, "contexts", "turns", Turns, persona=person, before=before, events=chunk
+        )
+        new = [Segment(user=turn.user, assistant=turn.assistant) for turn in answered.value.turns[: len(chunk)]]
+        segments += new
+        calls += answered.calls
+        total += sum(tokens(segment.text) for segment in new)
+        if total > config.lengths.max_tokens:
+            break
+    return segments, calls

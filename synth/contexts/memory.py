@@ -1,0 +1,51 @@
+"""Memories: the typed statements that a teacher finds worth remembering of another context, a segment each."""
+
+from __future__ import annotations
+
+from schemas.configs import TeachingConfig
+from schemas.episode import Context, Segment
+from schemas.ids import content_id
+from synth.asking import Asker, together
+from synth.contexts.lengths import cut
+from synth.contexts.web import NoContextError
+from synth.prompts.answers import Statements
+
+VERSION = "memory-1"
+
+
+async def memory(asker: Asker, config: TeachingConfig, source: Context, fingerprint: str) -> Context:
+    """The statements of `source`, in its order, each as `kind: text`.
+
+    Raises:
+        NotAnsweredError: a part of it was not answered.
+        NoContextError: it holds fewer than two statements.
+    """
+    size = config.memory.segments_a_call
+    parts = [source.segments[start : start + size] for start in range(0, len(source.segments), size)]
+    answered = await together(
+        [asker.ask(asker.writer, "contexts", "statements", Statements, segments=part) for part in parts]
+    )
+    found = [Segment(user=f"{s.kind}: {s.text}") for part in answered for s in part.value.statements]
+    segments = cut(found, config.lengths) if found else ()
+    if len(segments) < 2:
+        raise NoContextError(f"{len(segments)} statements were found in {len(source.segments)} segments")
+    generator = asker.model(asker.writer)
+    content = {
+        "segments": [[s.user, s.assistant] for s in segments],
+        "kind": "memory",
+        "generator": generator,
+        "split": "train",
+        "source": source.context_id,
+    }
+    return Context(
+        context_id=content_id("ctx", content),
+        kind="memory",
+        generator=generator,
+        split="train",
+        seed=source.seed,
+        document_ids=source.document_ids,
+        segments=segments,
+        fingerprint=fingerprint,
+        source_ids=(source.context_id,),
+        calls=tuple(call for part in answered for call in part.calls),
+    )

@@ -1,0 +1,56 @@
+"""Web contexts: a run of overlapping, sentence-aware windows over a document. No teacher is asked."""
+
+from __future__ import annotations
+
+import random
+
+from schemas.configs import TeachingConfig
+from schemas.episode import Context, Document, Segment
+from schemas.ids import content_id
+from synth.contexts.lengths import cut, draw_segments
+from synth.text import sentences, tokens, windows
+
+VERSION = "web-1"
+GENERATOR = "window"
+
+
+class NoContextError(Exception):
+    """This item gives no context; the message says why."""
+
+
+def web(document: Document, config: TeachingConfig, fingerprint: str) -> Context:
+    """The document's context: its length drawn, its place in the document by chance, both by seed and document.
+
+    Raises:
+        NoContextError: the text is too short for two windows.
+    """
+    rng = random.Random(f"{VERSION}/{config.seed}/{document.document_id}")
+    size = config.web.window_tokens
+    units = sentences(document.text, max(1, size // 2))
+    texts = [" ".join(unit) for unit in units]
+    runs = windows([tokens(text) for text in texts], size, config.web.overlap_tokens)
+    count = min(len(runs), draw_segments(rng, config.lengths))
+    if count < 2:
+        raise NoContextError(f"the document's text is too short for two windows of about {size} tokens")
+    start = rng.randint(0, len(runs) - count)
+    windowed = [" ".join(texts[i] for i in run) for run in runs[start : start + count]]
+    segments = cut([Segment(user=text) for text in windowed], config.lengths)
+    if len(segments) < 2:
+        raise NoContextError(f"two windows of the document pass {config.lengths.max_tokens} tokens")
+    content = {
+        "segments": [[s.user, s.assistant] for s in segments],
+        "kind": "web",
+        "generator": GENERATOR,
+        "split": "train",
+        "document_id": document.document_id,
+    }
+    return Context(
+        context_id=content_id("ctx", content),
+        kind="web",
+        generator=GENERATOR,
+        split="train",
+        seed=config.seed,
+        document_ids=(document.document_id,),
+        segments=segments,
+        fingerprint=fingerprint,
+    )

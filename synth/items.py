@@ -1,0 +1,218 @@
+"""The work of one item: its context through all three stages, to rows that are committed together."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from schemas.configs import TeachingConfig
+from schemas.dataset import Failure, Outcome
+from schemas.episode import Context, Document, Episode, Evidence, Question, Record, Verdict
+from schemas.ids import content_id
+from synth.asking import Asker, together
+from synth.checks import episode
+from synth.contexts.dialogue import dialogue
+from synth.contexts.memory import memory
+from synth.contexts.web import NoContextError, web
+from synth.evidence import annotate
+from synth.questions import draw_types, question
+from synth.stages import Chain
+from synth.taxonomy import QuestionType
+from synth.teacher import NotAnsweredError
+from synth.text import normalise
+from synth.verification import verify_question
+
+DUPLICATE = "the context already has this question"
+FindDocument = Callable[[str], Document]
+
+
+class Item(NamedTuple):
+    """What one context is made from: `dialogue:17`, `web:doc-0a1b`, or `memory:` and one of these."""
+
+    kind: str
+    source: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind}:{self.source}"
+
+
+class Made(Record):
+    """All rows of one item. The outcome says that they are complete."""
+
+    contexts: tuple[Context, ...] = ()
+    questions: tuple[Question, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
+    episodes: tuple[Episode, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    outcome: Outcome
+
+
+class _Asked(NamedTuple):
+    """One question's rows; or why there is none."""
+
+    question: Question | None = None
+    evidence: Evidence | None = None
+    elected: Evidence | None = None
+    verdicts: Sequence[Verdict] = ()
+    failure: Failure | None = None
+
+
+def items(config: TeachingConfig, document_ids: Iterable[str]) -> Iterator[Item]:
+    """Every item of a config: personas and documents in turn, and memories of the configured share of both."""
+    documents = sorted(document_ids)[: config.web.documents]
+    for n in range(max(config.dialogue.personas, len(documents))):
+        sources = [Item("dialogue", str(n))] if n < config.dialogue.personas else []
+        sources += [Item("web", documents[n])] if n < len(documents) else []
+        for source in sources:
+            yield source
+            if _share(f"{config.seed}/{source.name}") < config.memory.share:
+                yield Item("memory", source.name)
+
+
+def _share(name: str) -> float:
+    """A number of [0, 1) that only depends on the name."""
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=7).digest()) / 2**56
+
+
+async def make(
+    asker: Asker,
+    config: TeachingConfig,
+    stages: dict[str, Chain],
+    item: Item,
+    scope: str,
+    document: FindDocument,
+    attempt: int = 1,
+) -> Made:
+    """The item's rows. Whatever could not be answered is a failure among them.
+
+    Raises:
+        EvoError: nothing can be answered any more, so that the item is not done.
+    """
+    chain = stages[item.kind]
+    try:
+        context = await _context(asker, config, stages, item, document)
+    except (NotAnsweredError, NoContextError) as error:
+        failure = _failure(chain, "contexts", item.name, error, attempt)
+        return Made(failures=(failure,), outcome=_outcome(item, chain, scope, attempt, [], failed_contexts=1))
+    types = draw_types(context, config.questions, config.seed)
+    asked = await together(
+        [_ask(asker, config, chain, context, kind, n, item, attempt) for n, kind in enumerate(types)]
+    )
+    return _together(context, asked, chain, item, scope, attempt)
+
+
+async def _context(
+    asker: Asker, config: TeachingConfig, stages: dict[str, Chain], item: Item, document: FindDocument
+) -> Context:
+    mark = stages[item.kind].contexts.fingerprint
+    if item.kind == "web":
+        return web(document(item.source), config, mark)
+    if item.kind == "dialogue":
+        return await dialogue(asker, config, int(item.source), mark)
+    # The same requests as the source's own item makes: answered once, by the ledger or while under way.
+    source = Item(*item.source.split(":", 1))
+    return await memory(asker, config, await _context(asker, config, stages, source, document), mark)
+
+
+async def _ask(
+    asker: Asker,
+    config: TeachingConfig,
+    chain: Chain,
+    context: Context,
+    kind: QuestionType,
+    number: int,
+    item: Item,
+    attempt: int,
+) -> _Asked:
+    """One question through evidence and checks."""
+    stage = "questions"
+    try:
+        asked = await question(asker, config, context, kind, number, chain.questions.fingerprint)
+        stage = "evidence"
+        evidence = await annotate(asker, config, context, asked, chain.evidence.fingerprint)
+        stage = "verify"
+        elected, verdicts = await verify_question(asker, config, context, asked, evidence, chain.verify.fingerprint)
+    except NotAnsweredError as error:
+        return _Asked(failure=_failure(chain, stage, f"{item.name}/{kind.name}", error, attempt))
+    return _Asked(asked, evidence, elected, verdicts)
+
+
+def _together(context: Context, asked: Sequence[_Asked], chain: Chain, item: Item, scope: str, attempt: int) -> Made:
+    """The last word on each question: an episode, unless a check rejects it or an earlier one is the same."""
+    mark = chain.verify.fingerprint
+    seen: set[str] = set()
+    verdicts: list[Verdict] = []
+    episodes: list[Episode] = []
+    done = [one for one in asked if one.question and one.elected]
+    for one in done:
+        assert one.question is not None and one.elected is not None
+        key, ours = normalise(one.question.text), list(one.verdicts)
+        first = next((v.check for v in ours if not v.passed), "")
+        if not first:
+            repeated = key in seen
+            ours.append(_last(one.question, "duplicate", DUPLICATE if repeated else "", mark))
+            first = "duplicate" if repeated else ""
+            seen.add(key)
+        kept = None if first else episode(context, one.question, one.elected, mark)
+        verdicts += [*ours, _last(one.question, "all", first, mark, kept.episode_id if kept else "")]
+        episodes += [kept] if kept else []
+    return Made(
+        contexts=(context,),
+        questions=tuple(one.question for one in done if one.question),
+        evidence=tuple(one.evidence for one in done if one.evidence),
+        verdicts=tuple(verdicts),
+        episodes=tuple(episodes),
+        failures=tuple(one.failure for one in asked if one.failure),
+        outcome=_outcome(item, chain, scope, attempt, asked, accepted=len(episodes)),
+    )
+
+
+def _last(question: Question, check: str, reason: str, mark: str, episode_id: str = "") -> Verdict:
+    return Verdict(
+        question_id=question.question_id,
+        check=check,
+        passed=not reason,
+        reason=reason,
+        fingerprint=mark,
+        episode_id=episode_id,
+    )
+
+
+def _outcome(
+    item: Item,
+    chain: Chain,
+    scope: str,
+    attempt: int,
+    asked: Sequence[_Asked],
+    accepted: int = 0,
+    failed_contexts: int = 0,
+) -> Outcome:
+    failed = sum(one.failure is not None for one in asked)
+    return Outcome(
+        item=item.name,
+        fingerprint=chain.verify.fingerprint,
+        attempt=attempt,
+        scope=scope,
+        kind=item.kind,
+        contexts=1 - failed_contexts,
+        failed_contexts=failed_contexts,
+        asked=len(asked),
+        drafted=len(asked) - failed,
+        failed=failed,
+        accepted=accepted,
+        rejected=len(asked) - failed - accepted,
+        created_at=datetime.now(UTC).isoformat(),
+    )
+
+
+def _failure(chain: Chain, stage: str, item: str, error: NotAnsweredError | NoContextError, attempt: int) -> Failure:
+    calls = error.calls if isinstance(error, NotAnsweredError) else ()
+    where = f"{stage}:{chain.verify.fingerprint}"
+    identity = content_id("fail", {"stage": where, "item": item, "attempt": attempt})
+    payload = json.dumps({"calls": calls, "retry": isinstance(error, NotAnsweredError)})
+    return Failure(failure_id=identity, stage=where, item=item, reason=str(error), payload=payload, attempts=attempt)

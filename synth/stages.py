@@ -1,0 +1,112 @@
+"""Fingerprints of the stages: what can change their rows, by name, each stage's including the stage before."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel
+
+from schemas.configs import TeachingConfig
+from schemas.ids import digest
+from schemas.teacher import TeacherConfig
+from synth import checks, evidence, questions, verification
+from synth.contexts import dialogue, memory, web
+from synth.prompts import PROMPTS
+from synth.taxonomy import QUESTION_TYPES, RULES, QuestionType
+
+STAGES = ("contexts", "questions", "evidence", "verify")
+KINDS = ("dialogue", "web", "memory")
+BEFORE = "stage before"
+
+
+class Stage(NamedTuple):
+    """A stage for one kind of context. `components` are values, or hashes of what is too long to show."""
+
+    name: str
+    kind: str
+    fingerprint: str
+    components: dict[str, Any]
+
+
+class Chain(NamedTuple):
+    """The four stages of one kind of context."""
+
+    contexts: Stage
+    questions: Stage
+    evidence: Stage
+    verify: Stage
+
+
+def chains(config: TeachingConfig) -> dict[str, Chain]:
+    """The stages of each kind of context under a config."""
+    first = config.teachers[0].name
+    writer = {**_teachers(config, [config.writer or first]), **_prompts("plan", "turns")}
+    lengths = {"lengths": _plain(config.lengths), "seed": config.seed}
+    of_dialogue = {"code": dialogue.VERSION, **writer, **lengths, "dialogue": _plain(config.dialogue, "personas")}
+    of_web = {"code": web.VERSION, **lengths, "web": _plain(config.web, "documents")}
+    of_memory = {
+        "code": memory.VERSION,
+        **_teachers(config, [config.writer or first]),
+        **_prompts("statements"),
+        "memory": _plain(config.memory, "share"),
+        "lengths": _plain(config.lengths),
+        # What it is extracted from: both kinds, as one fingerprint serves both.
+        "dialogue contexts": digest(of_dialogue, 10),
+        "web contexts": digest(of_web, 10),
+    }
+    return {
+        "dialogue": _chain(config, "dialogue", of_dialogue),
+        "web": _chain(config, "web", of_web),
+        "memory": _chain(config, "memory", of_memory),
+    }
+
+
+def _chain(config: TeachingConfig, kind: str, contexts: dict[str, Any]) -> Chain:
+    first = config.teachers[0].name
+    asked: dict[str, Any] = {
+        "code": questions.VERSION,
+        **_teachers(config, config.askers or (first,)),
+        **_prompts("question"),
+        "taxonomy": digest([RULES, *(_entry(entry) for entry in QUESTION_TYPES.values())], 10),
+        "questions": _plain(config.questions),
+        "seed": config.seed,
+    }
+    annotated: dict[str, Any] = {
+        "code": evidence.VERSION,
+        **_teachers(config, config.annotators or (first,), sampling=False),
+        "sampling": _plain(config.annotation),
+        **_prompts("evidence"),
+    }
+    verified: dict[str, Any] = {
+        "code": f"{verification.VERSION}, {checks.VERSION}",
+        **_teachers(config, [config.judge or first], sampling=False),
+        "sampling": _plain(config.verify.sampling),
+        **_prompts("answer", "supported", "same_answer"),
+        "thresholds": _plain(config.verify, "sampling"),
+    }
+    stages: list[Stage] = []
+    for name, components in zip(STAGES, (contexts, asked, annotated, verified), strict=True):
+        whole = {BEFORE: stages[-1].fingerprint, **components} if stages else components
+        stages.append(Stage(name, kind, digest({"stage": name, "kind": kind, **whole}, 10), whole))
+    return Chain(*stages)
+
+
+def _teachers(config: TeachingConfig, names: tuple[str, ...] | list[str], sampling: bool = True) -> dict[str, Any]:
+    """The part of the teachers that can change an answer; not where they are, nor what they cost."""
+    by_name = {teacher.name: teacher for teacher in config.teachers}
+    found: list[TeacherConfig] = [by_name[name] for name in names]
+    models = {"model": [teacher.model + (f"@{teacher.revision}" if teacher.revision else "") for teacher in found]}
+    return {**models, "sampling": [_plain(teacher.sampling) for teacher in found]} if sampling else dict(models)
+
+
+def _prompts(*names: str) -> dict[str, str]:
+    return {f"prompt {name}": PROMPTS[name].version for name in names}
+
+
+def _plain(record: BaseModel, *but: str) -> dict[str, Any]:
+    return record.model_dump(mode="json", exclude=set(but))
+
+
+def _entry(entry: QuestionType) -> list[Any]:
+    """What of an entry bears on what teachers are asked; its builder is the simulator's."""
+    return [getattr(entry, name) for name in QuestionType._fields if name != "builder"]

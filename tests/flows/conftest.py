@@ -1,0 +1,211 @@
+"""A teacher that knows the truth of what it wrote, and a Prefect server that the commands of a test session share."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import socket
+import subprocess
+import sys
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+import pytest
+
+from schemas.episode import Segment
+from synth.simulator.questions import _word, candidates
+from synth.simulator.render import render
+from synth.simulator.world import tell
+from synth.text import normalise
+
+BEAT = re.compile(r"beat ([0-9a-f]+)/(\d+)/(\d+)")
+NUMBERED = re.compile(r"^\[\d+\] ", re.M)
+TERM = re.compile(r"\w{6,}")
+
+
+class Truth(NamedTuple):
+    """A question that it asked, the right answer, and the texts of the segments that hold it."""
+
+    question: str
+    answer: str
+    evidence: frozenset[str]
+
+
+@lru_cache(maxsize=4096)
+def world(key: str, length: int) -> tuple[tuple[str, str], tuple[tuple[str, str, str, tuple[int, ...]], ...]]:
+    """A simulated world: its segments as (user, assistant), and all questions on it (type, text, answer, evidence)."""
+    rng = random.Random(key)
+    beats = tell(rng, "train", length)
+    segments = tuple((s.user, s.assistant) for s in (render(rng, "train", beat) for beat in beats))
+    asked = [_word(rng, "train", kind, candidate) for kind, candidate in candidates(beats)]
+    return segments, tuple((one.type, one.text, one.answer, one.evidence) for one in asked)
+
+
+class TruthfulTeacher:
+    """Answers the prompts of all stages: dialogues from simulated worlds, cloze questions on any other text."""
+
+    def __init__(self) -> None:
+        self.origin: dict[str, tuple[str, int, int]] = {}  # segment text -> (world, its length, beat)
+        self.known: dict[str, list[Truth]] = {}
+
+    def __call__(self, messages: list[dict[str, str]]) -> str:
+        system, user = messages[0]["content"], messages[1]["content"]
+        for start, answer in (
+            ("You plan", self.plan),
+            ("You write realistic", self.turns),
+            ("You keep a memory", self.statements),
+            ("You write questions", self.question),
+            ("You find the segments", self.evidence),
+            ("You answer", self.answer),
+            ("You check", self.supported),
+            ("You compare", self.same),
+        ):
+            if system.startswith(start):
+                return json.dumps(answer(user))
+        raise AssertionError(system)
+
+    def plan(self, user: str) -> dict[str, Any]:
+        found = re.search(r"as (\d+) events", user)
+        assert found is not None
+        count, key = int(found[1]), f"{zlib.crc32(user.split('Plan what')[0].encode()):08x}"
+        return {"events": [{"kind": "new", "what": f"beat {key}/{count}/{i}"} for i in range(count)]}
+
+    def turns(self, user: str) -> dict[str, Any]:
+        told = []
+        for key, length, beat in BEAT.findall(user):
+            said, replied = world(key, int(length))[0][int(beat)]
+            segment = Segment(user=said, assistant=replied or "I see.")
+            self.origin[segment.text] = (key, int(length), int(beat))
+            told.append({"user": segment.user, "assistant": segment.assistant})
+        return {"turns": told}
+
+    def statements(self, user: str) -> dict[str, Any]:
+        found = []
+        for text in plain_segments(user.split("The text:\n")[1]):
+            said = " ".join(text.removeprefix("User: ").split("\nAssistant:")[0].split())
+            found.append({"kind": "fact", "text": said})
+            if text in self.origin:
+                self.origin[Segment(user=f"fact: {said}").text] = self.origin[text]
+        return {"statements": found}
+
+    def question(self, user: str) -> dict[str, Any]:
+        body, asked = user.rsplit("\n\nWrite one question", 1)
+        segments = numbered_segments(body)
+        found = re.search(r'of the type "(\w+)"', asked)
+        assert found is not None
+        truth = self._of_world(segments, found[1]) or cloze(segments, found[1])
+        self.known.setdefault(truth.question, []).append(truth)
+        return {"reasoning": "as told", "question": truth.question, "answer": truth.answer}
+
+    def _of_world(self, segments: list[str], kind: str) -> Truth | None:
+        places = [self.origin.get(text) for text in segments]
+        first = places[0]
+        if first is None:
+            return None
+        at = {place[2]: segments[i] for i, place in enumerate(places) if place and place[:2] == first[:2]}
+        all_asked = [one for one in world(first[0], first[1])[1] if all(i in at for i in one[3])]
+        same = [one for one in all_asked if one[0] == kind] or all_asked
+        if not same or len(at) < len(segments):
+            return None
+        _, text, answer, evidence = same[zlib.crc32(kind.encode()) % len(same)]
+        return Truth(text, answer, frozenset(at[i] for i in evidence))
+
+    def evidence(self, user: str) -> dict[str, Any]:
+        body, asked = user.rsplit("\n\nQuestion, put after", 1)
+        segments = numbered_segments(body)
+        question = asked.split("was read: ", 1)[1].split("\nAnswer: ")[0]
+        truth = self._truth(question, segments)
+        return {"reasoning": "there", "segments": [i for i, s in enumerate(segments) if truth and s in truth.evidence]}
+
+    def answer(self, user: str) -> dict[str, Any]:
+        body, question = user.rsplit("\n\nAnswer in a few words", 1)[0].rsplit("Question: ", 1)
+        truth = self._truth(question, plain_segments(body))
+        return {"answer": truth.answer if truth else "unknown"}
+
+    def supported(self, user: str) -> dict[str, Any]:
+        body, asked = user.rsplit("\n\nQuestion: ", 1)
+        truth = self._truth(asked.split("\nAnswer: ")[0], plain_segments(body))
+        return {"reasoning": "read", "verdict": truth is not None}
+
+    def same(self, user: str) -> dict[str, Any]:
+        first, second = (re.findall(rf"^{which} answer: (.*)$", user, re.M)[0] for which in ("First", "Second"))
+        return {"reasoning": "compared", "verdict": normalise(first) == normalise(second)}
+
+    def _truth(self, question: str, segments: list[str]) -> Truth | None:
+        shown = set(segments)
+        return next((t for t in self.known.get(question, ()) if t.evidence <= shown), None)
+
+
+def numbered_segments(body: str) -> list[str]:
+    return [text.strip() for text in NUMBERED.split(body)[1:]]
+
+
+def plain_segments(body: str) -> list[str]:
+    return [("User: " + text).strip() for text in re.split(r"^User: ", body, flags=re.M)[1:]]
+
+
+def cloze(segments: list[str], kind: str) -> Truth:
+    """A word of six letters or more that one segment alone holds."""
+    order = sorted(range(len(segments)), key=lambda i: zlib.crc32(f"{kind}{i}{segments[i][:40]}".encode()))
+    words = [normalise(text) for text in segments]
+    for i in order:
+        for match in TERM.finditer(segments[i]):
+            word = match.group()
+            if sum(normalise(word) in text for text in words) == 1 and words[i].count(normalise(word)) == 1:
+                around = segments[i][max(6, match.start() - 60) : match.start()] + "____"
+                around += segments[i][match.end() : match.end() + 60]
+                question = f"Which term fills the blank in: {' '.join(around.split())}?"
+                return Truth(question, word, frozenset({segments[i]}))
+    return Truth("What is it?", "nothing", frozenset())
+
+
+@pytest.fixture
+def truth() -> TruthfulTeacher:
+    """A fresh one."""
+    return TruthfulTeacher()
+
+
+@pytest.fixture(scope="session")
+def prefect_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Prefect server on a free port of loopback: a temporary one for each command would take 20 s each."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    folder = str(tmp_path_factory.mktemp("prefect"))
+    environ = {**os.environ, "PREFECT_HOME": folder, "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+    process = subprocess.Popen(words, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    url = f"http://127.0.0.1:{port}/api"
+    deadline = time.monotonic() + 300
+    while not healthy(f"{url}/health"):
+        assert time.monotonic() < deadline, "Prefect's server did not start"
+        time.sleep(0.1)
+    yield url
+    process.terminate()
+    process.wait()
+
+
+def healthy(url: str) -> bool:
+    try:
+        return httpx.get(url).is_success
+    except httpx.HTTPError:
+        return False
+
+
+@pytest.fixture
+def evo(prefect_url: str, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs the command as a user does, by default on a state folder of the test's own."""
+
+    def run(*words: str, home: Path = tmp_path / "home", **environ: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", "from flows.cli import main; main()", *words]
+        settings = {**os.environ, "EVO_HOME": str(home), "PREFECT_API_URL": prefect_url, "COLUMNS": "200", **environ}
+        return subprocess.run(command, env=settings, capture_output=True, text=True, timeout=600)
+
+    return run

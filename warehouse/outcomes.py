@@ -1,0 +1,52 @@
+"""Outcomes of items: which are done under which stages, and which failed and may be tried again."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from schemas.arrow import to_frame
+from schemas.teacher import TeacherCall
+from warehouse.catalog import Warehouse
+from warehouse.ledger import SqliteLedger
+
+CALLS_A_COMMIT = 5000
+
+
+def attempts(warehouse: Warehouse, scope: str) -> dict[str, int]:
+    """The highest attempt of each item, under whatever stages: what was retried once stays retried."""
+    rows = warehouse.query("SELECT item, max(attempt) FROM outcomes WHERE scope = ? GROUP BY item", (scope,))
+    return dict(rows.iter_rows())
+
+
+def done(warehouse: Warehouse, fingerprints: Collection[str]) -> set[str]:
+    """The items that have an outcome under one of these fingerprints of the last stage."""
+    rows = warehouse.query(
+        "SELECT DISTINCT item FROM outcomes WHERE list_contains(?::VARCHAR[], fingerprint)", (list(fingerprints),)
+    )
+    return set(rows["item"])
+
+
+def failed(warehouse: Warehouse, fingerprints: Collection[str]) -> set[str]:
+    """The items whose latest attempt under these fingerprints left something without an answer."""
+    rows = warehouse.query(
+        """WITH latest AS (SELECT item, fingerprint, max(attempt) AS attempt FROM outcomes
+                           WHERE list_contains(?::VARCHAR[], fingerprint) GROUP BY ALL)
+           SELECT DISTINCT l.item FROM latest l JOIN failures f
+           ON split_part(f.item, '/', 1) = l.item AND f.attempts = l.attempt
+              AND split_part(f.stage, ':', 2) = l.fingerprint
+           WHERE json_extract_string(f.payload, '$.retry') = 'true'""",
+        (list(fingerprints),),
+    )
+    return set(rows["item"])
+
+
+def copy_calls(warehouse: Warehouse, ledger: SqliteLedger, scope: str) -> int:
+    """Bring the scope's new calls from the ledger into `teacher_calls`; how many there were."""
+    newest = warehouse.query("SELECT max(created_at) AS newest FROM teacher_calls WHERE scope = ?", (scope,))["newest"]
+    new, chunk = 0, list[TeacherCall]()
+    for call in ledger.calls(scope, newest[0] or ""):
+        chunk.append(call)
+        if len(chunk) == CALLS_A_COMMIT:
+            new += warehouse.append("teacher_calls", to_frame(TeacherCall, chunk))
+            chunk.clear()
+    return new + warehouse.append("teacher_calls", to_frame(TeacherCall, chunk))
