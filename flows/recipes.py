@@ -101,7 +101,7 @@ def with_teacher(chosen: Recipe, endpoints: Sequence[str], model: str | None) ->
     teacher = {**own, "model": model, "endpoints": tuple(endpoints), "serve": None}
     teaching = chosen.teaching.model_dump() if chosen.teaching else {}
     roles = {"writer": "", "judge": "", "askers": (), "annotators": ()}
-    return _whole({**chosen.model_dump(), "teaching": {**teaching, **roles, "teachers": (teacher,)}}, "the options")
+    return checked({**chosen.model_dump(), "teaching": {**teaching, **roles, "teachers": (teacher,)}}, "the options")
 
 
 def changed(record: R, **values: Any) -> R:
@@ -119,12 +119,12 @@ def _from_file(path: Path) -> Recipe:
     if not isinstance(read, dict):
         raise EvoError(f"recipe file '{path}' holds no table of settings; nothing was run; see docs/teachers.md")
     base = read.pop("base", "demo")
-    if base not in RECIPES:
+    if not isinstance(base, str) or base not in RECIPES:
         raise EvoError(
             f"recipe file '{path}' has base '{base}', which is no recipe; nothing was run; "
             f"the recipes are: {', '.join(RECIPES)}"
         )
-    return _whole(_merged(RECIPES[base]().model_dump(), {"name": path.stem, **read}), f"recipe file '{path}'")
+    return checked(_merged(RECIPES[base]().model_dump(), {"name": path.stem, **read}), f"recipe file '{path}'")
 
 
 def _merged(below: Any, above: Any) -> Any:
@@ -136,11 +136,15 @@ def _merged(below: Any, above: Any) -> Any:
     return above
 
 
-def _whole(settings: dict[str, Any], where: str) -> Recipe:
+def checked(settings: dict[str, Any], where: str) -> Recipe:
+    """The recipe of these settings, which came from `where`.
+
+    Raises:
+        EvoError: they do not make one; the sentence does not repeat a value, which may hold a secret.
+    """
     try:
         made = Recipe.model_validate(settings)
     except ValidationError as error:
-        # Without the input: a mistaken endpoint may hold a secret.
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         place = ".".join(map(str, first["loc"]))
         said = first["msg"].removeprefix("Value error, ")

@@ -189,6 +189,9 @@ def ask_teachers(home: Path, recipe: Recipe, again: bool = False) -> int:
             return teach(home, recipe.model_copy(update={"teaching": teaching}), todo, report)
         finally:
             with Warehouse.open(home) as warehouse:
+                left = len(pending_items(warehouse, recipe, retry=True))
                 told = synthesis_report(warehouse, recipe, SqliteLedger.open(home).spent(recipe.name))
+            if left:
+                tell(f"teach: {left} items left something unanswered, see the table 'failures'; 'evo retry' asks again")
             write_whole(report_path(home, recipe), told)
             create_markdown_artifact(key="synthesis", markdown=told, description=f"What '{recipe.name}' has made")
