@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import typer
-from rich.console import Console
 
+from flows.console import Json, console, say
 from flows.recipes import RECIPES, changed, checked, with_teacher
 from flows.recipes import recipe as named_recipe
 from flows.settings import state
+from flows.teacher_commands import teacher_app
 from schemas.configs import Recipe
 from schemas.errors import EvoError
 
@@ -29,23 +30,10 @@ app = typer.Typer(
 )
 dataset_app = typer.Typer(help="Publish and read dataset versions.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(dataset_app, name="dataset")
-teacher_app = typer.Typer(
-    help="Look at teachers and at what they were paid.", no_args_is_help=True, rich_markup_mode=None
-)
 app.add_typer(teacher_app, name="teacher")
 EXAMPLES = Path(__file__).parent / "examples"
-console = Console(width=None if sys.stdout.isatty() else 160)
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 RecipeName = Annotated[str, typer.Option("--recipe", help=f"One of: {', '.join(RECIPES)}; or a file.")]
-
-
-def say(value: object, as_json: bool, text: str) -> None:
-    """One result, as JSON or as a line of text."""
-    if as_json:
-        print(json.dumps(value, ensure_ascii=False, default=str))
-    else:
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command(epilog="Example: evo demo")
@@ -332,62 +320,6 @@ def trace(
     with Warehouse.open(state()) as warehouse:
         tree = walk(warehouse, identity, limit=limit)
     say(as_dict(tree), as_json, render_tree(tree))
-
-
-@teacher_app.command("check", epilog="Example: evo teacher check http://127.0.0.1:8000/v1 --model Qwen/Qwen3-4B")
-def teacher_check(
-    endpoints: Annotated[list[str], typer.Argument(metavar="URL...", help="OpenAI-compatible base URLs.")],
-    model: Annotated[str, typer.Option(help="The model that each is to serve.")],
-    key_env: Annotated[
-        str, typer.Option(help="The environment variable that holds the API key.")
-    ] = "EVO_TEACHER_API_KEY",
-    as_json: Json = False,
-) -> None:
-    """See that a teacher can be reached, takes the key and serves the model; asks it nothing."""
-    import asyncio
-
-    from pydantic import ValidationError
-
-    from schemas.teacher import TeacherConfig
-    from synth.teacher import Teacher
-    from warehouse.ledger import SqliteLedger
-
-    try:
-        config = TeacherConfig(model=model, endpoints=tuple(endpoints), api_key_env=key_env)
-    except ValidationError as error:
-        raise EvoError(error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")) from None
-
-    async def look() -> int | None:
-        async with Teacher(config, SqliteLedger.open(state()), "check") as teacher:
-            return await teacher.check()
-
-    window = asyncio.run(look())
-    told = f"{window} tokens of context" if window else "context window not told"
-    say({"model": model, "endpoints": endpoints, "context_window": window}, as_json, f"{model} is served; {told}")
-
-
-@teacher_app.command("ledger", epilog="Example: evo teacher ledger --json")
-def teacher_ledger(as_json: Json = False) -> None:
-    """Calls, tokens and cost by scope, stage and model, over all runs; and calls that got no answer."""
-    from rich.table import Table
-
-    from warehouse.ledger import SqliteLedger
-
-    ledger = SqliteLedger.open(state())
-    rows, faults = ledger.totals(), ledger.faults()
-    ledger.close()
-    if as_json:
-        print(json.dumps({"calls": rows, "faults": faults}))
-        return
-    if not rows:
-        console.print("no teacher has answered a call yet")
-    else:
-        table = Table(*rows[0], title="Answered calls")
-        for row in rows:
-            table.add_row(*(f"{v:.4g}" if isinstance(v, float) else str(v) for v in row.values()))
-        console.print(table)
-    if faults:
-        console.print("without an answer: " + ", ".join(f"{kind} {count}" for kind, count in faults.items()))
 
 
 def _print_made(recipe: Recipe) -> None:
