@@ -1,8 +1,10 @@
-"""The teacher client beside a bare asyncio loop over the same `openai` client, at a local server with no latency.
+"""The teacher client beside a bare asyncio loop over the same `openai` client.
 
     python benchmarks/teacher_client.py [--calls 3000] [--in-flight 256]
+    python benchmarks/teacher_client.py --vllm [--calls 96] [--in-flight 16]
 
-Prints requests a second and this process's CPU a request, and the ratios. The server is a process of its own.
+At a local server with no latency, a process of its own: requests a second and this process's CPU a request. With
+`--vllm` at the real vLLM and SmolLM2 of `make teacher`: completion tokens a second.
 """
 
 from __future__ import annotations
@@ -18,14 +20,16 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from openai import AsyncOpenAI
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
-from schemas.teacher import Message, Sampling, TeacherConfig
+from flows.serve_teacher import served, served_name
+from schemas.teacher import Message, Sampling, ServeConfig, TeacherConfig
 from synth.teacher import Teacher
 from warehouse.ledger import SqliteLedger
 
@@ -63,30 +67,36 @@ def serve(port: int) -> None:
     uvicorn.run(app, host="127.0.0.1", port=port, log_level="critical", lifespan="off", interface="asgi3")
 
 
-async def bare(url: str, prompts: list[str], in_flight: int) -> None:
-    """What one would write by hand: a semaphore, the call, the answer parsed."""
+async def bare(url: str, prompts: list[str], in_flight: int, model: str = "m") -> int:
+    """Completion tokens of all calls: what one would write by hand: a semaphore, the call, the answer parsed."""
     places = asyncio.Semaphore(in_flight)
     schema = {"name": "answer", "schema": Reply.model_json_schema(), "strict": True}
     async with AsyncOpenAI(base_url=url, api_key="none", max_retries=0) as client:
 
-        async def one(prompt: str) -> Reply:
+        async def one(prompt: str) -> int:
             async with places:
                 response = await client.chat.completions.create(
-                    model="m",
+                    model=model,
                     messages=[{"role": "user", "content": prompt}],
                     temperature=0,
                     max_tokens=64,
                     response_format={"type": "json_schema", "json_schema": schema},  # type: ignore[typeddict-item]
                 )
-            return Reply.model_validate_json(response.choices[0].message.content or "")
+            with suppress(ValidationError):  # cut off at the token limit: the other side counts these as well
+                Reply.model_validate_json(response.choices[0].message.content or "")
+            return response.usage.completion_tokens if response.usage else 0
 
-        await asyncio.gather(*map(one, prompts))
+        return sum(await asyncio.gather(*map(one, prompts)))
 
 
-async def ours(url: str, prompts: list[str], in_flight: int) -> None:
+async def ours(url: str, prompts: list[str], in_flight: int, model: str = "m") -> int:
     """The same through `Teacher` with a ledger on disk."""
     config = TeacherConfig(
-        model="m", endpoints=(url,), sampling=Sampling(temperature=0, max_tokens=64), max_in_flight=in_flight
+        model=model,
+        endpoints=(url,),
+        sampling=Sampling(temperature=0, max_tokens=64),
+        max_in_flight=in_flight,
+        repairs=0,
     )
     with tempfile.TemporaryDirectory() as folder:
         ledger = SqliteLedger.open(Path(folder))
@@ -95,29 +105,57 @@ async def ours(url: str, prompts: list[str], in_flight: int) -> None:
                 *(
                     teacher.ask([Message(role="user", content=p)], Reply, "benchmark", str(i))
                     for i, p in enumerate(prompts)
-                )
+                ),
+                return_exceptions=True,
             )
         assert ledger.spent("benchmark").calls == len(prompts)
+        tokens = sum(row["completion_tokens"] for row in ledger.totals())
         ledger.close()
+        return tokens
 
 
-def timed(work: Callable[[], Awaitable[None]], calls: int) -> tuple[float, float]:
+def timed(work: Callable[[], Awaitable[int]], calls: int) -> tuple[float, float]:
     """(calls a second, CPU milliseconds a call)."""
     began, cpu = time.perf_counter(), time.process_time()
     asyncio.run(work())  # type: ignore[arg-type]
     return calls / (time.perf_counter() - began), 1000 * (time.process_time() - cpu) / calls
 
 
+def at_vllm(calls: int, in_flight: int) -> None:
+    """Both at the real vLLM in turn: completion tokens a second. Every round has prompts of its own."""
+    config = ServeConfig(max_model_len=4096)
+    rates: dict[str, list[float]] = {"bare loop": [], "Teacher": []}
+    with tempfile.TemporaryDirectory() as folder, served(config, Path(folder)) as url:
+        for turn in range(ROUNDS + 1):  # the first, which compiles the answer's grammar, does not count
+            for name, work in (("bare loop", bare), ("Teacher", ours)):
+                prompts = [
+                    f"{name} {turn} {i}: ask a question about {i} lanterns, with its answer." for i in range(calls)
+                ]
+                began = time.perf_counter()
+                tokens = asyncio.run(work(url, prompts, in_flight, served_name(config)))
+                if turn:
+                    rates[name].append(tokens / (time.perf_counter() - began))
+    print(f"{calls} calls of up to 64 tokens at vLLM with SmolLM2-135M, {in_flight} in flight, medians of {ROUNDS}")
+    for name, rate in rates.items():
+        print(f"{name:10} {median(rate):8.1f} completion tokens/s   ({', '.join(f'{r:.1f}' for r in rate)})")
+    print(f"ratio      {median(rates['Teacher']) / median(rates['bare loop']):8.2f} x tokens/s")
+
+
 def main() -> None:
     """Run both in turn, several rounds."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--calls", type=int, default=3000)
-    parser.add_argument("--in-flight", type=int, default=256)
+    parser.add_argument("--calls", type=int)
+    parser.add_argument("--in-flight", type=int)
+    parser.add_argument("--vllm", action="store_true", help="at the real vLLM of `make teacher`")
     parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:
         serve(arguments.serve)
         return
+    if arguments.vllm:
+        at_vllm(arguments.calls or 96, arguments.in_flight or 16)
+        return
+    calls, in_flight = arguments.calls or 3000, arguments.in_flight or 256
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -125,14 +163,14 @@ def main() -> None:
     try:
         url = f"http://127.0.0.1:{port}/v1"
         wait(url)
-        prompts = [PROMPT.format(i) for i in range(arguments.calls)]
+        prompts = [PROMPT.format(i) for i in range(calls)]
         rows: dict[str, list[tuple[float, float]]] = {"bare loop": [], "Teacher": []}
         for _ in range(ROUNDS):
-            rows["bare loop"].append(timed(lambda: bare(url, prompts, arguments.in_flight), arguments.calls))
-            rows["Teacher"].append(timed(lambda: ours(url, prompts, arguments.in_flight), arguments.calls))
+            rows["bare loop"].append(timed(lambda: bare(url, prompts, in_flight), calls))
+            rows["Teacher"].append(timed(lambda: ours(url, prompts, in_flight), calls))
     finally:
         server.terminate()
-    print(f"{arguments.calls} calls of {len(PROMPT)} characters, {arguments.in_flight} in flight, medians of {ROUNDS}")
+    print(f"{calls} calls of {len(PROMPT)} characters, {in_flight} in flight, medians of {ROUNDS}")
     figures = {name: (median(r for r, _ in got), median(c for _, c in got)) for name, got in rows.items()}
     for name, (rate, cpu) in figures.items():
         print(f"{name:10} {rate:8.0f} calls/s {cpu:7.2f} ms CPU a call")

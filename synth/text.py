@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 _WORD = re.compile(r"\w+")
 _TOKEN = re.compile(r"\w+|[^\w\s]")
-TOKENS_A_PIECE = 1.2
+TOKENS_A_PIECE = 1.1
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n\s*\n")
 # A token longer than this is cut: a text without spaces would otherwise be one endless word.
 TOKEN_CHARACTERS = 100
@@ -57,6 +57,6 @@ def _tail(sizes: Sequence[int], window: list[int], overlap: int) -> list[int]:
 def tokens(text: str) -> int:
     """About how many tokens a model's tokenizer makes of a text.
 
-    Words and punctuation marks, times a factor measured with SmolLM2's tokenizer (see docs/teachers.md).
+    Words and punctuation marks, times a factor: SmolLM2's tokenizer makes 0.99 of each in chats and 1.08 in PEPs.
     """
     return round(len(_TOKEN.findall(text)) * TOKENS_A_PIECE)

@@ -30,7 +30,7 @@ class TraceNode:
 
 
 def trace(warehouse: Warehouse, identity: str, limit: int = 3) -> TraceNode:
-    """The tree under a model, run, shard set, dataset (id or label), episode, context or document.
+    """The tree under a model, run, shard set, dataset (id or label), episode, context, document or teacher call.
 
     At most `limit` samples are listed; totals are always given.
 
@@ -152,7 +152,8 @@ def _generators(warehouse: Warehouse, version: DatasetVersion, limit: int) -> li
             (version.dataset_id, row["generator"], limit),
         )
         shown = [_context(warehouse, c, limit, version.dataset_id) for c in samples.iter_rows(named=True)]
-        children = (*shown, *_more("contexts", row["contexts"], len(shown)))
+        calls = _teacher_calls(warehouse, f"{MEMBERS} WHERE e.generator = ?", (version.dataset_id, row["generator"]))
+        children = (*shown, *_more("contexts", row["contexts"], len(shown)), *calls)
         nodes.append(TraceNode("generator", row["generator"], row["generator"], facts, children))
     return nodes
 
@@ -197,6 +198,7 @@ def _episode_alone(row: dict[str, Any]) -> TraceNode:
 
 def _episode(warehouse: Warehouse, row: dict[str, Any], limit: int) -> TraceNode:
     node = _episode_alone(row)
+    calls = _teacher_calls(warehouse, "lake.episodes e WHERE e.episode_id = ?", (row["episode_id"],))
     contexts = warehouse.query("SELECT * FROM lake.contexts WHERE context_id = ?", (row["context_id"],))
     children = []
     for context in contexts.iter_rows(named=True):
@@ -204,7 +206,42 @@ def _episode(warehouse: Warehouse, row: dict[str, Any], limit: int) -> TraceNode
         identity = context["context_id"]
         under = _documents(warehouse, context["document_ids"], limit)
         children.append(TraceNode("context", identity, identity, facts, tuple(under)))
-    return TraceNode(node.kind, node.id, node.label, node.facts, tuple(children))
+    return TraceNode(node.kind, node.id, node.label, node.facts, (*children, *calls))
+
+
+def _teacher_calls(warehouse: Warehouse, episodes: str, params: tuple[str, ...]) -> list[TraceNode]:
+    """The calls that made the rows of some episodes (`episodes` is a FROM clause with `e`), by model and stage."""
+    rows = warehouse.query(
+        f"""WITH chosen AS (SELECT e.context_id, e.question_id FROM {episodes}),
+                 used AS (SELECT unnest(calls) AS call_id FROM lake.contexts SEMI JOIN chosen USING (context_id)
+                          UNION SELECT unnest(calls) FROM lake.questions SEMI JOIN chosen USING (question_id)
+                          UNION SELECT unnest(calls) FROM lake.evidence SEMI JOIN chosen USING (question_id)
+                          UNION SELECT unnest(calls) FROM lake.verdicts SEMI JOIN chosen USING (question_id))
+            SELECT model, stage, count(*) AS calls, sum(prompt_tokens + completion_tokens)::BIGINT AS tokens,
+                   sum(cost) AS cost, min(call_id) AS first_call
+            FROM lake.teacher_calls SEMI JOIN used USING (call_id) GROUP BY model, stage ORDER BY model, stage""",  # noqa: S608
+        params,
+    )
+    return [
+        TraceNode(
+            "teacher calls",
+            row["first_call"],
+            f"{row['model']} for {row['stage']}",
+            {
+                "calls": str(row["calls"]),
+                "tokens": str(row["tokens"]),
+                "cost": f"{row['cost']:.4f}",
+                "such as": row["first_call"],
+            },
+        )
+        for row in rows.iter_rows(named=True)
+    ]
+
+
+def _call(warehouse: Warehouse, row: dict[str, Any], limit: int) -> TraceNode:
+    names = ("stage", "item", "model", "endpoint", "prompt_tokens", "completion_tokens", "cost", "created_at")
+    facts = {name.replace("_", " "): str(row[name]) for name in names}
+    return TraceNode("teacher call", row["call_id"], row["call_id"], facts | {"answer": row["content"]})
 
 
 def _document(warehouse: Warehouse, row: dict[str, Any], limit: int) -> TraceNode:
@@ -279,4 +316,5 @@ KINDS: dict[str, tuple[str, Walk]] = {
     "episodes": ("episode_id", _episode),
     "contexts": ("context_id", _context),
     "documents": ("document_id", _document),
+    "teacher_calls": ("call_id", _call),
 }

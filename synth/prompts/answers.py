@@ -6,7 +6,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-MOST_ITEMS = 64  # bounds lists, so that a weak model under structured output comes to an end
+# Bounds on lists and texts, so that a weak model under structured output comes to an end.
+MOST_ITEMS = 64
+LONG = 1500  # characters: a message of a dialogue
+SHORT = 400  # a sentence or two
 
 
 class Answer(BaseModel):
@@ -19,7 +22,7 @@ class PlannedEvent(Answer):
     """Something that happens in a person's life, and how it bears on what was known before."""
 
     kind: Literal["new", "update", "correction", "cancellation", "aside"]
-    what: str = Field(min_length=1)
+    what: str = Field(min_length=1, max_length=SHORT)
 
 
 class Plan(Answer):
@@ -31,8 +34,8 @@ class Plan(Answer):
 class Turn(Answer):
     """A user message and the assistant's reply."""
 
-    user: str = Field(min_length=1)
-    assistant: str = Field(min_length=1)
+    user: str = Field(min_length=1, max_length=LONG)
+    assistant: str = Field(min_length=1, max_length=LONG)
 
 
 class Turns(Answer):
@@ -45,7 +48,7 @@ class Statement(Answer):
     """One thing worth remembering, in a sentence that stands alone."""
 
     kind: Literal["fact", "event", "preference", "plan", "relation", "update"]
-    text: str = Field(min_length=1)
+    text: str = Field(min_length=1, max_length=SHORT)
 
 
 class Statements(Answer):
@@ -57,26 +60,26 @@ class Statements(Answer):
 class QuestionAnswer(Answer):
     """A question of a given type with its answer."""
 
-    reasoning: str
-    question: str = Field(min_length=1)
-    answer: str = Field(min_length=1)
+    reasoning: str = Field(max_length=SHORT)
+    question: str = Field(min_length=1, max_length=SHORT)
+    answer: str = Field(min_length=1, max_length=SHORT)
 
 
 class EvidenceIndices(Answer):
     """Numbers of the segments that are needed to answer."""
 
-    reasoning: str
+    reasoning: str = Field(max_length=SHORT)
     segments: tuple[int, ...] = Field(max_length=MOST_ITEMS)
 
 
 class ShortAnswer(Answer):
     """An answer in a few words; `unknown` where the text does not tell."""
 
-    answer: str
+    answer: str = Field(max_length=SHORT)
 
 
 class Judgement(Answer):
     """Yes or no, and why."""
 
-    reasoning: str
+    reasoning: str = Field(max_length=SHORT)
     verdict: bool

@@ -23,6 +23,7 @@ from synth.documents import read_documents
 from warehouse.catalog import Warehouse
 from warehouse.funnel import assert_balanced
 from warehouse.ledger import SqliteLedger
+from warehouse.lineage import render_tree, trace
 from warehouse.versions import publish
 
 Serve = Callable[..., Any]
@@ -111,6 +112,16 @@ def test_three_stages_make_true_episodes(serve: Serve, truth: Any, home: Path) -
     memories = rows(home, "SELECT * FROM contexts WHERE kind = 'memory'")
     assert all(len(m["source_ids"]) == 1 and m["calls"] for m in memories)
     assert rows(home, "SELECT * FROM contexts WHERE kind = 'web' AND len(document_ids) = 1")
+    published = version(home, chosen)
+    with Warehouse.open(home) as warehouse:
+        told = render_tree(trace(warehouse, published.label, limit=100))
+        alone = trace(warehouse, episodes[0]["episode_id"])
+        call = next(node for node in alone.children if node.kind == "teacher calls").id
+        answer = trace(warehouse, call).facts["answer"]
+    for stage in ("contexts", "questions", "evidence", "verify"):
+        assert f"scripted for {stage}" in told
+        assert stage in render_tree(alone) or episodes[0]["kind"] == "web"
+    assert answer.startswith("{")
     calls = server.answered.total()
     assert run(home, chosen) == 0
     assert server.answered.total() == calls == len(rows(home, "SELECT call_id FROM teacher_calls"))

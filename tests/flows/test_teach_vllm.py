@@ -1,0 +1,119 @@
+"""The three stages against a real vLLM that is killed in the middle and started again."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from flows.serve_teacher import running
+from schemas.teacher import ServeConfig
+from warehouse.catalog import Warehouse
+from warehouse.ledger import SqliteLedger
+
+PEPS = Path(__file__).parents[2] / "flows" / "examples" / "peps.parquet"
+SERVER = ServeConfig(max_model_len=4096)
+
+
+def recipe(url: str) -> dict[str, Any]:
+    """Eight PEPs and eight personas, as short as the stages allow: two cores write about 40 tokens a second."""
+    return {
+        "name": "weak",
+        "base": "taught",
+        "heldout_contexts": 1,
+        "teaching": {
+            "teachers": [
+                {
+                    "model": "SmolLM2-135M-Instruct",
+                    "endpoints": [url],
+                    "sampling": {"temperature": 0.7, "max_tokens": 160},
+                    "repairs": 0,
+                    "max_in_flight": 16,
+                }
+            ],
+            "lengths": {"mean_segments": 4, "min_segments": 4, "max_segments": 4, "spread": 0},
+            "dialogue": {"personas": 8, "events_a_call": 2},
+            "web": {"documents": 8, "window_tokens": 40, "overlap_tokens": 8},
+            "memory": {"share": 0.25, "segments_a_call": 4},
+            "questions": {"a_context": 1},
+            "annotation": {"temperature": 0, "max_tokens": 100},
+            "verify": {"sampling": {"temperature": 0, "max_tokens": 60}},
+        },
+    }
+
+
+@pytest.mark.vllm
+def test_stages_end_to_end_though_vllm_is_killed(
+    serve: Callable[..., Any], evo: Callable[..., Any], prefect_url: str, tmp_path: Path
+) -> None:
+    home, path = tmp_path / "home", tmp_path / "weak.json"
+    upstream = {"url": ""}
+    counter = serve(lambda _: "", model="SmolLM2-135M-Instruct")
+
+    async def forward(body: str, send: Any) -> None:
+        """To vLLM, counting what it answers; 502 while it is gone, as a router in front of it says."""
+        counter.asked[body] += 1
+        status, content = 502, b'{"error": {"message": "no server"}}'
+        try:
+            async with httpx.AsyncClient(timeout=600) as client:
+                headers = {"content-type": "application/json"}
+                reply = await client.post(f"{upstream['url']}/chat/completions", content=body, headers=headers)
+            status, content = reply.status_code, reply.content
+        except httpx.HTTPError:
+            pass
+        counter.answered[body] += status == 200
+        length = (b"content-length", str(len(content)).encode())
+        headers_ = [(b"content-type", b"application/json"), length]
+        await send({"type": "http.response.start", "status": status, "headers": headers_})
+        await send({"type": "http.response.body", "body": content})
+
+    counter._chat = forward
+    path.write_text(json.dumps(recipe(counter.url)))
+    assert evo("ingest", str(PEPS), home=home).returncode == 0
+
+    with running(SERVER, tmp_path / "first") as first:
+        upstream["url"] = first.url
+        command = [sys.executable, "-c", "from flows.cli import main; main()", "synthesize", str(path)]
+        environ = {**os.environ, "EVO_HOME": str(home), "PREFECT_API_URL": prefect_url}
+        flow = subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        while counter.answered.total() < 12 and flow.poll() is None:
+            time.sleep(0.1)
+        os.killpg(first.process.pid, signal.SIGKILL)
+    assert flow.poll() is None, "the flow ended before vLLM was killed"
+    with running(SERVER, tmp_path / "second") as second:
+        upstream["url"] = second.url
+        _, told = flow.communicate(timeout=900)
+    assert flow.returncode == 0, told
+
+    ledger = SqliteLedger.open(home)
+    calls = {call.call_id: call for call in ledger.calls("weak")}
+    assert {call.stage for call in calls.values()} == {"contexts", "questions", "evidence", "verify"}
+    assert len(calls) == counter.answered.total()  # every call is in the ledger...
+    assert set(counter.answered.values()) <= {0, 1}  # ...and none was answered twice
+    with Warehouse.open(home) as warehouse:
+        outcomes = warehouse.query("SELECT * FROM outcomes").to_dicts()
+        copied = warehouse.query("SELECT call_id FROM teacher_calls")["call_id"]
+        failures = warehouse.query("SELECT * FROM failures").to_dicts()
+        drafted = warehouse.query("SELECT count(*) FROM questions WHERE generator = 'SmolLM2-135M-Instruct'").item()
+    assert set(copied) == set(calls)
+    sources = {name for name in (o["item"] for o in outcomes) if not name.startswith("memory:")}
+    assert len(sources) == 16
+    assert len(outcomes) == len({o["item"] for o in outcomes})
+    for outcome in outcomes:
+        assert outcome["contexts"] + outcome["failed_contexts"] == 1
+        assert outcome["asked"] == outcome["drafted"] + outcome["failed"]
+        assert outcome["drafted"] == outcome["accepted"] + outcome["rejected"]
+    assert sum(o["drafted"] for o in outcomes) == drafted
+    assert sum(o["failed"] + o["failed_contexts"] for o in outcomes) == len(failures)
+    answered = counter.answered.total()
+    assert evo("synthesize", str(path), home=home).returncode == 0
+    assert counter.answered.total() == answered
