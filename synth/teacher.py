@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import openai
@@ -138,7 +139,7 @@ class Teacher:
             EvoError: no item can be answered (key, model, ledger, endpoints gone for longer than `patience_s`).
         """
         chain, calls, wrong = list(messages), [], ""
-        schema = canonical(answer.model_json_schema()).decode()
+        schema = _schema(answer)
         for _ in range(self.config.repairs + 1):
             request = TeacherRequest(
                 model=self.config.model,
@@ -406,6 +407,11 @@ def _parts(spent: Spent) -> tuple[int, int, float]:
     return spent.calls, spent.tokens, spent.cost
 
 
+@cache
+def _schema(answer: type[BaseModel]) -> str:
+    return canonical(answer.model_json_schema()).decode()
+
+
 def _body(request: TeacherRequest) -> dict[str, Any]:
     """The request as the API takes it. No seed is sent unless one is set: vLLM's CPU engine dies of it."""
     sampling = request.sampling
@@ -415,9 +421,12 @@ def _body(request: TeacherRequest) -> dict[str, Any]:
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
         "max_tokens": sampling.max_tokens,
-        "response_format": {
-            "type": "json_schema",
-            "json_schema": {"name": "answer", "schema": json.loads(request.answer_schema), "strict": True},
+        # As an extra, the schema skips the library's walk over every value, a fifth of a call's CPU.
+        "extra_body": {
+            "response_format": {
+                "type": "json_schema",
+                "json_schema": {"name": "answer", "schema": json.loads(request.answer_schema), "strict": True},
+            }
         },
     }
     return body if sampling.seed is None else body | {"seed": sampling.seed + request.sample}

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jinja2 import StrictUndefined
+from jinja2 import StrictUndefined, Template
 from jinja2.sandbox import SandboxedEnvironment
 from pydantic import BaseModel
 
@@ -40,16 +40,22 @@ class Prompt(NamedTuple):
         Raises:
             jinja2.UndefinedError: a variable of the template is missing.
         """
-        system, user = _text(self.name).split(TURN)
+        system, user = _templates(self.name)
         return (
-            Message(role="system", content=_ENVIRONMENT.from_string(system).render(values).strip()),
-            Message(role="user", content=_ENVIRONMENT.from_string(user).render(values).strip()),
+            Message(role="system", content=system.render(values).strip()),
+            Message(role="user", content=user.render(values).strip()),
         )
 
 
 @cache
 def _text(name: str) -> str:
     return (FOLDER / f"{name}.md").read_text(encoding="utf-8")
+
+
+@cache  # compiling takes longer than rendering
+def _templates(name: str) -> tuple[Template, Template]:
+    system, user = _text(name).split(TURN)
+    return _ENVIRONMENT.from_string(system), _ENVIRONMENT.from_string(user)
 
 
 PROMPTS: dict[str, Prompt] = {

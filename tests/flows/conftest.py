@@ -39,20 +39,21 @@ class Truth(NamedTuple):
 
 
 @lru_cache(maxsize=4096)
-def world(key: str, length: int) -> tuple[tuple[str, str], tuple[tuple[str, str, str, tuple[int, ...]], ...]]:
-    """A simulated world: its segments as (user, assistant), and all questions on it (type, text, answer, evidence)."""
+def world(key: str, length: int) -> tuple[list[Segment], list[tuple[str, str, str, tuple[int, ...]]]]:
+    """A simulated world: its segments, and all questions on it as (type, text, answer, evidence)."""
     rng = random.Random(key)
     beats = tell(rng, "train", length)
-    segments = tuple((s.user, s.assistant) for s in (render(rng, "train", beat) for beat in beats))
+    rendered = [render(rng, "train", beat) for beat in beats]
+    segments = [Segment(user=s.user, assistant=s.assistant or "I see.") for s in rendered]
     asked = [_word(rng, "train", kind, candidate) for kind, candidate in candidates(beats)]
-    return segments, tuple((one.type, one.text, one.answer, one.evidence) for one in asked)
+    return segments, [(one.type, one.text, one.answer, one.evidence) for one in asked]
 
 
 class TruthfulTeacher:
     """Answers the prompts of all stages: dialogues from simulated worlds, cloze questions on any other text."""
 
     def __init__(self) -> None:
-        self.origin: dict[str, tuple[str, int, int]] = {}  # segment text -> (world, its length, beat)
+        self.origin: dict[str, set[tuple[str, int]]] = {}  # segment text -> the worlds (key, length) that hold it
         self.known: dict[str, list[Truth]] = {}
 
     def __call__(self, messages: list[dict[str, str]]) -> str:
@@ -80,19 +81,17 @@ class TruthfulTeacher:
     def turns(self, user: str) -> dict[str, Any]:
         told = []
         for key, length, beat in BEAT.findall(user):
-            said, replied = world(key, int(length))[0][int(beat)]
-            segment = Segment(user=said, assistant=replied or "I see.")
-            self.origin[segment.text] = (key, int(length), int(beat))
+            segment = world(key, int(length))[0][int(beat)]
+            self.origin.setdefault(segment.text, set()).add((key, int(length)))
             told.append({"user": segment.user, "assistant": segment.assistant})
         return {"turns": told}
 
     def statements(self, user: str) -> dict[str, Any]:
         found = []
         for text in plain_segments(user.split("The text:\n")[1]):
-            said = " ".join(text.removeprefix("User: ").split("\nAssistant:")[0].split())
-            found.append({"kind": "fact", "text": said})
+            found.append({"kind": "fact", "text": statement(text)})
             if text in self.origin:
-                self.origin[Segment(user=f"fact: {said}").text] = self.origin[text]
+                self.origin.setdefault(f"User: fact: {statement(text)}", set()).update(self.origin[text])
         return {"statements": found}
 
     def question(self, user: str) -> dict[str, Any]:
@@ -105,17 +104,21 @@ class TruthfulTeacher:
         return {"reasoning": "as told", "question": truth.question, "answer": truth.answer}
 
     def _of_world(self, segments: list[str], kind: str) -> Truth | None:
-        places = [self.origin.get(text) for text in segments]
-        first = places[0]
-        if first is None:
+        """The first question of that type, or of any, whose evidence is all shown; None on texts of no one world."""
+        worlds = set.intersection(*(self.origin.get(text, set()) for text in segments))
+        if not worlds:
             return None
-        at = {place[2]: segments[i] for i, place in enumerate(places) if place and place[:2] == first[:2]}
-        all_asked = [one for one in world(first[0], first[1])[1] if all(i in at for i in one[3])]
-        same = [one for one in all_asked if one[0] == kind] or all_asked
-        if not same or len(at) < len(segments):
+        told, all_asked = world(*min(worlds))
+        texts = [segment.text for segment in told]
+        if segments[0].startswith("User: fact: "):
+            texts = [f"User: fact: {statement(text)}" for text in texts]
+        shown = set(segments)
+        can = [one for one in all_asked if all(texts[i] in shown for i in one[3])]
+        same = [one for one in can if one[0] == kind] or can
+        if not same:
             return None
         _, text, answer, evidence = same[zlib.crc32(kind.encode()) % len(same)]
-        return Truth(text, answer, frozenset(at[i] for i in evidence))
+        return Truth(text, answer, frozenset(texts[i] for i in evidence))
 
     def evidence(self, user: str) -> dict[str, Any]:
         body, asked = user.rsplit("\n\nQuestion, put after", 1)
@@ -141,6 +144,11 @@ class TruthfulTeacher:
     def _truth(self, question: str, segments: list[str]) -> Truth | None:
         shown = set(segments)
         return next((t for t in self.known.get(question, ()) if t.evidence <= shown), None)
+
+
+def statement(text: str) -> str:
+    """What a memory keeps of a segment: the user's words."""
+    return " ".join(text.removeprefix("User: ").split("\nAssistant:")[0].split())
 
 
 def numbered_segments(body: str) -> list[str]:
