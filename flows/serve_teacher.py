@@ -22,14 +22,17 @@ from schemas.teacher import ServeConfig
 ENVIRONMENT = Path(__file__).resolve().parent.parent / ".venv-teacher"
 SMOLLM2 = ENVIRONMENT / "SmolLM2-135M-Instruct"
 KEY_ENV = "EVO_TEACHER_API_KEY"
-GRACE_S = 15.0  # between asking vLLM to end and killing it; SmolLM2 on a CPU takes about 3
+GRACE_S = 15.0  # between asking vLLM to end and killing it; it takes 1 to 3, clearing up shared memory last
 TOLD_EVERY_S = 15.0
 LOOK_EVERY_S = 0.5
-# The shell holds the read end of our pipe. When the pipe closes, because we say so or because we died, it ends the
-# whole process group: vLLM's engine and workers are processes of their own. The watcher survives its own TERM to send
-# the KILL. The second `wait` is for the TERM that ends the first one early.
+# The watcher holds the read end of our pipe. When the pipe closes, because we say so or because we died, it ends the
+# whole process group: vLLM's engine and workers are processes of their own. It is in a session apart, so that it does
+# not end itself and sees when the group is empty; where there is no `setsid`, it stays in the group and waits in full.
+# The second `wait` is for the TERM that ends the first one early.
 GUARD = """exec 3<&0 </dev/null
-(trap "" TERM; cat <&3 >/dev/null; kill -TERM -$$; sleep "$0"; kill -KILL -$$) & exec 3<&-
+watch='cat <&3 >/dev/null; kill -TERM -$0
+while [ $1 -gt 0 ] && kill -0 -$0; do sleep 0.1; set -- $(($1 - 1)); done; kill -KILL -$0'
+(trap "" TERM; exec $(command -v setsid) /bin/sh -c "$watch" $$ "$0" 2>/dev/null) & exec 3<&-
 trap : TERM
 "$@" & wait $! || wait $!"""
 # Prints the distribution and its version. A vLLM built from source for a CPU says so in the version: 0.32.0+cpu.
@@ -81,7 +84,7 @@ def running(config: ServeConfig, home: Path, key_env: str = KEY_ENV) -> Iterator
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w") as handle:
         process = subprocess.Popen(
-            ["/bin/sh", "-c", GUARD, str(GRACE_S), *words],
+            ["/bin/sh", "-c", GUARD, str(round(10 * GRACE_S)), *words],
             stdin=subprocess.PIPE,
             stdout=handle,
             stderr=subprocess.STDOUT,
@@ -119,9 +122,13 @@ def last_words(log: Path) -> str:
     """What a log of vLLM says of its end: the last error that does not point at another, or the last line."""
     lines = [PREFIX.sub("", line).strip() for line in log.read_text(errors="replace").splitlines()]
     lines = [line for line in lines if line]
-    errors = [line for line in lines if ERROR.search(line)]
-    causes = [line for line in errors if "root cause" not in line]
-    return ([*lines[-1:], *errors[-1:], *causes[-1:]] or ["it said nothing"])[-1][:300]
+    errors = [i for i, line in enumerate(lines) if ERROR.search(line)]
+    causes = [i for i in errors if "root cause" not in lines[i]]
+    if not lines:
+        return "it said nothing"
+    last = [len(lines) - 1, *errors[-1:], *causes[-1:]][-1]
+    # Pydantic says on the lines below what is wrong.
+    return " ".join(lines[last : last + 2] if "validation error" in lines[last] else [lines[last]])[:300]
 
 
 def _model(config: ServeConfig) -> str:
@@ -197,11 +204,19 @@ def _wait(process: subprocess.Popen[bytes], address: str, log: Path, seconds: fl
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
     assert process.stdin is not None
-    try:
-        process.stdin.close()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(GRACE_S + 5)
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+    process.stdin.close()
+    deadline = time.monotonic() + GRACE_S + 5
+    while _group_lives(process) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    with suppress(OSError):
+        os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+def _group_lives(process: subprocess.Popen[bytes]) -> bool:
+    process.poll()  # reaps the leader
+    try:
+        os.killpg(process.pid, 0)
+    except OSError:
+        return False
+    return True

@@ -242,6 +242,10 @@ def test_last_words_of_odd_logs(tmp_path: Path) -> None:
         ("", "it said nothing"),
         ("starting\nKilled\n", "Killed"),
         ("x\napi_server.py: error: unrecognized arguments: --nope\n", "api_server.py: error: unrecognized"),
+        (
+            "ValidationError: 1 validation error for X\n  Value error, too long\n",
+            "ValidationError: 1 validation error for X V",
+        ),
         ("INFO no error here\nOSError: no space\n  File\n", "OSError: no space"),
     ):
         log.write_text(text)
