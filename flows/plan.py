@@ -128,7 +128,9 @@ class _Known:
 
     def done(self, stage: Stage) -> set[str]:
         """The items that went through this very stage, whatever came after it."""
-        return {item for item, _, last in self._items if stage.fingerprint in self._line(last)}
+        lasts = {last for _, _, last in self._items}
+        through = {last for last in lasts if stage.fingerprint in self._line(last)}
+        return {item for item, _, last in self._items if last in through}
 
     def tried(self, kind: str) -> set[str]:
         """The items of a kind that were done under any settings."""

@@ -38,7 +38,7 @@ def settings(url: str, **teacher: Any) -> dict[str, Any]:
         "teaching": {
             "teachers": [{"model": "scripted", "endpoints": [url], "timeout_s": 2.0, **teacher}],
             "lengths": {"mean_segments": 12, "min_segments": 9, "max_segments": 16},
-            "dialogue": {"personas": 400, "events_a_plan": 64},
+            "dialogue": {"personas": 440, "events_a_plan": 64},
             "memory": {"share": 0.3},
         },
     }
