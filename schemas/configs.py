@@ -57,7 +57,7 @@ class WebConfig(Record):
     """Contexts from documents, a run of sliding windows each; no teacher is asked for them."""
 
     documents: int | None = Field(None, ge=0)  # the first of them by id; None: all
-    window_tokens: int = Field(60, ge=10)
+    window_tokens: int = Field(72, ge=10)  # at most; sentences fill about 62 of them, as in the paper
     overlap_tokens: int = Field(12, ge=0)
 
 
@@ -67,6 +67,7 @@ class DialogueConfig(Record):
     personas: int = Field(1000, ge=0)
     events_a_plan: int = Field(24, ge=1, le=64)  # asked for in one call
     events_a_call: int = Field(8, ge=1, le=64)  # told in one call
+    words_a_turn: int = Field(46, ge=5)  # asked for; 62 tokens, as in the paper
 
 
 class MemoryConfig(Record):

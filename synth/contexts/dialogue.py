@@ -77,7 +77,14 @@ async def _tell(
         chunk = events[start : start + size]
         before = segments[-REMEMBERED_TURNS:]
         answered = await asker.ask(
-            asker.writer, "contexts", "turns", Turns, persona=person, before=before, events=chunk
+            asker.writer,
+            "contexts",
+            "turns",
+            Turns,
+            persona=person,
+            before=before,
+            events=chunk,
+            words=config.dialogue.words_a_turn,
         )
         new = [Segment(user=turn.user, assistant=turn.assistant) for turn in answered.value.turns[: len(chunk)]]
         segments += new

@@ -78,7 +78,7 @@ def test_a_web_window_is_about_its_size() -> None:
     document = Document(document_id="doc-1", source_id="s", title="t", uri="", license="", text=text)
     context = web(document, CONFIG, "fp")
     sizes = [tokens(segment.user) for segment in context.segments]
-    assert all(30 <= size <= 66 for size in sizes)  # each sentence's estimate is rounded
+    assert all(50 <= size <= 72 for size in sizes)
     first, second = (segment.user.split(". ") for segment in context.segments[:2])
     assert first[-1].rstrip(".") == second[0]  # the overlap is a whole sentence
 

@@ -21,6 +21,7 @@ VALUES: dict[str, dict[str, Any]] = {
         "persona": "Ada, a baker",
         "before": (Turn(user="Hi there.", assistant="Hello."),),
         "events": (PlannedEvent(kind="new", what="Ada opens a shop."),),
+        "words": 46,
     },
     "statements": {"segments": SEGMENTS},
     "question": {"segments": SEGMENTS, "type": QUESTION_TYPES["latest"], "rules": RULES, "question_words": 52},
