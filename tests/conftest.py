@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import signal
 import threading
 import time
 from collections import Counter
@@ -13,6 +14,9 @@ from typing import Any
 
 import pytest
 import uvicorn
+
+# Where tests run in the background, SIGINT is ignored, also by the commands that they start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 FAULTS = ("429", "500", "hang", "drop", "truncated", "wrong_schema", "empty", "not_json")
 
