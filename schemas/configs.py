@@ -93,7 +93,7 @@ class QuestionConfig(Record):
 
 
 class VerifyConfig(Record):
-    """Thresholds of the checks. All but `min_votes` may be moved without a single new call."""
+    """Thresholds of the checks. Those named `_least` and `_most` may be moved without a single new call."""
 
     min_votes: int | None = Field(None, ge=1)  # of annotators, for a segment to be evidence; None: more than half
     agreement_least: float = Field(0.5, ge=0, le=1)  # votes for chosen segments, of all votes they could have had

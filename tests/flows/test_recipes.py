@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from flows.recipes import RECIPES, recipe, with_teacher
 from schemas.errors import EvoError
 
+DOCS = Path(__file__).parents[2] / "docs" / "teachers.md"
 TEACHER = {"model": "m", "endpoints": ["http://127.0.0.1:1/v1"]}
 
 
@@ -19,6 +21,16 @@ def write(folder: Path, **settings: Any) -> str:
     path = folder / "mine.json"
     path.write_text(json.dumps(settings))
     return str(path)
+
+
+def test_the_documented_recipe_is_a_whole_one(tmp_path: Path) -> None:
+    (written,) = re.findall(r"```toml\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    path = tmp_path / "mine.toml"
+    path.write_text(written)
+    teaching = recipe(str(path)).teaching
+    assert teaching is not None
+    assert teaching.annotators == ("large", "large", "small")
+    assert teaching.teachers[1].serve is not None
 
 
 def test_a_file_derives_from_its_base(tmp_path: Path) -> None:
