@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated
@@ -66,7 +67,7 @@ def teacher_serve(
     key_env: KeyEnv = "EVO_TEACHER_API_KEY",
 ) -> None:
     """Run a vLLM server until Ctrl-C; it asks for the API key of the environment, where that holds one."""
-    from flows.serve_teacher import last_words, running, served_name
+    from flows.serve_teacher import LOOK_EVERY_S, last_words, running, served_name
     from schemas.teacher import ServeConfig
 
     flags = flags or []
@@ -89,7 +90,8 @@ def teacher_serve(
         with running(config, state(), key_env) as server:
             say(None, False, f"evo teacher check {server.url} --model {served_name(config)}")
             say(None, False, f"{server.url} answers; Ctrl-C stops it; log: {server.log}")
-            server.process.wait()
+            while server.process.poll() is None:  # a wait would not end where Ctrl-C interrupts another thread
+                time.sleep(LOOK_EVERY_S)
             raise EvoError(f"vLLM ended: {last_words(server.log)}; its log is '{server.log}'")
     except KeyboardInterrupt:
         say(None, False, "stopped")
