@@ -4,6 +4,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 TEACHER := .venv-teacher
 BIN := $(VENV)/bin
+# A file of tests at a time, in as many processes.
+PYTEST := $(BIN)/pytest -n $(or $(WORKERS),2) --dist loadfile
 export EVO_HOME ?= $(CURDIR)/.evo
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -13,10 +15,10 @@ demo: $(VENV)/.ready  ## the whole pipeline, offline: table, funnel and lineage 
 	$(BIN)/evo demo
 
 test: $(VENV)/.ready  ## the tests that run in minutes
-	$(BIN)/pytest -m "not slow and not vllm and not ray and not browser"
+	$(PYTEST) -m "not slow and not vllm and not ray and not browser"
 
 test-all: $(VENV)/.ready  ## the long tests as well
-	$(BIN)/pytest
+	$(PYTEST)
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .

@@ -35,6 +35,8 @@ while [ $1 -gt 0 ] && kill -0 -$0; do sleep 0.1; set -- $(($1 - 1)); done; kill 
 (trap "" TERM; exec $(command -v setsid) /bin/sh -c "$watch" $$ "$0" 2>/dev/null) & exec 3<&-
 trap : TERM
 "$@" & wait $! || wait $!"""
+# Weak models fill their whole answer with spaces where JSON allows them.
+COMPACT = '{"backend": "xgrammar", "disable_any_whitespace": true}'
 # Prints the distribution and its version. A vLLM built from source for a CPU says so in the version: 0.32.0+cpu.
 WHICH_VLLM = """
 from importlib.metadata import PackageNotFoundError, version
@@ -114,6 +116,7 @@ def arguments(config: ServeConfig, model: str, port: int, on_cpu: bool) -> list[
         words += ["--max-num-seqs", str(config.max_num_seqs or 16)]
     if config.tensor_parallel_size > 1:
         words += ["--tensor-parallel-size", str(config.tensor_parallel_size)]
+    words += ["--structured-outputs-config", COMPACT]
     # Compiling for the CPU takes longer than a small model's whole run.
     return [*words, *(["--enforce-eager"] if on_cpu else []), *config.extra_args]
 

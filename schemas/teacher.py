@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from functools import cache
 from typing import Literal, Protocol
 from urllib.parse import urlsplit
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from schemas.episode import Record
 from schemas.ids import content_id
@@ -115,6 +117,12 @@ class TeacherConfig(Record):
                     "every call; put the key in the environment"
                 )
         return endpoints
+
+
+@cache
+def answer_schema(answer: type[BaseModel]) -> str:
+    """The JSON schema that answers have to keep to. Its properties keep their order: models write them in it."""
+    return json.dumps(answer.model_json_schema(), separators=(",", ":"), ensure_ascii=False)
 
 
 class TeacherRequest(Record):

@@ -10,7 +10,6 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import cache
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import openai
@@ -18,8 +17,17 @@ from openai import AsyncOpenAI
 from pydantic import BaseModel, ValidationError
 
 from schemas.errors import EvoError
-from schemas.ids import canonical
-from schemas.teacher import Budget, Ledger, Message, Sampling, Spent, TeacherCall, TeacherConfig, TeacherRequest
+from schemas.teacher import (
+    Budget,
+    Ledger,
+    Message,
+    Sampling,
+    Spent,
+    TeacherCall,
+    TeacherConfig,
+    TeacherRequest,
+    answer_schema,
+)
 from synth.replicas import Outcome, Replica, Replicas
 
 A = TypeVar("A", bound=BaseModel)
@@ -139,7 +147,7 @@ class Teacher:
             EvoError: no item can be answered (key, model, ledger, endpoints gone for longer than `patience_s`).
         """
         chain, calls, wrong = list(messages), [], ""
-        schema = _schema(answer)
+        schema = answer_schema(answer)
         for _ in range(self.config.repairs + 1):
             request = TeacherRequest(
                 model=self.config.model,
@@ -405,11 +413,6 @@ def _sum(spent: Spent, calls: int, tokens: int, cost: float) -> Spent:
 
 def _parts(spent: Spent) -> tuple[int, int, float]:
     return spent.calls, spent.tokens, spent.cost
-
-
-@cache
-def _schema(answer: type[BaseModel]) -> str:
-    return canonical(answer.model_json_schema()).decode()
 
 
 def _body(request: TeacherRequest) -> dict[str, Any]:

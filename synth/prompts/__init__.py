@@ -14,7 +14,7 @@ from jinja2.sandbox import SandboxedEnvironment
 from pydantic import BaseModel
 
 from schemas.ids import digest
-from schemas.teacher import Message
+from schemas.teacher import Message, answer_schema
 from synth.prompts import answers
 
 FOLDER = Path(__file__).parent
@@ -32,7 +32,7 @@ class Prompt(NamedTuple):
     @property
     def version(self) -> str:
         """20 hex digits; differs when the text or the answer's form does."""
-        return digest({"text": _text(self.name), "schema": self.answer.model_json_schema()}, 10)
+        return digest({"text": _text(self.name), "schema": answer_schema(self.answer)}, 10)
 
     def render(self, **values: Any) -> tuple[Message, Message]:
         """System and user message.

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 # Bounds on lists and texts, so that a weak model under structured output comes to an end.
 MOST_ITEMS = 64
+MOST_EVIDENCE = 16  # segments; EvoTrain-180K has less than two for a question
 LONG = 1500  # characters: a message of a dialogue
 SHORT = 400  # a sentence or two
 
@@ -69,7 +70,7 @@ class EvidenceIndices(Answer):
     """Numbers of the segments that are needed to answer."""
 
     reasoning: str = Field(max_length=SHORT)
-    segments: tuple[int, ...] = Field(max_length=MOST_ITEMS)
+    segments: tuple[int, ...] = Field(max_length=MOST_EVIDENCE)
 
 
 class ShortAnswer(Answer):

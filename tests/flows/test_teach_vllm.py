@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,17 @@ from warehouse.ledger import SqliteLedger
 
 PEPS = Path(__file__).parents[2] / "flows" / "examples" / "peps.parquet"
 SERVER = ServeConfig(max_model_len=4096)
+KEY = "sk-a-secret-of-this-test"
+
+
+def of_group(group: int) -> list[int]:
+    """The living processes of a group."""
+    members = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            state, _, of = stat.read_text().rsplit(")", 1)[1].split()[:3]
+            members += [int(stat.parent.name)] if int(of) == group and state != "Z" else []
+    return members
 
 
 def recipe(url: str) -> dict[str, Any]:
@@ -35,29 +47,35 @@ def recipe(url: str) -> dict[str, Any]:
                 {
                     "model": "SmolLM2-135M-Instruct",
                     "endpoints": [url],
-                    "sampling": {"temperature": 0.7, "max_tokens": 160},
+                    "sampling": {"temperature": 0.7, "max_tokens": 200},
                     "repairs": 0,
                     "max_in_flight": 16,
                 }
             ],
-            "lengths": {"mean_segments": 4, "min_segments": 4, "max_segments": 4, "spread": 0},
-            "dialogue": {"personas": 8, "events_a_call": 2},
-            "web": {"documents": 8, "window_tokens": 40, "overlap_tokens": 8},
-            "memory": {"share": 0.25, "segments_a_call": 4},
-            "questions": {"a_context": 1},
-            "annotation": {"temperature": 0, "max_tokens": 100},
-            "verify": {"sampling": {"temperature": 0, "max_tokens": 60}},
+            "lengths": {"mean_segments": 18, "min_segments": 18, "max_segments": 18, "spread": 0},
+            "dialogue": {"personas": 8},
+            "web": {"documents": 8, "window_tokens": 16, "overlap_tokens": 4},
+            "memory": {"share": 0.25, "segments_a_call": 9},
+            "questions": {"a_context": 2},
+            "annotation": {"temperature": 0, "max_tokens": 200},
+            "verify": {"sampling": {"temperature": 0, "max_tokens": 160}},
         },
     }
 
 
 @pytest.mark.vllm
 def test_stages_end_to_end_though_vllm_is_killed(
-    serve: Callable[..., Any], evo: Callable[..., Any], prefect_url: str, tmp_path: Path
+    serve: Callable[..., Any],
+    evo: Callable[..., Any],
+    prefect_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.delenv("EVO_VLLM_PYTHON", raising=False)
+    monkeypatch.setenv("EVO_TEACHER_API_KEY", KEY)
     home, path = tmp_path / "home", tmp_path / "weak.json"
     upstream = {"url": ""}
-    counter = serve(lambda _: "", model="SmolLM2-135M-Instruct")
+    counter = serve(lambda _: "", model="SmolLM2-135M-Instruct", key=KEY)
 
     async def forward(body: str, send: Any) -> None:
         """To vLLM, counting what it answers; 502 while it is gone, as a router in front of it says."""
@@ -65,7 +83,7 @@ def test_stages_end_to_end_though_vllm_is_killed(
         status, content = 502, b'{"error": {"message": "no server"}}'
         try:
             async with httpx.AsyncClient(timeout=600) as client:
-                headers = {"content-type": "application/json"}
+                headers = {"content-type": "application/json", "authorization": f"Bearer {KEY}"}
                 reply = await client.post(f"{upstream['url']}/chat/completions", content=body, headers=headers)
             status, content = reply.status_code, reply.content
         except httpx.HTTPError:
@@ -82,6 +100,11 @@ def test_stages_end_to_end_though_vllm_is_killed(
 
     with running(SERVER, tmp_path / "first") as first:
         upstream["url"] = first.url
+        check = ("teacher", "check", first.url, "--model", "SmolLM2-135M-Instruct")
+        assert "4096 tokens of context" in evo(*check, home=home).stdout
+        assert "was rejected" in evo(*check, home=home, EVO_TEACHER_API_KEY="sk-wrong-key-of-this-test").stderr
+        members = of_group(first.process.pid)
+        assert len(members) >= 3  # the guard, the server, its engine
         command = [sys.executable, "-c", "from flows.cli import main; main()", "synthesize", str(path)]
         environ = {**os.environ, "EVO_HOME": str(home), "PREFECT_API_URL": prefect_url}
         flow = subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -89,6 +112,8 @@ def test_stages_end_to_end_though_vllm_is_killed(
             time.sleep(0.1)
         os.killpg(first.process.pid, signal.SIGKILL)
     assert flow.poll() is None, "the flow ended before vLLM was killed"
+    assert not set(members) & set(of_group(first.process.pid))
+    assert KEY not in first.log.read_text()
     with running(SERVER, tmp_path / "second") as second:
         upstream["url"] = second.url
         _, told = flow.communicate(timeout=900)

@@ -10,6 +10,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from schemas.episode import Segment
+from schemas.teacher import answer_schema
 from synth.prompts import FOLDER, PROMPTS
 from synth.prompts.answers import PlannedEvent, Turn
 from synth.taxonomy import QUESTION_TYPES, RULES
@@ -78,6 +79,14 @@ def test_the_schema_asked_for_admits_the_record_and_no_other(name: str) -> None:
         lacking = {k: v for k, v in good.items() if k != field}
         assert not validator.is_valid(lacking)
     assert not validator.is_valid(good | {"more": 1})
+
+
+@pytest.mark.parametrize("name", PROMPTS)
+def test_the_schema_keeps_the_order_of_the_fields(name: str) -> None:
+    """A model under structured output writes in the schema's order: reasoning before what it reasons about."""
+    answer = PROMPTS[name].answer
+    assert list(json.loads(answer_schema(answer))["properties"]) == list(answer.model_fields)
+    assert next(iter(answer.model_fields)) == "reasoning" or "reasoning" not in answer.model_fields
 
 
 @pytest.mark.parametrize("kind", QUESTION_TYPES)
