@@ -122,15 +122,13 @@ def timed(work: Callable[[], Awaitable[int]], calls: int) -> tuple[float, float]
 
 
 def at_vllm(calls: int, in_flight: int) -> None:
-    """Both at the real vLLM in turn: completion tokens a second. Every round has prompts of its own."""
-    config = ServeConfig(max_model_len=4096)
+    """Both at the real vLLM in turn: completion tokens a second. The same prompts, and no cache that remembers them."""
+    config = ServeConfig(max_model_len=4096, extra_args=("--no-enable-prefix-caching",))
     rates: dict[str, list[float]] = {"bare loop": [], "Teacher": []}
     with tempfile.TemporaryDirectory() as folder, served(config, Path(folder)) as url:
         for turn in range(ROUNDS + 1):  # the first, which compiles the answer's grammar, does not count
+            prompts = [f"{turn} {i}: ask a question about {i} lanterns, with its answer." for i in range(calls)]
             for name, work in (("bare loop", bare), ("Teacher", ours)):
-                prompts = [
-                    f"{name} {turn} {i}: ask a question about {i} lanterns, with its answer." for i in range(calls)
-                ]
                 began = time.perf_counter()
                 tokens = asyncio.run(work(url, prompts, in_flight, served_name(config)))
                 if turn:

@@ -12,7 +12,7 @@ from typing import Literal
 
 from openai import AsyncOpenAI
 
-FIRST_LIMIT = 8.0
+FIRST_LIMIT = 16.0
 DECREASE = 0.7
 LONGEST_PAUSE_S = 30.0
 Outcome = Literal["answered", "busy", "failed", "unreachable"]
