@@ -9,7 +9,7 @@ from schemas.teacher import Spent
 from synth.stages import chains
 from synth.text import tokens
 from warehouse.catalog import Warehouse
-from warehouse.statistics import PAPER, statistics
+from warehouse.statistics import PAPER, Statistics, statistics
 
 BAR = 30
 
@@ -36,6 +36,12 @@ def synthesis_report(warehouse: Warehouse, recipe: Recipe, spent: Spent) -> str:
             ["calls", "tokens", "cost", "accepted episodes", "cost per accepted episode"],
             [[spent.calls, spent.tokens, f"{spent.cost:.4f}", found.episodes, a_piece]],
         ),
+    ]
+    return "\n".join([*lines, *(_shape(found) if found.episodes else [])]) + "\n"
+
+
+def _shape(found: Statistics) -> list[str]:
+    return [
         "",
         "## Lengths (tokens are estimated)",
         "",
@@ -50,7 +56,6 @@ def synthesis_report(warehouse: Warehouse, recipe: Recipe, spent: Spent) -> str:
         "",
         *_table(["type", "episodes", ""], _bars(found.types)),
     ]
-    return "\n".join(lines) + "\n"
 
 
 def _funnel(warehouse: Warehouse, last: list[str]) -> list[str]:

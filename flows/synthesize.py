@@ -17,7 +17,7 @@ from prefect.cache_policies import NO_CACHE
 from flows.progress import following, tell
 from flows.serve_teacher import served
 from flows.synthesis_report import report_path, synthesis_report
-from flows.teach import pending_items, teach
+from flows.teach import alone, pending_items, teach
 from schemas.arrow import to_frame
 from schemas.configs import ClozeConfig, Recipe, SimulatorConfig
 from schemas.dataset import Failure
@@ -171,27 +171,37 @@ def retry(home: Path, recipe: Recipe) -> int:
 @task(cache_policy=NO_CACHE)
 def ask_teachers(home: Path, recipe: Recipe, again: bool = False) -> int:
     """The items that lack an outcome (`again`: those with failures), by all three stages; the new episodes."""
-    with Warehouse.open(home) as warehouse:
-        todo = pending_items(warehouse, recipe, again)
-    if not todo:
-        tell("teach: nothing is pending")
-        return 0
+    with alone(home, recipe.name):
+        with Warehouse.open(home) as warehouse:
+            todo = pending_items(warehouse, recipe, again)
+        if not todo:
+            tell("teach: nothing is pending")
+            return 0
+        with following() as report, ExitStack() as servers:
+            try:
+                return teach(home, _with_servers(home, recipe, servers), todo, report)
+            finally:
+                _report(home, recipe)
+
+
+def _with_servers(home: Path, recipe: Recipe, servers: ExitStack) -> Recipe:
+    """The recipe with the endpoints of the servers that it has started, which run until `servers` is closed."""
     assert recipe.teaching is not None
-    with following() as report, ExitStack() as servers:
-        teachers = tuple(
-            t.model_copy(update={"endpoints": (servers.enter_context(served(t.serve, home, t.api_key_env)),)})
-            if t.serve
-            else t
-            for t in recipe.teaching.teachers
-        )
-        teaching = recipe.teaching.model_copy(update={"teachers": teachers})
-        try:
-            return teach(home, recipe.model_copy(update={"teaching": teaching}), todo, report)
-        finally:
-            with Warehouse.open(home) as warehouse:
-                left = len(pending_items(warehouse, recipe, retry=True))
-                told = synthesis_report(warehouse, recipe, SqliteLedger.open(home).spent(recipe.name))
-            if left:
-                tell(f"teach: {left} items left something unanswered, see the table 'failures'; 'evo retry' asks again")
-            write_whole(report_path(home, recipe), told)
-            create_markdown_artifact(key="synthesis", markdown=told, description=f"What '{recipe.name}' has made")
+    teachers = tuple(
+        t.model_copy(update={"endpoints": (servers.enter_context(served(t.serve, home, t.api_key_env)),)})
+        if t.serve
+        else t
+        for t in recipe.teaching.teachers
+    )
+    return recipe.model_copy(update={"teaching": recipe.teaching.model_copy(update={"teachers": teachers})})
+
+
+def _report(home: Path, recipe: Recipe) -> None:
+    """What all runs of the recipe have made, as a file and in Prefect, and how to go on."""
+    with Warehouse.open(home) as warehouse:
+        left = len(pending_items(warehouse, recipe, retry=True))
+        told = synthesis_report(warehouse, recipe, SqliteLedger.open(home).spent(recipe.name))
+    if left:
+        tell(f"teach: {left} items left something unanswered, see the table 'failures'; 'evo retry' asks again")
+    write_whole(report_path(home, recipe), told)
+    create_markdown_artifact(key="synthesis", markdown=told, description=f"What '{recipe.name}' has made")

@@ -12,10 +12,12 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
+
+from filelock import FileLock, Timeout
 
 from schemas.arrow import to_frame
 from schemas.configs import Recipe, TeachingConfig
@@ -110,6 +112,30 @@ def teach(home: Path, recipe: Recipe, todo: Sequence[Todo], report: Report) -> i
         finally:
             outcomes.copy_calls(warehouse, ledger, recipe.name)
             ledger.close()
+
+
+@contextmanager
+def alone(home: Path, scope: str) -> Iterator[None]:
+    """The only run of its scope: two at once would pay for the same answers twice. A killed run holds nothing.
+
+    Raises:
+        EvoError: another one is at work, or the state folder cannot be written.
+    """
+    lock = FileLock(home / f"teaching-{scope}.lock", timeout=0)
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise EvoError(
+            f"another run of '{scope}' is asking teachers; nothing was asked, since answers would be paid for twice; "
+            "wait for it to end, or stop it"
+        ) from None
+    except OSError as error:
+        raise EvoError(f"state folder '{home}' cannot be written ({error.strerror}); nothing was asked") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def documents(warehouse: Warehouse) -> Callable[[str], Document]:

@@ -74,13 +74,7 @@ class SqliteLedger:
         """
         fields = call.model_dump() | {"valid": "1" if call.valid else "0"}
         asked = zlib.compress(canonical(request.model_dump()), 1)
-        try:
-            self._con.execute(_RECORD, (*(fields[c] for c in COLUMNS), asked))
-        except sqlite3.Error as error:
-            raise EvoError(
-                f"the answer of call {call.call_id} could not be kept in the ledger ({error}); the run stops, since "
-                "further answers would be paid for and lost; make room or mend the file, then rerun"
-            ) from error
+        self._write(_RECORD, (*(fields[c] for c in COLUMNS), asked), f"the answer of call {call.call_id}")
 
     def request(self, call_id: str) -> bytes | None:
         """The canonical JSON of what was asked."""
@@ -88,8 +82,12 @@ class SqliteLedger:
         return zlib.decompress(row[0]) if row else None
 
     def fault(self, teacher: str, endpoint: str, kind: str) -> None:
-        """Count a call that got no answer."""
-        self._con.execute(_FAULT, (teacher, endpoint, kind, datetime.now(UTC).isoformat()))
+        """Count a call that got no answer.
+
+        Raises:
+            EvoError: it could not be written.
+        """
+        self._write(_FAULT, (teacher, endpoint, kind, datetime.now(UTC).isoformat()), "a fault")
 
     def faults(self) -> dict[str, int]:
         """Calls without an answer, by kind."""
@@ -131,6 +129,15 @@ class SqliteLedger:
             (scope,),
         ).fetchone()
         return Spent(calls=row[0], tokens=row[1], cost=row[2])
+
+    def _write(self, statement: str, values: tuple[Any, ...], what: str) -> None:
+        try:
+            self._con.execute(statement, values)
+        except sqlite3.Error as error:
+            raise EvoError(
+                f"{what} could not be kept in the ledger ({error}); the run stops, since further answers would be "
+                "paid for and lost; make room or mend the file, then rerun"
+            ) from error
 
 
 def _call(row: tuple[Any, ...]) -> TeacherCall:

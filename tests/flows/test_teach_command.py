@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from flows.teach import alone
 from warehouse.ledger import SqliteLedger
 
 Evo = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -75,6 +76,19 @@ def test_a_run_starts_its_own_server_and_stops_it(evo: Evo, tmp_path: Path, budg
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert not alive(int(pid.read_text()))
+
+
+def test_two_runs_of_a_recipe_do_not_pay_twice(serve: Callable[..., Any], truth: Any, evo: Evo, tmp_path: Path) -> None:
+    server = serve(truth)
+    path = write(tmp_path, "twice", model="scripted", endpoints=[server.url])
+    home = tmp_path / "home"
+    with alone(home, "twice"):
+        done = evo("synthesize", path, home=home)
+    assert done.returncode == 1
+    assert "another run of 'twice' is asking teachers" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert not server.asked
+    assert evo("synthesize", path, home=home).returncode == 0
 
 
 def test_an_interruption_keeps_what_is_paid(
