@@ -7,6 +7,7 @@ from pathlib import Path
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
+from flows.curate import curate
 from flows.progress import tell
 from flows.settings import git_commit
 from flows.synthesize import made_by
@@ -15,7 +16,7 @@ from schemas.dataset import DatasetVersion, ShardSet
 from trainer.text import EvoTokenizer, load_tokenizer, train_tokenizer
 from warehouse.catalog import Warehouse
 from warehouse.shards import build_shards
-from warehouse.versions import publish, resolve, texts_of
+from warehouse.versions import check_name, publish, resolve, texts_of
 
 
 def tokenizer_folder(warehouse: Warehouse, home: Path, version: DatasetVersion, config: ModelConfig) -> Path:
@@ -36,9 +37,13 @@ def tokenizer_folder(warehouse: Warehouse, home: Path, version: DatasetVersion, 
 
 @task(cache_policy=NO_CACHE)
 def publish_version(home: Path, name: str, recipe: Recipe) -> DatasetVersion:
-    """Publish; the same content gives the same version."""
+    """Publish what curation keeps; the same content gives the same version."""
+    check_name(name)
     with Warehouse.open(home) as warehouse:
-        return publish(warehouse, name, recipe.model_dump_json(), git_commit(), made_by(recipe))
+        where = made_by(recipe)
+        curated = curate(warehouse, recipe.curation, where, name)
+        kept = where.model_copy(update={"curation": curated.fingerprint})
+        return publish(warehouse, name, recipe.model_dump_json(), git_commit(), kept, curated.episodes)
 
 
 @task(cache_policy=NO_CACHE)

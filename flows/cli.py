@@ -207,14 +207,28 @@ def dataset_publish(
     seed: Seed = None,
     teacher: Teachers = None,
     model: Model = None,
+    decontaminate: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATH", help="A benchmark's file or folder, repeatable: nothing of it is published."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Publish the recipe's episodes as NAME@N; the same content gives the same version."""
+    """Publish the recipe's episodes as NAME@N, less near-duplicates and what benchmarks hold.
+
+    The same content gives the same version.
+    """
     from flows.build_dataset import publish_version
+    from warehouse.catalog import Warehouse
+    from warehouse.versions import left_out
 
     chosen = _chosen(recipe, teacher, model, Sizes(contexts, seed))
-    version = publish_version.fn(state(), name, chosen)
-    say(version.model_dump(), as_json, f"{version.label}: {version.episodes} episodes, digest {version.digest}")
+    curation = changed(chosen.curation, benchmarks=tuple(decontaminate) if decontaminate else None)
+    version = publish_version.fn(state(), name, changed(chosen, curation=curation))
+    with Warehouse.open(state()) as warehouse:
+        out = left_out(warehouse, version)
+    told = f"; left out: {', '.join(f'{check} {count}' for check, count in out.items())}" if out else ""
+    told = f"{version.label}: {version.episodes} episodes, digest {version.digest}{told}"
+    say({**version.model_dump(), "left_out": out}, as_json, told)
 
 
 @dataset_app.command("list", epilog="Example: evo dataset list --json")
@@ -233,13 +247,13 @@ def dataset_list(as_json: Json = False) -> None:
 def dataset_show(
     dataset: Annotated[str, typer.Argument(help="NAME@N, or NAME for its newest.")], as_json: Json = False
 ) -> None:
-    """Show a dataset version: digest, parent, snapshot, commit, recipe."""
+    """Show a dataset version: digest, parent, snapshot, commit, recipe, what was left out."""
     from warehouse.catalog import Warehouse
-    from warehouse.versions import resolve
+    from warehouse.versions import left_out, resolve
 
     with Warehouse.open(state()) as warehouse:
         version = resolve(warehouse, dataset)
-    fields = version.model_dump()
+        fields = {**version.model_dump(), "left_out": left_out(warehouse, version)}
     say(fields, as_json, "\n".join(f"{key:12} {value}" for key, value in fields.items()))
 
 

@@ -138,6 +138,15 @@ class TeachingConfig(Record):
         return self
 
 
+class CurationConfig(Record):
+    """What a dataset version leaves out of the episodes that passed their checks."""
+
+    near_duplicate: float | None = Field(0.8, gt=0.2, le=1)  # Jaccard similarity of two contexts; None: all are kept
+    shingle_words: int = Field(5, ge=1)  # runs of words whose sets are compared
+    benchmarks: tuple[str, ...] = ()  # files and folders whose texts must not be trained on
+    overlap_words: int = Field(13, ge=5)  # a context or question shares no run of so many words with them
+
+
 class ModelConfig(Record):
     """EvoEmbedding. `backbone` is `tiny` (from scratch) or a Hugging Face folder or id (LoRA adapters).
 
@@ -188,5 +197,6 @@ class Recipe(Record):
     simulator: SimulatorConfig = SimulatorConfig()
     cloze: ClozeConfig | None = ClozeConfig()
     teaching: TeachingConfig | None = None
+    curation: CurationConfig = CurationConfig()
     train: TrainConfig = TrainConfig()
     heldout_contexts: int = Field(150, ge=1)

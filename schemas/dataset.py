@@ -18,6 +18,7 @@ class DatasetVersion(Record):
     snapshot: int
     episodes: int
     created_at: str
+    curation: str = ""  # the fingerprint of the verdicts that left episodes out
 
     @property
     def label(self) -> str:

@@ -21,6 +21,7 @@ from schemas.errors import EvoError
 from warehouse.tables import TABLES, create_statement, missing_columns
 
 T = TypeVar("T")
+Parameters = Sequence[object] | Mapping[str, object]
 
 CONFLICTS = (
     "Failed to commit DuckLake transaction",
@@ -80,8 +81,8 @@ class Warehouse:
         """Give the connection back."""
         self._con.close()
 
-    def query(self, sql: str, params: Sequence[object] = ()) -> pl.DataFrame:
-        """Rows of a query with its parameters bound.
+    def query(self, sql: str, params: Parameters = ()) -> pl.DataFrame:
+        """Rows of a query with its parameters bound, by place or by name.
 
         Raises:
             EvoError: the catalog or one of its files is damaged.
@@ -184,8 +185,8 @@ def _attach(con: duckdb.DuckDBPyConnection, folder: Path) -> None:
             con.execute(statement)
 
 
-def _fetch(con: duckdb.DuckDBPyConnection, sql: str, params: Sequence[object]) -> pl.DataFrame:
-    return con.execute(sql, list(params)).pl()
+def _fetch(con: duckdb.DuckDBPyConnection, sql: str, params: Parameters) -> pl.DataFrame:
+    return con.execute(sql, params if isinstance(params, Mapping) else list(params)).pl()
 
 
 def _rollback(con: duckdb.DuckDBPyConnection) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import duckdb
 import polars as pl
@@ -19,6 +20,7 @@ from warehouse.catalog import Warehouse, fetch_all, insert_new
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 CHUNK = 10_000
+CONTEXTS_A_READ = 1000
 
 
 class EpisodeFilter(Record):
@@ -30,6 +32,15 @@ class EpisodeFilter(Record):
     split: Split = "train"
     fingerprints: tuple[str, ...] = ()
     verified: tuple[str, ...] = ()  # fingerprints of verification: other thresholds accept other episodes
+    curation: str = ""  # fingerprint of verdicts that leave episodes out
+
+
+class Candidate(NamedTuple):
+    """A context with those of its episodes that a filter takes: (episode_id, question_id, question)."""
+
+    context_id: str
+    segments: list[dict[str, str]]
+    episodes: list[tuple[str, str, str]]
 
 
 MATCHING = """FROM lake.episodes WHERE split = $split
@@ -37,19 +48,23 @@ MATCHING = """FROM lake.episodes WHERE split = $split
     AND (len($fingerprints::VARCHAR[]) + len($verified::VARCHAR[]) = 0
          OR list_contains($fingerprints::VARCHAR[], fingerprint)
          OR episode_id IN (SELECT v.episode_id FROM lake.verdicts v WHERE v."check" = 'all' AND v.passed
-                           AND list_contains($verified::VARCHAR[], v.fingerprint)))"""
+                           AND list_contains($verified::VARCHAR[], v.fingerprint)))
+    AND episode_id NOT IN (SELECT r.episode_id FROM lake.verdicts r
+                           WHERE NOT r.passed AND r.fingerprint = $curation AND r.episode_id <> '')"""
 
 
 def publish(
-    warehouse: Warehouse, name: str, recipe: str, git_commit: str | None, where: EpisodeFilter
+    warehouse: Warehouse, name: str, recipe: str, git_commit: str | None, where: EpisodeFilter, curated: str = ""
 ) -> DatasetVersion:
     """Publish the matching episodes; the same name and content give the version that is there.
 
+    `curated` is the `matching_digest` of the episodes that curation looked at.
+
     Raises:
-        EvoError: the name is not allowed, or no episode matches.
+        EvoError: the name is not allowed, no episode matches, or others match by now than were curated.
     """
     check_name(name)
-    return warehouse.transaction(lambda con: _publish(con, name, recipe, git_commit or "", where))
+    return warehouse.transaction(lambda con: _publish(con, name, recipe, git_commit or "", where, curated))
 
 
 def check_name(name: str) -> None:
@@ -105,6 +120,40 @@ def context_ids(warehouse: Warehouse, dataset_id: str) -> list[str]:
     return rows["context_id"].to_list()
 
 
+def candidates(warehouse: Warehouse, where: EpisodeFilter) -> Iterator[list[Candidate]]:
+    """The contexts of the matching episodes, by id, some at a time."""
+    contexts = warehouse.query(f"SELECT DISTINCT context_id {MATCHING} ORDER BY context_id", _bound(where))
+    for start in range(0, len(contexts), CONTEXTS_A_READ):
+        chunk = contexts["context_id"][start : start + CONTEXTS_A_READ].to_list()
+        asked: dict[str, list[tuple[str, str, str]]] = {}
+        for context_id, *rest in warehouse.query(
+            f"""SELECT context_id, episode_id, question_id, question {MATCHING}
+                AND list_contains($contexts, context_id) ORDER BY episode_id""",
+            {**_bound(where), "contexts": chunk},
+        ).iter_rows():
+            asked.setdefault(context_id, []).append((rest[0], rest[1], rest[2]))
+        read = warehouse.query(
+            "SELECT context_id, segments FROM lake.contexts WHERE list_contains(?, context_id) ORDER BY context_id",
+            (chunk,),
+        )
+        yield [Candidate(name, segments, asked[name]) for name, segments in read.iter_rows()]
+
+
+def matching_digest(warehouse: Warehouse, where: EpisodeFilter) -> str:
+    """Identifies the matching episodes, as a version's digest does."""
+    return _hash(warehouse.query(f"SELECT episode_id {MATCHING} ORDER BY episode_id", _bound(where)).rows())[0]
+
+
+def left_out(warehouse: Warehouse, version: DatasetVersion) -> dict[str, int]:
+    """How many matching episodes a version leaves out, by check."""
+    rows = warehouse.query(
+        """SELECT "check", count(*) FROM lake.verdicts WHERE NOT passed AND fingerprint = ? AND fingerprint <> ''
+           GROUP BY ALL ORDER BY ALL""",
+        (version.curation,),
+    )
+    return dict(rows.iter_rows())
+
+
 def texts_of(warehouse: Warehouse, dataset_id: str) -> Iterator[str]:
     """The training text of a version, context by context: segments, then questions and answers."""
     members = "SELECT episode_id FROM lake.dataset_members WHERE dataset_id = ?"
@@ -126,8 +175,13 @@ def texts_of(warehouse: Warehouse, dataset_id: str) -> Iterator[str]:
 
 
 def _publish(
-    con: duckdb.DuckDBPyConnection, name: str, recipe: str, git_commit: str, where: EpisodeFilter
+    con: duckdb.DuckDBPyConnection, name: str, recipe: str, git_commit: str, where: EpisodeFilter, curated: str
 ) -> DatasetVersion:
+    if curated and _digest(con, where.model_copy(update={"curation": ""}))[0] != curated:
+        raise EvoError(
+            f"episodes came while those of '{name}' were looked at; it was not published, since the new ones could "
+            "repeat others or a benchmark; publish again when synthesis has ended"
+        )
     digest, count = _digest(con, where)
     if count == 0:
         raise EvoError(
@@ -149,6 +203,7 @@ def _publish(
         snapshot=int(fetch_all(con, "SELECT id FROM lake.current_snapshot()")[0][0]),
         episodes=count,
         created_at=datetime.now(UTC).isoformat(),
+        curation=where.curation,
     )
     insert_new(con, "dataset_versions", to_frame(DatasetVersion, [version]))
     con.execute(
@@ -160,11 +215,14 @@ def _publish(
 
 def _digest(con: duckdb.DuckDBPyConnection, where: EpisodeFilter) -> tuple[str, int]:
     result = con.execute(f"SELECT episode_id {MATCHING} ORDER BY episode_id", _bound(where))
+    return _hash(row for rows in iter(lambda: result.fetchmany(CHUNK), []) for row in rows)
+
+
+def _hash(ids: Iterable[tuple[str]]) -> tuple[str, int]:
     hashed, count = hashlib.blake2b(digest_size=32), 0
-    while rows := result.fetchmany(CHUNK):
-        for (episode_id,) in rows:
-            hashed.update(episode_id.encode() + b"\n")
-        count += len(rows)
+    for (identity,) in ids:
+        hashed.update(identity.encode() + b"\n")
+        count += 1
     return hashed.hexdigest(), count
 
 
@@ -174,6 +232,7 @@ def _bound(where: EpisodeFilter) -> dict[str, object]:
         "generators": list(where.generators),
         "fingerprints": list(where.fingerprints),
         "verified": list(where.verified),
+        "curation": where.curation,
     }
 
 
