@@ -336,6 +336,24 @@ def trace(
     say(as_dict(tree), as_json, render_tree(tree))
 
 
+@app.command(epilog="Example: evo impact doc-0a1b2c   evo impact Qwen3-30B-A3B-Instruct-2507 --json")
+def impact(
+    identity: Annotated[
+        str,
+        typer.Argument(metavar="ID", help="A document, context, question, episode, teacher call or model, or NAME@N."),
+    ],
+    as_json: Json = False,
+) -> None:
+    """Walk up from a source to every dataset version, model and score that used it."""
+    from warehouse.catalog import Warehouse
+    from warehouse.impact import impact as walk
+    from warehouse.lineage import as_dict, render_tree
+
+    with Warehouse.open(state()) as warehouse:
+        tree = walk(warehouse, identity)
+    say(as_dict(tree), as_json, render_tree(tree))
+
+
 def _print_made(recipe: Recipe) -> None:
     """The funnel; and the report of the teaching, where there was any."""
     from flows.synthesis_report import report_path

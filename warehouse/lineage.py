@@ -93,7 +93,8 @@ def _facts(node: TraceNode) -> str:
     return f"({', '.join(f'{key}: {value}' for key, value in node.facts.items())})" if node.facts else ""
 
 
-def _model(warehouse: Warehouse, row: dict[str, Any], limit: int) -> TraceNode:
+def model_facts(warehouse: Warehouse, row: dict[str, Any]) -> dict[str, str]:
+    """What is told of a model's row, the number of its scores by benchmark included."""
     scores = warehouse.query(
         "SELECT benchmark, count(*) AS scores FROM lake.evaluations WHERE model_id = ? GROUP BY ALL ORDER BY benchmark",
         (row["model_id"],),
@@ -101,6 +102,11 @@ def _model(warehouse: Warehouse, row: dict[str, Any], limit: int) -> TraceNode:
     facts = {"digest": row["digest"][:16], "path": row["path"], "created": row["created_at"]}
     for score in scores.iter_rows(named=True):
         facts[f"scores on {score['benchmark']}"] = str(score["scores"])
+    return facts
+
+
+def _model(warehouse: Warehouse, row: dict[str, Any], limit: int) -> TraceNode:
+    facts = model_facts(warehouse, row)
     return TraceNode("model", row["model_id"], row["model_id"], facts, _parent(warehouse, "training_runs", row, limit))
 
 
