@@ -6,12 +6,29 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import typer
 
 from flows.console import Json, console, say
-from flows.recipes import RECIPES, changed, checked, with_teacher
+from flows.dataset_commands import dataset_app, print_funnel
+from flows.lineage_commands import impact, trace
+from flows.options import (
+    BudgetCalls,
+    BudgetMoney,
+    BudgetTokens,
+    Contexts,
+    Dataset,
+    Documents,
+    Model,
+    Personas,
+    RecipeArgument,
+    RecipeName,
+    Seed,
+    Sizes,
+    Teachers,
+    chosen_recipe,
+)
 from flows.recipes import recipe as named_recipe
 from flows.settings import state
 from flows.teacher_commands import teacher_app
@@ -28,12 +45,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-dataset_app = typer.Typer(help="Publish and read dataset versions.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(dataset_app, name="dataset")
 app.add_typer(teacher_app, name="teacher")
 EXAMPLES = Path(__file__).parent / "examples"
-
-RecipeName = Annotated[str, typer.Option("--recipe", help=f"One of: {', '.join(RECIPES)}; or a file.")]
 
 
 @app.command(epilog="Example: evo demo")
@@ -50,7 +64,7 @@ def demo(
         console.print("Everything is done already; here is what the last run made.\n")
     else:
         model = pipeline(state(), recipe, source)
-    _print_funnel(False)
+    print_funnel(False)
     _print_scores(model.model_id, "heldout", False)
     console.print()
     trace(model.model_id)
@@ -80,54 +94,6 @@ def ingest(
         )
 
 
-Contexts = Annotated[int | None, typer.Option(min=0, help="Simulated training contexts (the recipe's by default).")]
-Seed = Annotated[int | None, typer.Option(help="Seed of simulator and teaching (the recipe's by default).")]
-Teachers = Annotated[
-    list[str] | None, typer.Option("--teacher", metavar="URL", help="A teacher's base URL; repeat it for replicas.")
-]
-Model = Annotated[str | None, typer.Option(help="The model that the teacher serves.")]
-Personas = Annotated[int | None, typer.Option(min=0, help="Dialogues to be written by the teacher.")]
-Documents = Annotated[int | None, typer.Option(min=0, help="Documents that the teacher is asked about.")]
-BudgetCalls = Annotated[int | None, typer.Option(min=0, help="Calls, over all runs of this recipe's name.")]
-BudgetTokens = Annotated[int | None, typer.Option(min=0, help="Tokens, over all runs.")]
-BudgetMoney = Annotated[float | None, typer.Option(min=0, help="Money by the recipe's prices, over all runs.")]
-RecipeArgument = Annotated[str, typer.Argument(help=f"One of: {', '.join(RECIPES)}; or a .toml or .json file.")]
-
-
-class Sizes(NamedTuple):
-    """Options that stand in for settings of the recipe."""
-
-    contexts: int | None = None
-    seed: int | None = None
-    personas: int | None = None
-    documents: int | None = None
-    calls: int | None = None
-    tokens: int | None = None
-    money: float | None = None
-
-
-def _chosen(name: str, endpoints: list[str] | None, model: str | None, sizes: Sizes) -> Recipe:
-    """The recipe, with what the options change."""
-    chosen = with_teacher(named_recipe(name), endpoints or [], model)
-    seed = {"seed": sizes.seed}
-    teaching = None
-    if chosen.teaching:
-        teaching = changed(
-            chosen.teaching,
-            dialogue=changed(chosen.teaching.dialogue, personas=sizes.personas),
-            web=changed(chosen.teaching.web, documents=sizes.documents),
-            budget=changed(chosen.teaching.budget, calls=sizes.calls, tokens=sizes.tokens, money=sizes.money),
-            **seed,
-        )
-    elif any(value is not None for value in sizes[2:]):
-        raise EvoError(
-            f"recipe '{name}' has no teacher, so personas, documents and budgets mean nothing; nothing was run; "
-            "add --teacher URL --model NAME"
-        )
-    sized = changed(chosen, simulator=changed(chosen.simulator, contexts=sizes.contexts, **seed), teaching=teaching)
-    return checked(sized.model_dump(), "the options")
-
-
 @app.command(
     epilog="Example: evo synthesize demo --contexts 500   "
     "evo synthesize taught --teacher http://127.0.0.1:8000/v1 --model Qwen/Qwen3-4B --personas 100 --budget-calls 5000"
@@ -149,7 +115,7 @@ def synthesize(
     from flows.synthesize import synthesize as flow
 
     sizes = Sizes(contexts, seed, personas, documents, budget_calls, budget_tokens, budget_money)
-    chosen = _chosen(recipe, teacher, model, sizes)
+    chosen = chosen_recipe(recipe, teacher, model, sizes)
     new = flow(state(), chosen)
     if not as_json:
         _print_made(chosen)
@@ -169,7 +135,7 @@ def retry(
     """Ask teachers once more for what they left unanswered, and for nothing else."""
     from flows.synthesize import retry as flow
 
-    chosen = _chosen(recipe, teacher, model, Sizes(None, seed, personas, documents))
+    chosen = chosen_recipe(recipe, teacher, model, Sizes(None, seed, personas, documents))
     if chosen.teaching is None:
         raise EvoError(f"recipe '{recipe}' has no teacher, so nothing can be retried; add --teacher URL --model NAME")
     new = flow(state(), chosen)
@@ -192,80 +158,16 @@ def plan(
     """Show what a run would do: items done, pending and invalidated by which component; calls, tokens, cost, hours."""
     from flows.plan import make_plan, plan_table
 
-    rows = make_plan(state(), _chosen(recipe, teacher, model, Sizes(contexts, seed, personas, documents)))
+    rows = make_plan(state(), chosen_recipe(recipe, teacher, model, Sizes(contexts, seed, personas, documents)))
     if as_json:
         print(json.dumps([row.model_dump() for row in rows]))
     else:
         console.print(plan_table(rows))
 
 
-@dataset_app.command("publish", epilog="Example: evo dataset publish peps --recipe demo")
-def dataset_publish(
-    name: Annotated[str, typer.Argument(help="The dataset's name; the version number is given.")],
-    recipe: RecipeName = "demo",
-    contexts: Contexts = None,
-    seed: Seed = None,
-    teacher: Teachers = None,
-    model: Model = None,
-    decontaminate: Annotated[
-        list[str] | None,
-        typer.Option(metavar="PATH", help="A benchmark's file or folder, repeatable: nothing of it is published."),
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Publish the recipe's episodes as NAME@N, less near-duplicates and what benchmarks hold.
-
-    The same content gives the same version.
-    """
-    from flows.build_dataset import publish_version
-    from warehouse.catalog import Warehouse
-    from warehouse.versions import left_out
-
-    chosen = _chosen(recipe, teacher, model, Sizes(contexts, seed))
-    curation = changed(chosen.curation, benchmarks=tuple(decontaminate) if decontaminate else None)
-    version = publish_version.fn(state(), name, changed(chosen, curation=curation))
-    with Warehouse.open(state()) as warehouse:
-        out = left_out(warehouse, version)
-    told = f"; left out: {', '.join(f'{check} {count}' for check, count in out.items())}" if out else ""
-    told = f"{version.label}: {version.episodes} episodes, digest {version.digest}{told}"
-    say({**version.model_dump(), "left_out": out}, as_json, told)
-
-
-@dataset_app.command("list", epilog="Example: evo dataset list --json")
-def dataset_list(as_json: Json = False) -> None:
-    """List dataset versions."""
-    from warehouse.catalog import Warehouse
-    from warehouse.versions import list_versions
-
-    with Warehouse.open(state()) as warehouse:
-        versions = list_versions(warehouse)
-    lines = [f"{v.label}  {v.episodes} episodes  {v.digest[:12]}  {v.created_at}" for v in versions]
-    say([v.model_dump() for v in versions], as_json, "\n".join(lines) or "no dataset version yet")
-
-
-@dataset_app.command("show", epilog="Example: evo dataset show demo@1")
-def dataset_show(
-    dataset: Annotated[str, typer.Argument(help="NAME@N, or NAME for its newest.")], as_json: Json = False
-) -> None:
-    """Show a dataset version: digest, parent, snapshot, commit, recipe, what was left out."""
-    from warehouse.catalog import Warehouse
-    from warehouse.versions import left_out, resolve
-
-    with Warehouse.open(state()) as warehouse:
-        version = resolve(warehouse, dataset)
-        fields = {**version.model_dump(), "left_out": left_out(warehouse, version)}
-    say(fields, as_json, "\n".join(f"{key:12} {value}" for key, value in fields.items()))
-
-
-@dataset_app.command("funnel", epilog="Example: evo dataset funnel --json")
-def dataset_funnel(as_json: Json = False) -> None:
-    """Questions in, kept and rejected by reason, per generator."""
-    _print_funnel(as_json)
-
-
 @app.command(epilog="Example: evo shard demo@1")
 def shard(
-    dataset: Annotated[str, typer.Argument(help="NAME@N, or NAME for its newest.")],
+    dataset: Dataset,
     recipe: RecipeName = "demo",
     backbone: Annotated[str | None, typer.Option(help="tiny, or a Hugging Face folder or id.")] = None,
     force: Annotated[bool, typer.Option(help="Write the shards again, for example after damage.")] = False,
@@ -283,7 +185,7 @@ def shard(
 
 @app.command(epilog="Example: evo train demo@1 --steps 200")
 def train(
-    dataset: Annotated[str, typer.Argument(help="NAME@N, or NAME for its newest.")],
+    dataset: Dataset,
     recipe: RecipeName = "demo",
     steps: Annotated[int | None, typer.Option(min=1)] = None,
     backbone: Annotated[str | None, typer.Option(help="tiny, or a Hugging Face folder or id.")] = None,
@@ -318,68 +220,19 @@ def evaluate(
     _print_scores(model, benchmark, as_json)
 
 
-@app.command(epilog="Example: evo trace model-0a1b --json")
-def trace(
-    identity: Annotated[
-        str, typer.Argument(metavar="ID", help="A model, run, shard set, dataset, episode, context or document.")
-    ],
-    as_json: Json = False,
-    limit: Annotated[int, typer.Option(min=1, help="Samples shown per list; totals are always given.")] = 3,
-) -> None:
-    """Walk from a model down to the documents that it came from."""
-    from warehouse.catalog import Warehouse
-    from warehouse.lineage import as_dict, render_tree
-    from warehouse.lineage import trace as walk
-
-    with Warehouse.open(state()) as warehouse:
-        tree = walk(warehouse, identity, limit=limit)
-    say(as_dict(tree), as_json, render_tree(tree))
-
-
-@app.command(epilog="Example: evo impact doc-0a1b2c   evo impact Qwen3-30B-A3B-Instruct-2507 --json")
-def impact(
-    identity: Annotated[
-        str,
-        typer.Argument(metavar="ID", help="A document, context, question, episode, teacher call or model, or NAME@N."),
-    ],
-    as_json: Json = False,
-) -> None:
-    """Walk up from a source to every dataset version, model and score that used it."""
-    from warehouse.catalog import Warehouse
-    from warehouse.impact import impact as walk
-    from warehouse.lineage import as_dict, render_tree
-
-    with Warehouse.open(state()) as warehouse:
-        tree = walk(warehouse, identity)
-    say(as_dict(tree), as_json, render_tree(tree))
+app.command(epilog="Example: evo trace model-0a1b --json")(trace)
+app.command(epilog="Example: evo impact doc-0a1b2c   evo impact Qwen3-30B-A3B-Instruct-2507 --json")(impact)
 
 
 def _print_made(recipe: Recipe) -> None:
     """The funnel; and the report of the teaching, where there was any."""
     from flows.synthesis_report import report_path
 
-    _print_funnel(False)
+    print_funnel(False)
     if recipe.teaching:
         path = report_path(state(), recipe)
         if path.exists():
             console.print(path.read_text(encoding="utf-8"), markup=False, highlight=False, soft_wrap=True)
-
-
-def _print_funnel(as_json: bool) -> None:
-    from rich.table import Table
-
-    from warehouse.catalog import Warehouse
-    from warehouse.funnel import funnel
-
-    with Warehouse.open(state()) as warehouse:
-        rows = funnel(warehouse)
-    if as_json:
-        print(json.dumps(rows.to_dicts()))
-        return
-    table = Table(*rows.columns, title="Funnel: questions in, kept and rejected")
-    for row in rows.iter_rows():
-        table.add_row(*map(str, row))
-    console.print(table)
 
 
 def _print_scores(model_id: str, benchmark: str, as_json: bool) -> None:

@@ -1,0 +1,94 @@
+"""The `evo dataset` commands."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from flows.console import Json, console, say
+from flows.options import Contexts, Dataset, Model, RecipeName, Seed, Sizes, Teachers, chosen_recipe
+from flows.recipes import changed
+from flows.settings import state
+
+dataset_app = typer.Typer(help="Publish and read dataset versions.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@dataset_app.command("publish", epilog="Example: evo dataset publish peps --recipe demo")
+def dataset_publish(
+    name: Annotated[str, typer.Argument(help="The dataset's name; the version number is given.")],
+    recipe: RecipeName = "demo",
+    contexts: Contexts = None,
+    seed: Seed = None,
+    teacher: Teachers = None,
+    model: Model = None,
+    decontaminate: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATH", help="A benchmark's file or folder, repeatable: nothing of it is published."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Publish the recipe's episodes as NAME@N, less near-duplicates and what benchmarks hold.
+
+    The same content gives the same version.
+    """
+    from flows.build_dataset import publish_version
+    from warehouse.catalog import Warehouse
+    from warehouse.versions import left_out
+
+    chosen = chosen_recipe(recipe, teacher, model, Sizes(contexts, seed))
+    curation = changed(chosen.curation, benchmarks=tuple(decontaminate) if decontaminate else None)
+    version = publish_version.fn(state(), name, changed(chosen, curation=curation))
+    with Warehouse.open(state()) as warehouse:
+        out = left_out(warehouse, version)
+    told = f"; left out: {', '.join(f'{check} {count}' for check, count in out.items())}" if out else ""
+    told = f"{version.label}: {version.episodes} episodes, digest {version.digest}{told}"
+    say({**version.model_dump(), "left_out": out}, as_json, told)
+
+
+@dataset_app.command("list", epilog="Example: evo dataset list --json")
+def dataset_list(as_json: Json = False) -> None:
+    """List dataset versions."""
+    from warehouse.catalog import Warehouse
+    from warehouse.versions import list_versions
+
+    with Warehouse.open(state()) as warehouse:
+        versions = list_versions(warehouse)
+    lines = [f"{v.label}  {v.episodes} episodes  {v.digest[:12]}  {v.created_at}" for v in versions]
+    say([v.model_dump() for v in versions], as_json, "\n".join(lines) or "no dataset version yet")
+
+
+@dataset_app.command("show", epilog="Example: evo dataset show demo@1")
+def dataset_show(dataset: Dataset, as_json: Json = False) -> None:
+    """Show a dataset version: digest, parent, snapshot, commit, recipe, what was left out."""
+    from warehouse.catalog import Warehouse
+    from warehouse.versions import left_out, resolve
+
+    with Warehouse.open(state()) as warehouse:
+        version = resolve(warehouse, dataset)
+        fields = {**version.model_dump(), "left_out": left_out(warehouse, version)}
+    say(fields, as_json, "\n".join(f"{key:12} {value}" for key, value in fields.items()))
+
+
+@dataset_app.command("funnel", epilog="Example: evo dataset funnel --json")
+def dataset_funnel(as_json: Json = False) -> None:
+    """Questions in, kept and rejected by reason, per generator."""
+    print_funnel(as_json)
+
+
+def print_funnel(as_json: bool) -> None:
+    from rich.table import Table
+
+    from warehouse.catalog import Warehouse
+    from warehouse.funnel import funnel
+
+    with Warehouse.open(state()) as warehouse:
+        rows = funnel(warehouse)
+    if as_json:
+        print(json.dumps(rows.to_dicts()))
+        return
+    table = Table(*rows.columns, title="Funnel: questions in, kept and rejected")
+    for row in rows.iter_rows():
+        table.add_row(*map(str, row))
+    console.print(table)
