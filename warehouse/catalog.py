@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import fcntl
+import os
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
 import duckdb
-import duckdb_extensions
 import polars as pl
 
 from schemas.arrow import polars_schema
 from schemas.errors import EvoError
+from warehouse.backend import Backend
 from warehouse.tables import TABLES, create_statement, missing_columns
 
 T = TypeVar("T")
@@ -29,24 +28,27 @@ CONFLICTS = (
     "database is locked",
 )
 DAMAGE = ("malformed", "not a database", "Failed to probe DuckLake metadata", "no such table: ducklake")
+NOT_THERE = "creating a new DuckLake is explicitly disabled"
 ATTEMPTS = 12
 SETTINGS: dict[str, str | bool | int | float | list[str]] = {"threads": 2, "memory_limit": "2GB"}
 
 
 class Warehouse:
-    """A connection to one warehouse folder. Safe to share between threads; processes open their own."""
+    """A connection to one warehouse. Safe to share between threads; processes open their own."""
 
-    def __init__(self, folder: Path, con: duckdb.DuckDBPyConnection) -> None:
-        self.folder = folder
+    def __init__(self, home: Path, backend: Backend, con: duckdb.DuckDBPyConnection) -> None:
+        self.home, self.backend = home, backend
         self._con = con
         self._thread_lock = threading.RLock()
 
     @classmethod
-    def open(cls, home: Path) -> Warehouse:
+    def open(cls, home: Path, read_only: bool = False, at: int | None = None) -> Warehouse:
         """Open the warehouse of a state folder, making it if there is none.
 
+        Opening one that is complete waits for no writer. With `at` it is opened read-only as it was at that snapshot.
+
         Raises:
-            EvoError: the folder cannot be written, or its catalog is damaged.
+            EvoError: the folder cannot be written, its catalog is damaged, or it has no such snapshot.
         """
         folder = home / "warehouse"
         try:
@@ -55,19 +57,24 @@ class Warehouse:
             raise EvoError(
                 f"state folder '{home}' cannot be made ({error.strerror}); nothing was stored; point EVO_HOME elsewhere"
             ) from error
+        backend = Backend.of(folder)
         con = duckdb.connect(config=SETTINGS)
         try:
-            for extension in ("ducklake", "sqlite_scanner"):
-                duckdb_extensions.import_extension(extension, con=con)
-                con.load_extension(extension)
-            with _writing(folder):
-                _retry(lambda: _attach(con, folder))
+            # Without one, what memory cannot hold would be spilled into the caller's folder.
+            con.execute("SET temp_directory = ?", [str(home / "spill" / str(os.getpid()))])
+            if read_only or at is not None:
+                _retry(
+                    lambda: backend.attach(con, "READ_ONLY", *([f"SNAPSHOT_VERSION {at:d}"] if at is not None else []))
+                )
+                con.execute("USE lake")
+            else:
+                _open_or_make(con, backend)
         except BaseException as error:
             con.close()
-            if isinstance(error, duckdb.Error):
-                raise _damaged(folder, error) from error
+            if isinstance(error, duckdb.Error | OSError):
+                raise backend.broken(error) from error
             raise
-        return cls(folder, con)
+        return cls(home, backend, con)
 
     def __enter__(self) -> Warehouse:
         return self
@@ -117,7 +124,7 @@ class Warehouse:
                 raise
             return result
 
-        with self._thread_lock, _writing(self.folder):
+        with self._thread_lock, self.backend.writing():
             return self._guarded(attempt)
 
     def snapshot(self) -> int:
@@ -129,7 +136,7 @@ class Warehouse:
             return _retry(work)
         except (duckdb.IOException, duckdb.Error) as error:
             if isinstance(error, duckdb.IOException) or any(sign in str(error) for sign in (*CONFLICTS, *DAMAGE)):
-                raise _damaged(self.folder, error) from error
+                raise self.backend.broken(error) from error
             raise
 
 
@@ -167,22 +174,32 @@ def _checked(name: str, frame: pl.DataFrame) -> pl.DataFrame:
     return frame.select(schema.names()).cast(schema).unique(subset=list(table.key), keep="first", maintain_order=True)
 
 
-def _attach(con: duckdb.DuckDBPyConnection, folder: Path) -> None:
-    place = str(folder).replace("'", "''")  # ATTACH takes literals only, no bound parameters
-    con.execute(
-        f"ATTACH IF NOT EXISTS 'ducklake:sqlite:{place}/catalog.sqlite' AS lake (DATA_PATH '{place}/data/', "
-        # The folder may have been moved; readers must not wait for a writer.
-        "OVERRIDE_DATA_PATH true, META_BUSY_TIMEOUT 30000, META_JOURNAL_MODE 'WAL')"
-    )
+def _open_or_make(con: duckdb.DuckDBPyConnection, backend: Backend) -> None:
+    """Attach the catalog; under the write lock only where it, or a table or column of it, has yet to be made."""
+    try:
+        _retry(lambda: backend.attach(con, "CREATE_IF_NOT_EXISTS false"))
+    except duckdb.InvalidInputException as error:
+        if NOT_THERE not in str(error):
+            raise
+        with backend.writing():
+            _retry(lambda: backend.attach(con))
     con.execute("USE lake")
+    if _missing(con):
+        with backend.writing():
+            _retry(lambda: [con.execute(statement) for statement in _missing(con)])
+
+
+def _missing(con: duckdb.DuckDBPyConnection) -> list[str]:
+    """Statements that make what this code knows and the catalog does not."""
     there: dict[str, set[str]] = {}
     for table, column in fetch_all(
         con, "SELECT table_name, column_name FROM duckdb_columns() WHERE database_name = 'lake'"
     ):
         there.setdefault(table, set()).add(column)
+    statements: list[str] = []
     for name in TABLES:
-        for statement in missing_columns(name, there[name]) if name in there else [create_statement(name)]:
-            con.execute(statement)
+        statements += missing_columns(name, there[name]) if name in there else [create_statement(name)]
+    return statements
 
 
 def _fetch(con: duckdb.DuckDBPyConnection, sql: str, params: Parameters) -> pl.DataFrame:
@@ -205,19 +222,3 @@ def _retry(work: Callable[[], T]) -> T:
                 raise
             time.sleep(random.uniform(0.5, 1.0) * min(0.02 * 2**attempt, 2.0))
     raise AssertionError("the last attempt returns or raises")
-
-
-@contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    """Hold the folder's write lock; the system lets go of it when a process is killed."""
-    with (folder / "write.lock").open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-
-
-def _damaged(folder: Path, error: Exception) -> EvoError:
-    first = str(error).strip().splitlines()[0][:300]
-    return EvoError(
-        f"warehouse '{folder}' cannot be used: {first}; nothing was stored by this command; "
-        "restore the folder from a copy, or move it away and ingest again"
-    )

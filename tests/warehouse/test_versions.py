@@ -53,7 +53,7 @@ def test_texts_cover_segments_questions_and_answers(warehouse: Warehouse) -> Non
 
 def test_publishers_at_once_agree(warehouse: Warehouse) -> None:
     def one(_: int) -> str:
-        with Warehouse.open(warehouse.folder.parent) as own:
+        with Warehouse.open(warehouse.home) as own:
             return publish(own, "race", "{}", "", ALL).dataset_id
 
     with ThreadPoolExecutor(3) as pool:

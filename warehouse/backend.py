@@ -1,0 +1,157 @@
+"""Where a warehouse lies: in the state folder, or with its catalog in Postgres and its data in S3, by two URLs."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import duckdb
+import duckdb_extensions
+import psycopg
+
+from schemas.errors import EvoError
+
+CATALOG_URL, DATA_URL = "EVO_CATALOG_URL", "EVO_DATA_URL"
+LOCK = 0x65766F  # of Postgres' advisory locks: whoever writes to a warehouse of this database holds it
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A catalog and a place for data files. Secrets are in neither: libpq and S3 take them from the environment."""
+
+    folder: Path  # of the write lock, and of whatever has no URL
+    catalog: str = ""  # postgresql://USER@HOST/DATABASE; empty: a SQLite file in the folder
+    data: str = ""  # s3://BUCKET/PREFIX; empty: in the folder
+
+    @classmethod
+    def of(cls, folder: Path, environment: Mapping[str, str] = os.environ) -> Backend:
+        """The backend that the environment names for a warehouse folder.
+
+        Raises:
+            EvoError: a URL is of no known kind, or holds a password.
+        """
+        catalog, data = environment.get(CATALOG_URL, ""), environment.get(DATA_URL, "")
+        if catalog:
+            _check_catalog(catalog)
+        if data:
+            _check_data(data)
+        return cls(folder, catalog, data)
+
+    @property
+    def data_path(self) -> str:
+        """Where data files go, with a slash at its end."""
+        return f"{self.data.rstrip('/')}/" if self.data else f"{self.folder}/data/"
+
+    @property
+    def name(self) -> str:
+        """What errors call the warehouse."""
+        return " with data at ".join(part for part in (self.catalog, self.data) if part) or str(self.folder)
+
+    def attach(self, con: duckdb.DuckDBPyConnection, *options: str) -> None:
+        """Attach the catalog as `lake`, with further options of DuckLake's ATTACH.
+
+        Raises:
+            duckdb.Error: it cannot be attached.
+        """
+        for extension in self._extensions():
+            duckdb_extensions.import_extension(extension, con=con)
+            con.load_extension(extension)
+        if self.data:
+            _set_s3(con)
+        place = f"postgres:{self.catalog}" if self.catalog else f"sqlite:{self.folder}/catalog.sqlite"
+        # A folder may have been moved.
+        settings = [f"DATA_PATH '{_quoted(self.data_path)}'", "OVERRIDE_DATA_PATH true", *options]
+        if not self.catalog:
+            # Readers do not wait for a writer, and writers of other programs get their turn.
+            settings += ["META_BUSY_TIMEOUT 30000", "META_JOURNAL_MODE 'WAL'"]
+        con.execute(f"ATTACH 'ducklake:{_quoted(place)}' AS lake ({', '.join(settings)})")
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the write lock; it is let go of when a process is killed.
+
+        Raises:
+            EvoError: Postgres cannot be reached.
+        """
+        if self.catalog:
+            with self._postgres() as con:
+                con.execute("SELECT pg_advisory_lock(%s)", (LOCK,))
+                yield
+        else:
+            with (self.folder / "write.lock").open("w") as handle:
+                fcntl.flock(handle, fcntl.LOCK_EX)
+                yield
+
+    def broken(self, error: Exception) -> EvoError:
+        """The sentence for a warehouse that cannot be used."""
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+        way_out = (
+            "see that the servers run, and that PGPASSWORD and the AWS_ variables are set"
+            if self.catalog or self.data
+            else "restore the folder from a copy, or move it away and ingest again"
+        )
+        return EvoError(
+            f"warehouse '{self.name}' cannot be used: {first}; nothing was stored by this command; {way_out}"
+        )
+
+    def _postgres(self) -> psycopg.Connection[Any]:
+        try:
+            return psycopg.connect(self.catalog, autocommit=True)
+        except psycopg.OperationalError as error:
+            raise self.broken(error) from error
+
+    def _extensions(self) -> tuple[str, ...]:
+        return (
+            "ducklake",
+            "postgres_scanner" if self.catalog else "sqlite_scanner",
+            *(("httpfs",) if self.data else ()),
+        )
+
+
+def _check_catalog(url: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme not in ("postgres", "postgresql") or not parts.path.strip("/"):
+        raise EvoError(
+            f"{CATALOG_URL} is no Postgres URL; nothing was opened; give postgresql://USER@HOST:PORT/DATABASE, or "
+            "unset it for a catalog in the state folder"
+        )
+    if parts.password or "password" in parse_qs(parts.query):
+        raise EvoError(
+            f"{CATALOG_URL} holds a password, which errors would show; nothing was opened; put it in PGPASSWORD"
+        )
+
+
+def _check_data(url: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme != "s3" or not parts.netloc or parts.query or "@" in parts.netloc:
+        raise EvoError(
+            f"{DATA_URL} is not of the form s3://BUCKET/PREFIX; nothing was opened; put keys in AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY, or unset it for data in the state folder"
+        )
+
+
+def _set_s3(con: duckdb.DuckDBPyConnection) -> None:
+    """Keys and endpoint by the variables that the AWS tools read."""
+    for setting, variable in (
+        ("s3_access_key_id", "AWS_ACCESS_KEY_ID"),
+        ("s3_secret_access_key", "AWS_SECRET_ACCESS_KEY"),
+        ("s3_session_token", "AWS_SESSION_TOKEN"),
+        ("s3_region", "AWS_REGION"),
+    ):
+        if os.environ.get(variable):
+            con.execute(f"SET {setting} = ?", [os.environ[variable]])
+    endpoint = urlsplit(os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or "")
+    if endpoint.netloc:
+        con.execute("SET s3_endpoint = ?", [endpoint.netloc])
+        con.execute("SET s3_use_ssl = ?", [endpoint.scheme == "https"])
+        con.execute("SET s3_url_style = 'path'")  # servers of one's own seldom answer to a host name a bucket
+
+
+def _quoted(text: str) -> str:
+    return text.replace("'", "''")  # ATTACH takes literals only, no bound parameters
