@@ -18,6 +18,8 @@ from warehouse.catalog import Warehouse
 from warehouse.shards import build_shards
 from warehouse.versions import check_name, publish, resolve, texts_of
 
+TOKENIZER_CONTEXTS = 20_000  # of more, a small vocabulary learns nothing new
+
 
 def tokenizer_folder(warehouse: Warehouse, home: Path, version: DatasetVersion, config: ModelConfig) -> Path:
     """Holds the backbone's tokenizer, or for `tiny` a BPE trained on the dataset's own training text."""
@@ -27,7 +29,7 @@ def tokenizer_folder(warehouse: Warehouse, home: Path, version: DatasetVersion, 
     folder = home / "tokenizers" / name
     if not (folder / "tokenizer.json").exists():
         made = (
-            train_tokenizer(texts_of(warehouse, version.dataset_id), config.vocabulary)
+            train_tokenizer(texts_of(warehouse, version.dataset_id, TOKENIZER_CONTEXTS), config.vocabulary)
             if config.backbone == "tiny"
             else load_tokenizer(config.backbone)
         )

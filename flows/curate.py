@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import NamedTuple
+
+import polars as pl
 
 from flows.progress import tell
 from schemas.arrow import to_frame
 from schemas.configs import CurationConfig
 from schemas.dataset import StageFingerprint
-from schemas.episode import Segment, Verdict
 from schemas.ids import canonical, digest
 from synth import deduplicate
 from synth.decontaminate import Benchmarks
 from synth.deduplicate import NearDuplicates
 from warehouse.catalog import Warehouse
-from warehouse.versions import Candidate, EpisodeFilter, candidates, matching_digest
+from warehouse.versions import EpisodeFilter, matching_contexts, matching_digest, matching_questions
 
 STAGE = "curate"
+KEYS: dict[str, pl.DataType] = {"episode_id": pl.String(), "question_id": pl.String()}
+WHY: dict[str, pl.DataType] = {"check": pl.String(), "reason": pl.String(), "score": pl.Float64()}
 
 
 class Curated(NamedTuple):
@@ -51,7 +53,7 @@ def curate(warehouse: Warehouse, config: CurationConfig, where: EpisodeFilter, s
     fingerprint = digest({"stage": STAGE, **components}, 10)
     if len(warehouse.query("SELECT 1 FROM lake.fingerprints WHERE fingerprint = ?", (fingerprint,))):
         return Curated(fingerprint, episodes)
-    verdicts = list(_rejections(warehouse, config, benchmarks, where, fingerprint))
+    verdicts = _rejections(warehouse, config, benchmarks, where)
     done = StageFingerprint(
         fingerprint=fingerprint,
         stage=STAGE,
@@ -60,47 +62,63 @@ def curate(warehouse: Warehouse, config: CurationConfig, where: EpisodeFilter, s
         components=canonical(components).decode(),
         created_at=datetime.now(UTC).isoformat(),
     )
-    warehouse.append_all({"verdicts": to_frame(Verdict, verdicts), "fingerprints": to_frame(StageFingerprint, [done])})
+    warehouse.append_all(
+        {
+            "verdicts": verdicts.with_columns(fingerprint=pl.lit(fingerprint)),
+            "fingerprints": to_frame(StageFingerprint, [done]),
+        }
+    )
     return Curated(fingerprint, episodes)
 
 
 def _rejections(
-    warehouse: Warehouse,
-    config: CurationConfig,
-    benchmarks: Benchmarks | None,
-    where: EpisodeFilter,
-    fingerprint: str,
-) -> Iterator[Verdict]:
+    warehouse: Warehouse, config: CurationConfig, benchmarks: Benchmarks | None, where: EpisodeFilter
+) -> pl.DataFrame:
+    """A verdict for each episode to leave out, by what is wrong with its context or else with its question."""
+    contexts = _bad_contexts(warehouse, config, benchmarks, where)
+    found = [pl.DataFrame(schema=KEYS | WHY)]
+    for rows in matching_questions(warehouse, where):
+        judged = rows.join(contexts, on="context_id", how="left")
+        asked = judged.filter(pl.col("check").is_null()).select(*KEYS, "question")
+        if benchmarks:
+            shared = pl.Series("reason", benchmarks.shared(asked["question"], whole=True), dtype=pl.String)
+            found.append(_contaminated(asked.select(*KEYS), shared))
+        found.append(judged.filter(pl.col("check").is_not_null()).select(*KEYS, *WHY))
+    return pl.concat(found).with_columns(passed=pl.lit(False), calls=pl.lit([], dtype=pl.List(pl.String)))
+
+
+def _bad_contexts(
+    warehouse: Warehouse, config: CurationConfig, benchmarks: Benchmarks | None, where: EpisodeFilter
+) -> pl.DataFrame:
+    """Columns context_id, check, reason, score. A context that a benchmark holds is no original for others."""
     kept = NearDuplicates(config.near_duplicate, config.shingle_words) if config.near_duplicate is not None else None
+    found = [pl.DataFrame(schema={"context_id": pl.String(), **WHY})]
     looked = 0
-    for chunk in candidates(warehouse, where):
-        for one in chunk:
-            yield from _of_context(one, kept, benchmarks, fingerprint)
-        looked += len(chunk)
+    for rows in matching_contexts(warehouse, where):
+        clean = rows
+        if benchmarks:
+            shared = pl.Series("reason", benchmarks.shared(rows["text"]), dtype=pl.String)
+            found.append(_contaminated(rows.select("context_id"), shared))
+            clean = rows.filter(shared == "")
+        if kept:
+            kept.add(clean["context_id"].to_list(), clean["text"])
+        looked += len(rows)
         tell(f"curate: {looked} contexts looked at")
+    twins = kept.twins() if kept else {}
+    repeated = [
+        (name, "near_duplicate", f"its context nearly repeats {twin.name}", twin.similarity)
+        for name, twin in twins.items()
+    ]
+    return pl.concat([*found, pl.DataFrame(repeated, schema=found[0].schema, orient="row")])
 
 
-def _of_context(
-    one: Candidate, kept: NearDuplicates | None, benchmarks: Benchmarks | None, fingerprint: str
-) -> Iterator[Verdict]:
-    """The rejections of a context's episodes. One that a benchmark holds is no original for others."""
-    text = "\n".join(Segment(**segment).text for segment in one.segments)
-    shared = benchmarks.shared(text) if benchmarks else ""
-    twin = kept.twin(one.context_id, text) if kept and not shared else None
-    for episode_id, question_id, question in one.episodes:
-        asked = shared or (benchmarks.shared(question, whole=True) if benchmarks else "")
-        if asked:
-            check, reason, score = "contaminated", f"a benchmark holds: {json.dumps(asked[:200])}", None
-        elif twin:
-            check, reason, score = "near_duplicate", f"its context nearly repeats {twin.name}", twin.similarity
-        else:
-            continue
-        yield Verdict(
-            question_id=question_id,
-            check=check,
-            passed=False,
-            reason=reason,
-            fingerprint=fingerprint,
-            episode_id=episode_id,
-            score=score,
+def _contaminated(rows: pl.DataFrame, shared: pl.Series) -> pl.DataFrame:
+    """The rows that share a run of words with a benchmark, and which."""
+    told = shared.map_elements(lambda run: f"a benchmark holds: {json.dumps(run[:200])}", return_dtype=pl.String)
+    return (
+        rows.with_columns(
+            pl.lit("contaminated").alias("check"), told.alias("reason"), pl.lit(None, dtype=pl.Float64).alias("score")
         )
+        .filter(shared != "")
+        .select(*rows.columns, *WHY)
+    )

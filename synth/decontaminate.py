@@ -7,14 +7,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from schemas.errors import EvoError
 from schemas.files import file_digest
 from schemas.ids import digest
-from synth.text import normalise, runs
+from synth.runs import Words
 
-VERSION = "decontaminate-1"
+VERSION = "decontaminate-2"
 SUFFIXES = (".json", ".jsonl", ".parquet", ".txt", ".md", ".rst")
 LEAST_WORDS = 5  # a shorter text of a benchmark is no evidence of anything
 
@@ -29,33 +31,51 @@ class Benchmarks:
             EvoError: a file is missing, of an unknown kind, damaged, or without any text.
         """
         self._words = words
-        self._runs: set[str] = set()
         self._short: set[str] = set()
+        found = [np.zeros(0, dtype=np.uint64)]
         files = [file for path in paths for file in _files(Path(path))]
         for file in files:
-            if not sum([self._add(text) for text in _texts(file)]):
-                raise EvoError(
-                    f"benchmark file '{file}' holds no text of {LEAST_WORDS} words or more; nothing was published; "
-                    "name another file"
-                )
+            found.append(self._add(file))
+        self._runs = np.unique(np.concatenate(found))
         self.digest = digest({"version": VERSION, "words": words, "files": sorted(map(file_digest, files))}, 10)
 
-    def shared(self, text: str, whole: bool = False) -> str:
-        """A run of words that the text shares with a benchmark, or ''.
+    def shared(self, texts: Sequence[str] | pl.Series, whole: bool = False) -> list[str]:
+        """Of each text the first run of words that it shares with a benchmark, or ''.
 
         With `whole`, a text shorter than a run is compared with the benchmarks' short texts: for questions.
         """
-        if whole and (short := normalise(text).strip()) in self._short:
-            return short
-        return next((run for run in runs(text, self._words) if run in self._runs), "")
+        words = Words.of(texts)
+        runs = words.runs(self._words)
+        held = np.flatnonzero(self._holds(runs.hashes))
+        found = [""] * len(texts)
+        for run in held[::-1]:  # backwards, so that the first is what stays
+            of = int(np.searchsorted(runs.offsets, run, side="right")) - 1
+            found[of] = words.text(int(runs.starts[run]), self._words, of)
+        if whole:
+            for n in np.flatnonzero(np.diff(words.offsets) < self._words):
+                text = words.text(int(words.offsets[n]), self._words, int(n))
+                found[n] = text if text in self._short else ""
+        return found
 
-    def _add(self, text: str) -> bool:
-        words = normalise(text).split()
-        if len(words) >= self._words:
-            self._runs |= runs(text, self._words)
-        elif len(words) >= LEAST_WORDS:
-            self._short.add(" ".join(words))
-        return len(words) >= LEAST_WORDS
+    def _holds(self, hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        if not len(self._runs):
+            return np.zeros(len(hashes), dtype=np.bool_)
+        place = np.searchsorted(self._runs, hashes)
+        return np.equal(self._runs[np.minimum(place, len(self._runs) - 1)], hashes)
+
+    def _add(self, file: Path) -> NDArray[np.uint64]:
+        """The runs of a file's texts; shorter texts are kept as a whole."""
+        words = Words.of(list(_texts(file)))
+        lengths = np.diff(words.offsets)
+        if not (lengths >= LEAST_WORDS).any():
+            raise EvoError(
+                f"benchmark file '{file}' holds no text of {LEAST_WORDS} words or more; nothing was published; "
+                "name another file"
+            )
+        for n in np.flatnonzero((lengths >= LEAST_WORDS) & (lengths < self._words)):
+            self._short.add(words.text(int(words.offsets[n]), self._words, int(n)))
+        runs = words.runs(self._words)
+        return runs.hashes[np.repeat(lengths >= self._words, np.diff(runs.offsets))]
 
 
 def _files(path: Path) -> list[Path]:

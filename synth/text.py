@@ -17,12 +17,6 @@ def normalise(text: str) -> str:
     return f" {' '.join(_WORD.findall(text.lower()))} "
 
 
-def runs(text: str, words: int) -> set[str]:
-    """All runs of so many normalised words (w-shingles); the whole text, where it has fewer."""
-    found = normalise(text).split()
-    return {" ".join(found[i : i + words]) for i in range(max(1, len(found) - words + 1))}
-
-
 def sentences(text: str, longest: int) -> list[list[str]]:
     """Sentences as words; one longer than `longest` words is cut."""
     found: list[list[str]] = []

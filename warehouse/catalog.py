@@ -6,7 +6,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -96,6 +96,25 @@ class Warehouse:
         """
         with self._thread_lock:
             return self._guarded(lambda: _fetch(self._con, sql, params))
+
+    def stream(self, sql: str, params: Parameters = (), rows: int = 2048) -> Iterator[pl.DataFrame]:
+        """Rows of a query, about `rows` at a time, on a cursor of their own: other queries may run in between.
+
+        Raises:
+            EvoError: the catalog or one of its files is damaged.
+        """
+        with self._con.cursor() as cursor:
+            cursor.execute("USE lake")
+            bound = params if isinstance(params, Mapping) else list(params)
+            reader = self._guarded(lambda: cursor.execute(sql, bound).to_arrow_reader(rows))
+            while True:
+                try:
+                    batch = reader.read_next_batch()
+                except StopIteration:
+                    return
+                except OSError as error:  # what Arrow makes of DuckDB's errors
+                    raise self.backend.broken(error) from error
+                yield pl.DataFrame(batch)
 
     def append(self, table: str, frame: pl.DataFrame) -> int:
         """Append the rows whose key is not there yet; how many those were."""

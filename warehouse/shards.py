@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
-from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 import polars as pl
@@ -17,17 +19,25 @@ from pydantic import ValidationError
 
 from schemas.arrow import polars_schema, to_frame
 from schemas.dataset import DatasetVersion, ShardSet
-from schemas.episode import Record, Segment
+from schemas.episode import Record
 from schemas.errors import EvoError
 from schemas.files import file_digest, write_whole
 from schemas.ids import content_id
-from schemas.shard import EpisodeTokenizer, ShardQuestion, ShardRow
+from schemas.shard import EpisodeTokenizer, ShardRow
 from warehouse.catalog import SETTINGS, Warehouse
-from warehouse.versions import context_ids
+from warehouse.tokenised import tokenise
 
+T = TypeVar("T")
 VERSION = 1  # raise when the meaning of a row changes
-CONTEXTS_A_CHUNK = 200
+CONTEXTS_A_CHUNK = 2048
+THREADS = os.cpu_count() or 1
 MANIFEST = "manifest.json"
+MEMBERS = """lake.episodes SEMI JOIN
+    (SELECT episode_id FROM lake.dataset_members WHERE dataset_id = ?) USING (episode_id)"""
+CONTEXTS = f"SELECT count(DISTINCT context_id) FROM {MEMBERS}"  # noqa: S608
+WITH_QUESTIONS = f"""SELECT context_id, segments, asked FROM lake.contexts JOIN
+    (SELECT context_id, list({{'episode_id': episode_id, 'question': question, 'answer': answer, 'evidence': evidence}}
+                             ORDER BY episode_id) AS asked FROM {MEMBERS} GROUP BY context_id) USING (context_id)"""  # noqa: S608
 
 
 class ShardFile(Record):
@@ -118,47 +128,6 @@ def read_shards(path: Path, label: str = "NAME@N") -> pl.DataFrame:
     return pl.concat(frames) if frames else pl.DataFrame(schema=polars_schema(ShardRow))
 
 
-def tokenise(
-    contexts: Sequence[dict[str, Any]], episodes: Mapping[str, Sequence[dict[str, Any]]], tokenizer: EpisodeTokenizer
-) -> list[ShardRow]:
-    """A row for each context with its episodes, by context id. Many texts a call: tokenizers work in batches."""
-    segments = [Segment(**segment) for context in contexts for segment in context["segments"]]
-    memory, retriever = iter(tokenizer.memory(segments)), iter(tokenizer.retriever(segments))
-    asked = [episode for context in contexts for episode in episodes[context["context_id"]]]
-    questions = iter(_questions(asked, tokenizer))
-    rows = []
-    for context in contexts:
-        size = len(context["segments"])
-        memory_tokens = tuple(map(tuple, islice(memory, size)))
-        rows.append(
-            ShardRow(
-                context_id=context["context_id"],
-                segments=size,
-                tokens=sum(map(len, memory_tokens)),
-                memory_tokens=memory_tokens,
-                retriever_tokens=tuple(map(tuple, islice(retriever, size))),
-                questions=tuple(islice(questions, len(episodes[context["context_id"]]))),
-            )
-        )
-    return rows
-
-
-def _questions(episodes: Sequence[dict[str, Any]], tokenizer: EpisodeTokenizer) -> list[ShardQuestion]:
-    texts = [episode["question"] for episode in episodes]
-    queries, answers = tokenizer.queries(texts), tokenizer.answers(texts, [episode["answer"] for episode in episodes])
-    return [
-        ShardQuestion(
-            episode_id=episode["episode_id"],
-            query_tokens=tuple(query),
-            answer_before=tuple(before),
-            answer_after=tuple(after),
-            answer_tokens=tuple(answer),
-            evidence=tuple(episode["evidence"]),
-        )
-        for episode, query, (before, after, answer) in zip(episodes, queries, answers, strict=True)
-    ]
-
-
 def _shard_set_id(version: DatasetVersion, tokenizer: EpisodeTokenizer, rows_per_shard: int) -> str:
     return content_id(
         "shards",
@@ -182,7 +151,7 @@ def _build(
     work = target.with_name(f".{target.name}-{uuid.uuid4().hex[:8]}")
     (work / "parts").mkdir(parents=True)
     try:
-        rows, tokens = _write_parts(_rows(warehouse, version, tokenizer, progress), work / "parts")
+        rows, tokens = _write_parts(warehouse, version, tokenizer, work / "parts", progress)
         names = _write_sorted(work, rows_per_shard)
         shutil.rmtree(work / "parts")
         files = tuple(_file(work / name, count) for name, count in names)
@@ -203,51 +172,54 @@ def _build(
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _rows(
+def _write_parts(
     warehouse: Warehouse,
     version: DatasetVersion,
     tokenizer: EpisodeTokenizer,
+    folder: Path,
     progress: Callable[[int, int], None] | None,
-) -> Iterator[list[ShardRow]]:
-    """Tokenised chunks of contexts."""
-    contexts = context_ids(warehouse, version.dataset_id)
-    for start in range(0, len(contexts), CONTEXTS_A_CHUNK):
-        chunk = contexts[start : start + CONTEXTS_A_CHUNK]
-        episodes = _episodes(warehouse, version, chunk)
-        found = warehouse.query(
-            "SELECT context_id, segments FROM lake.contexts WHERE list_contains(?, context_id) ORDER BY context_id",
-            (chunk,),
-        )
-        if len(found) != len(chunk):
-            raise EvoError(
-                f"dataset {version.label} names {len(chunk) - len(found)} contexts that the warehouse lacks; "
-                "no shard was written; restore the warehouse from a copy"
-            )
-        yield tokenise(found.to_dicts(), episodes, tokenizer)
+) -> tuple[int, int]:
+    """Tokenise all contexts into Parquet files in no order; how many rows and tokens those are.
+
+    Threads, because reading, encoding and writing all let go of Python's lock.
+    """
+
+    def write(number: int, contexts: pl.DataFrame) -> tuple[int, int, int]:
+        part = tokenise(contexts, tokenizer)
+        part.write_parquet(folder / f"{number:06d}.parquet", compression="lz4")
+        return len(part), int(part["tokens"].sum()), int(contexts["asked"].list.len().sum())
+
+    total = warehouse.query(CONTEXTS, (version.dataset_id,)).item()
+    rows = tokens = episodes = 0
+    chunks = enumerate(warehouse.stream(WITH_QUESTIONS, (version.dataset_id,), CONTEXTS_A_CHUNK))
+    for made in ahead(write, chunks, THREADS):
+        rows, tokens, episodes = rows + made[0], tokens + made[1], episodes + made[2]
         if progress:
-            progress(start + len(chunk), len(contexts))
-
-
-def _episodes(warehouse: Warehouse, version: DatasetVersion, contexts: list[str]) -> dict[str, list[dict[str, Any]]]:
-    rows = warehouse.query(
-        """SELECT context_id, episode_id, question, answer, evidence FROM lake.episodes SEMI JOIN
-           (SELECT episode_id FROM lake.dataset_members WHERE dataset_id = ?) USING (episode_id)
-           WHERE list_contains(?, context_id) ORDER BY context_id, episode_id""",
-        (version.dataset_id, contexts),
-    )
-    grouped: dict[str, list[dict[str, Any]]] = {}
-    for row in rows.iter_rows(named=True):
-        grouped.setdefault(row["context_id"], []).append(row)
-    return grouped
-
-
-def _write_parts(chunks: Iterator[list[ShardRow]], folder: Path) -> tuple[int, int]:
-    rows = tokens = 0
-    for number, chunk in enumerate(chunks):
-        to_frame(ShardRow, chunk).write_parquet(folder / f"{number:06d}.parquet", compression="zstd")
-        rows += len(chunk)
-        tokens += sum(row.tokens for row in chunk)
+            progress(rows, total)
+    if (rows, episodes) != (total, version.episodes):
+        raise EvoError(
+            f"dataset {version.label} has {version.episodes} episodes, of which the warehouse holds {episodes}, with "
+            f"{rows} of their {total} contexts; no shard was written; restore the warehouse from a copy"
+        )
     return rows, tokens
+
+
+def ahead(
+    work: Callable[[int, pl.DataFrame], T], items: Iterable[tuple[int, pl.DataFrame]], threads: int
+) -> Iterator[T]:
+    """The results of `work` on each item, in order, by threads that run at most twice their number ahead."""
+    with ThreadPoolExecutor(threads) as pool:
+        under_way: deque[Future[T]] = deque()
+        try:
+            for item in items:
+                under_way.append(pool.submit(work, *item))
+                if len(under_way) > 2 * threads:
+                    yield under_way.popleft().result()
+            while under_way:
+                yield under_way.popleft().result()
+        finally:
+            for future in under_way:
+                future.cancel()
 
 
 def _write_sorted(work: Path, rows_per_shard: int) -> list[tuple[str, int]]:

@@ -6,7 +6,6 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from typing import NamedTuple
 
 import duckdb
 import polars as pl
@@ -20,7 +19,6 @@ from warehouse.catalog import Warehouse, fetch_all, insert_new
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 CHUNK = 10_000
-CONTEXTS_A_READ = 1000
 
 
 class EpisodeFilter(Record):
@@ -35,14 +33,7 @@ class EpisodeFilter(Record):
     curation: str = ""  # fingerprint of verdicts that leave episodes out
 
 
-class Candidate(NamedTuple):
-    """A context with those of its episodes that a filter takes: (episode_id, question_id, question)."""
-
-    context_id: str
-    segments: list[dict[str, str]]
-    episodes: list[tuple[str, str, str]]
-
-
+MEMBERS = "(SELECT episode_id FROM lake.dataset_members WHERE dataset_id = $dataset_id)"
 MATCHING = """FROM lake.episodes WHERE split = $split
     AND (len($generators::VARCHAR[]) = 0 OR list_contains($generators::VARCHAR[], generator))
     AND (len($fingerprints::VARCHAR[]) + len($verified::VARCHAR[]) = 0
@@ -110,38 +101,25 @@ def episodes_of(warehouse: Warehouse, dataset_id: str) -> pl.DataFrame:
     )
 
 
-def context_ids(warehouse: Warehouse, dataset_id: str) -> list[str]:
-    """The ids of a version's contexts, in order."""
-    rows = warehouse.query(
-        """SELECT DISTINCT context_id FROM lake.episodes SEMI JOIN
-           (SELECT episode_id FROM lake.dataset_members WHERE dataset_id = ?) USING (episode_id) ORDER BY context_id""",
-        (dataset_id,),
+def matching_contexts(warehouse: Warehouse, where: EpisodeFilter) -> Iterator[pl.DataFrame]:
+    """The contexts of the matching episodes, in no order: columns context_id, and text without the roles' names."""
+    return warehouse.stream(
+        f"""SELECT context_id, array_to_string(list_transform(segments, lambda s: s.user || chr(10) || s.assistant),
+                                               chr(10)) AS text
+            FROM lake.contexts SEMI JOIN (SELECT context_id {MATCHING}) USING (context_id)""",  # noqa: S608
+        _bound(where),
     )
-    return rows["context_id"].to_list()
 
 
-def candidates(warehouse: Warehouse, where: EpisodeFilter) -> Iterator[list[Candidate]]:
-    """The contexts of the matching episodes, by id, some at a time."""
-    contexts = warehouse.query(f"SELECT DISTINCT context_id {MATCHING} ORDER BY context_id", _bound(where))
-    for start in range(0, len(contexts), CONTEXTS_A_READ):
-        chunk = contexts["context_id"][start : start + CONTEXTS_A_READ].to_list()
-        asked: dict[str, list[tuple[str, str, str]]] = {}
-        for context_id, *rest in warehouse.query(
-            f"""SELECT context_id, episode_id, question_id, question {MATCHING}
-                AND list_contains($contexts, context_id) ORDER BY episode_id""",
-            {**_bound(where), "contexts": chunk},
-        ).iter_rows():
-            asked.setdefault(context_id, []).append((rest[0], rest[1], rest[2]))
-        read = warehouse.query(
-            "SELECT context_id, segments FROM lake.contexts WHERE list_contains(?, context_id) ORDER BY context_id",
-            (chunk,),
-        )
-        yield [Candidate(name, segments, asked[name]) for name, segments in read.iter_rows()]
+def matching_questions(warehouse: Warehouse, where: EpisodeFilter) -> Iterator[pl.DataFrame]:
+    """The matching episodes, in no order: columns episode_id, question_id, context_id, question."""
+    return warehouse.stream(f"SELECT episode_id, question_id, context_id, question {MATCHING}", _bound(where))
 
 
 def matching_digest(warehouse: Warehouse, where: EpisodeFilter) -> str:
     """Identifies the matching episodes, as a version's digest does."""
-    return _hash(warehouse.query(f"SELECT episode_id {MATCHING} ORDER BY episode_id", _bound(where)).rows())[0]
+    frames = warehouse.stream(f"SELECT episode_id {MATCHING} ORDER BY episode_id", _bound(where))
+    return _hash(row for frame in frames for row in frame.iter_rows())[0]
 
 
 def left_out(warehouse: Warehouse, version: DatasetVersion) -> dict[str, int]:
@@ -154,24 +132,26 @@ def left_out(warehouse: Warehouse, version: DatasetVersion) -> dict[str, int]:
     return dict(rows.iter_rows())
 
 
-def texts_of(warehouse: Warehouse, dataset_id: str) -> Iterator[str]:
-    """The training text of a version, context by context: segments, then questions and answers."""
-    members = "SELECT episode_id FROM lake.dataset_members WHERE dataset_id = ?"
-    contexts = context_ids(warehouse, dataset_id)
-    for start in range(0, len(contexts), 500):
-        chunk = contexts[start : start + 500]
-        segments = warehouse.query(
-            "SELECT segments FROM lake.contexts WHERE list_contains(?, context_id) ORDER BY context_id", (chunk,)
-        )
-        for segment in segments["segments"].explode():
+def texts_of(warehouse: Warehouse, dataset_id: str, contexts: int) -> Iterator[str]:
+    """The training text of a version's first `contexts` contexts: their segments, then their questions and answers.
+
+    Ids are hashes, so the first of them are a fair sample, and the same one every time.
+    """
+    chosen = f"""(SELECT DISTINCT context_id FROM lake.episodes SEMI JOIN {MEMBERS} USING (episode_id)
+                  ORDER BY context_id LIMIT $contexts)"""  # noqa: S608
+    bound = {"dataset_id": dataset_id, "contexts": contexts}
+    for rows in warehouse.stream(
+        f"SELECT segments FROM lake.contexts SEMI JOIN {chosen} USING (context_id) ORDER BY context_id",  # noqa: S608
+        bound,
+    ):
+        for segment in rows["segments"].explode():
             yield Segment(**segment).text
-        asked = warehouse.query(
-            f"""SELECT question, answer FROM lake.episodes
-                WHERE list_contains(?, context_id) AND episode_id IN ({members}) ORDER BY episode_id""",  # noqa: S608
-            (chunk, dataset_id),
-        )
-        for question, answer in asked.iter_rows():
-            yield f"{question}\n{answer}"
+    for rows in warehouse.stream(
+        f"""SELECT question, answer FROM lake.episodes SEMI JOIN {MEMBERS} USING (episode_id)
+            SEMI JOIN {chosen} USING (context_id) ORDER BY episode_id""",  # noqa: S608
+        bound,
+    ):
+        yield from (f"{question}\n{answer}" for question, answer in rows.iter_rows())
 
 
 def _publish(

@@ -31,13 +31,12 @@ def write(path: Path) -> Path:
 @pytest.mark.parametrize("name", ["b.json", "b.jsonl", "b.parquet", "b.txt", "b.md"])
 def test_a_shared_run_is_found_in_every_kind_of_file(tmp_path: Path, name: str) -> None:
     found = Benchmarks([str(write(tmp_path / name))], words=9)
-    assert found.shared("Well: The quick, brown fox JUMPS over the lazy dog!")
-    assert not found.shared("the quick brown fox jumps over the lazy cat")
-    assert not found.shared("")
+    texts = ["Well: The quick, brown fox JUMPS over the lazy dog!", "the quick brown fox jumps over the lazy cat", ""]
+    assert found.shared(texts) == ["the quick brown fox jumps over the lazy dog", "", ""]
     if name not in ("b.txt", "b.md"):
-        assert found.shared("Where did the fox run to?", whole=True)
-        assert not found.shared("Where did the fox run to?")
-        assert not found.shared("Where did the fox run to then?", whole=True)
+        asked = ["Where did the fox run to?", "Where did the fox run to then?", LONG]
+        assert found.shared(asked, whole=True) == [SHORT, "", "the quick brown fox jumps over the lazy dog"]
+        assert found.shared(asked[:2]) == ["", ""]
 
 
 def test_a_folder_is_all_its_files_and_the_digest_is_of_their_content(tmp_path: Path) -> None:
@@ -45,7 +44,7 @@ def test_a_folder_is_all_its_files_and_the_digest_is_of_their_content(tmp_path: 
     one = write(tmp_path / "deep" / "b.json")
     whole, alone = Benchmarks([str(tmp_path)], 8), Benchmarks([str(one)], 8)
     assert whole.digest == alone.digest
-    assert whole.shared(LONG)
+    assert whole.shared([LONG]) == ["the quick brown fox jumps over the lazy"]
     assert Benchmarks([str(one)], 9).digest != alone.digest
     write(tmp_path / "more.txt")
     assert Benchmarks([str(tmp_path)], 8).digest != alone.digest

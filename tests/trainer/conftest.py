@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -16,7 +17,7 @@ from synth.checks import verify
 from synth.simulator import simulate
 from trainer.model import EvoModel
 from trainer.text import EvoTokenizer, train_tokenizer
-from warehouse.shards import tokenise
+from warehouse.tokenised import tokenise
 
 
 @pytest.fixture(scope="session")
@@ -33,9 +34,18 @@ def tokenizer(drafts: list[Draft]) -> EvoTokenizer:
 def rows(drafts: list[Draft], tokenizer: EvoTokenizer) -> list[dict[str, Any]]:
     """Shard rows, as the warehouse writes them."""
     seen: set[str] = set()
-    contexts = [d.context.model_dump() for d in drafts]
-    episodes = {d.context.context_id: [e.model_dump() for e in verify(d, seen).episodes] for d in drafts}
-    made = [row.model_dump() for row in tokenise(contexts, episodes, tokenizer)]
+    contexts = [
+        {
+            "context_id": d.context.context_id,
+            "segments": [s.model_dump() for s in d.context.segments],
+            "asked": [
+                {"episode_id": e.episode_id, "question": e.question, "answer": e.answer, "evidence": list(e.evidence)}
+                for e in verify(d, seen).episodes
+            ],
+        }
+        for d in drafts
+    ]
+    made = tokenise(pl.DataFrame(contexts), tokenizer).to_dicts()
     return sorted(made, key=lambda row: (row["segments"], row["tokens"]))
 
 
