@@ -45,10 +45,13 @@ def test_filters_choose_episodes(warehouse: Warehouse) -> None:
 
 def test_texts_cover_segments_questions_and_answers(warehouse: Warehouse) -> None:
     version = publish(warehouse, "texts", "{}", "", EpisodeFilter(generators=("cloze",)))
-    texts = list(texts_of(warehouse, version.dataset_id))
+    texts = list(texts_of(warehouse, version.dataset_id, 1000))
     assert "What is 1?\n1" in texts
     assert "What is 2?\n2" not in texts
     assert any(t.startswith("User: word") for t in texts)
+    some = list(texts_of(warehouse, version.dataset_id, 3))
+    assert sum("What is" in t for t in some) == 3
+    assert set(some) < set(texts)
 
 
 def test_publishers_at_once_agree(warehouse: Warehouse) -> None:
