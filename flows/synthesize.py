@@ -33,7 +33,7 @@ from warehouse.funnel import assert_balanced, funnel
 from warehouse.ledger import SqliteLedger
 from warehouse.versions import EpisodeFilter
 
-CONTEXTS_A_PARTITION = 500
+CONTEXTS_A_PARTITION = 2000
 DOCUMENTS_A_PARTITION = 100
 
 

@@ -64,15 +64,16 @@ def cut(tokens: Sequence[int], max_rows: int, token_budget: int) -> list[list[in
 class Schedule:
     """Which rows each rank reads at each step: a function of the step alone, so a job resumes anywhere.
 
-    Neighbouring batches form a step, one a rank, so ranks wait little for each other; steps are shuffled every
-    epoch. The last step of an epoch is filled up with batches of its front, so no row is left out.
-    """
+    Neighbouring batches form a step, one a rank, so ranks wait little for each other; which rank gets the longest
+    of them alternates, so that an epoch costs all ranks the same. Steps are shuffled every epoch. The last step of an epoch is filled up with batches of its front, so no row is left out.
+    """  # noqa: E501
 
     def __init__(self, tokens: Sequence[int], max_rows: int, token_budget: int, ranks: int, seed: int) -> None:
         batches = cut(tokens, max_rows, token_budget)
         self.steps_per_epoch = math.ceil(len(batches) / ranks)
         filled = [batches[i % len(batches)] for i in range(self.steps_per_epoch * ranks)] if batches else []
         self._steps = [filled[i : i + ranks] for i in range(0, len(filled), ranks)]
+        self._steps[1::2] = [step[::-1] for step in self._steps[1::2]]
         self._seed = seed
 
     def rows(self, step: int, rank: int) -> list[int]:
