@@ -137,7 +137,7 @@ def _check_data(url: str) -> None:
 
 
 def _set_s3(con: duckdb.DuckDBPyConnection) -> None:
-    """Keys and endpoint by the variables that the AWS tools read."""
+    """Keys and endpoint by the variables that the AWS tools read; global, so that cursors have them too."""
     for setting, variable in (
         ("s3_access_key_id", "AWS_ACCESS_KEY_ID"),
         ("s3_secret_access_key", "AWS_SECRET_ACCESS_KEY"),
@@ -145,12 +145,12 @@ def _set_s3(con: duckdb.DuckDBPyConnection) -> None:
         ("s3_region", "AWS_REGION"),
     ):
         if os.environ.get(variable):
-            con.execute(f"SET {setting} = ?", [os.environ[variable]])
+            con.execute(f"SET GLOBAL {setting} = ?", [os.environ[variable]])
     endpoint = urlsplit(os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or "")
     if endpoint.netloc:
-        con.execute("SET s3_endpoint = ?", [endpoint.netloc])
-        con.execute("SET s3_use_ssl = ?", [endpoint.scheme == "https"])
-        con.execute("SET s3_url_style = 'path'")  # servers of one's own seldom answer to a host name a bucket
+        con.execute("SET GLOBAL s3_endpoint = ?", [endpoint.netloc])
+        con.execute("SET GLOBAL s3_use_ssl = ?", [endpoint.scheme == "https"])
+        con.execute("SET GLOBAL s3_url_style = 'path'")  # servers of one's own seldom answer to a host name a bucket
 
 
 def _quoted(text: str) -> str:

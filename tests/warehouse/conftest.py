@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import uuid
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
+import boto3
 import polars as pl
+import psycopg
 import pytest
+from moto.server import ThreadedMotoServer
 
 from schemas.arrow import to_frame
 from schemas.dataset import Evaluation, ModelRecord, TrainingRun
 from schemas.episode import Context, Document, Episode, Evidence, Question, Segment, Verdict
+from warehouse.backend import CATALOG_URL, DATA_URL, Backend
 from warehouse.catalog import Warehouse
 
 
@@ -98,6 +109,12 @@ def partition(start: int, stop: int) -> dict[str, pl.DataFrame]:
     }
 
 
+def free_port() -> int:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        return int(held.getsockname()[1])
+
+
 def documents(count: int) -> pl.DataFrame:
     rows = [
         Document(
@@ -147,12 +164,77 @@ def register_model(warehouse: Warehouse, shard_set_id: str) -> None:
     )
 
 
-@pytest.fixture(scope="module")
-def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
-    """Thirty contexts, one episode each, and the documents of every other one. Tests may add, under other names."""
-    with Warehouse.open(tmp_path_factory.mktemp("home")) as opened:
-        opened.append_all({"documents": documents(30), **partition(0, 30)})
-        yield opened
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a PostgreSQL of our own on loopback, without a database's name."""
+    found = [*Path("/usr/lib/postgresql").glob("*/bin/initdb"), *filter(None, [shutil.which("initdb")])]
+    if not found:
+        pytest.skip("PostgreSQL is not installed")
+    bin_folder, folder = Path(found[-1]).resolve().parent, Path(tempfile.mkdtemp(prefix="postgres-"))
+    user = "postgres" if os.geteuid() == 0 else None  # PostgreSQL does not run as root
+    if user:
+        shutil.chown(folder, user)
+    port = free_port()
+
+    def run(*words: str) -> None:
+        done = subprocess.run(words, cwd=folder, user=user, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        assert done.returncode == 0, done.stderr
+
+    run(str(bin_folder / "initdb"), "-D", str(folder / "data"), "-A", "trust", "-U", "evo")
+    # To a file, not a pipe: the server would hold it open.
+    control = (str(bin_folder / "pg_ctl"), "-D", str(folder / "data"), "-l", str(folder / "log"), "-w")
+    run(*control, "-o", f"-p {port} -c listen_addresses=127.0.0.1 -c fsync=off -k {folder}", "start")
+    yield f"postgresql://evo@127.0.0.1:{port}"
+    run(*control, "-m", "immediate", "stop")
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[str]:
+    """The address of an S3-compatible server of our own on loopback."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+Served = Callable[[], dict[str, str]]
+
+
+@pytest.fixture(scope="session")
+def served(postgres: str, s3: str) -> Iterator[Served]:
+    """Makes a new database and a new bucket, and tells the environment in which a warehouse lies in them."""
+    keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "us-east-1"}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {**keys, "AWS_ENDPOINT_URL": s3}.items():
+            patch.setenv(name, value)
+
+        def make() -> dict[str, str]:
+            name = f"evo-{uuid.uuid4().hex[:12]}"
+            with psycopg.connect(f"{postgres}/postgres", autocommit=True) as con:
+                con.execute(psycopg.sql.SQL("CREATE DATABASE {}").format(psycopg.sql.Identifier(name)))
+            boto3.client("s3").create_bucket(Bucket=name)
+            return {CATALOG_URL: f"{postgres}/{name}", DATA_URL: f"s3://{name}/data"}
+
+        yield make
+
+
+@pytest.fixture(scope="module", params=["folder", "servers"])
+def warehouse(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
+    """Thirty contexts, one episode each, and the documents of every other one. Tests may add, under other names.
+
+    Once in a folder, once with its catalog in PostgreSQL and its data in S3: of this one state folder only, since a
+    module's other tests make their own.
+    """
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "servers":
+            there, plain = Backend.of(home / "warehouse", request.getfixturevalue("served")()), Backend.of
+            patch.setattr(Backend, "of", lambda folder: there if folder == there.folder else plain(folder))
+        with Warehouse.open(home) as opened:
+            opened.append_all({"documents": documents(30), **partition(0, 30)})
+            yield opened
 
 
 @pytest.fixture(scope="session")
