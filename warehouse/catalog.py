@@ -30,7 +30,7 @@ CONFLICTS = (
 DAMAGE = ("malformed", "not a database", "Failed to probe DuckLake metadata", "no such table: ducklake")
 NOT_THERE = "creating a new DuckLake is explicitly disabled"
 ATTEMPTS = 12
-SETTINGS: dict[str, str | bool | int | float | list[str]] = {"threads": 2, "memory_limit": "2GB"}
+SETTINGS: dict[str, str | bool | int | float | list[str]] = {"threads": os.cpu_count() or 1, "memory_limit": "2GB"}
 
 
 class Warehouse:
