@@ -7,9 +7,8 @@ from pathlib import Path
 from schemas.configs import Recipe
 from schemas.teacher import Spent
 from synth.stages import chains
-from synth.text import tokens
 from warehouse.catalog import Warehouse
-from warehouse.statistics import PAPER, Statistics, statistics
+from warehouse.statistics import PAPER, Statistics, accepted_under, statistics
 
 BAR = 30
 
@@ -25,7 +24,7 @@ def synthesis_report(warehouse: Warehouse, recipe: Recipe, spent: Spent) -> str:
     """Of all runs of the recipe's stages together, as they are configured now."""
     assert recipe.teaching is not None
     last = {kind: chain.verify.fingerprint for kind, chain in chains(recipe.teaching).items()}
-    found = statistics(warehouse, list(last.values()), tokens)
+    found = statistics(warehouse, accepted_under(list(last.values())))
     lines = [f"# Synthesis of '{recipe.name}'", "", "## Funnel", "", *_funnel(warehouse, list(last.values()))]
     a_piece = f"{spent.cost / found.episodes:.6f}" if found.episodes else "none accepted"
     lines += [
