@@ -54,7 +54,7 @@ EXAMPLES = Path(__file__).parent / "examples"
 def demo(
     smallest: Annotated[bool, typer.Option(help="A minute's run that proves the path, not the quality.")] = False,
 ) -> None:
-    """Run the whole pipeline, offline and small: funnel, score table, lineage tree."""
+    """Run the whole pipeline, offline and small: funnel, score table, lineage tree, report page."""
     from flows.pipeline import finished, pipeline
 
     recipe = named_recipe("smallest" if smallest else "demo")
@@ -68,6 +68,8 @@ def demo(
     _print_scores(model.model_id, "heldout", False)
     console.print()
     trace(model.model_id)
+    console.print()
+    report(model.model_id)
 
 
 @app.command(epilog="Example: evo ingest notes/   evo ingest corpus.parquet   evo ingest owner/name")
@@ -218,6 +220,23 @@ def evaluate(
 
     flow(state(), model, benchmark, named_recipe(recipe), path)
     _print_scores(model, benchmark, as_json)
+
+
+@app.command(epilog="Example: evo report demo@1   evo report model-0a1b --output report.html")
+def report(
+    identity: Annotated[str, typer.Argument(metavar="NAME@N|MODEL", help="A dataset version, or a model id.")],
+    output: Annotated[
+        Path | None, typer.Option(help="The file to write; $EVO_HOME/reports/NAME.html by default.", dir_okay=False)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write one HTML file that shows it: lineage, funnel, lengths, samples, curves, scores. It loads nothing."""
+    from flows.report.page import write_report
+    from warehouse.catalog import Warehouse
+
+    with Warehouse.open(state()) as warehouse:
+        path = write_report(warehouse, state(), identity, output)
+    say({"report": str(path), "bytes": path.stat().st_size}, as_json, f"report: {path}")
 
 
 app.command(epilog="Example: evo trace model-0a1b --json")(trace)

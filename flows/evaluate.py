@@ -15,6 +15,7 @@ from evaluation.benchmarks.locomo import load_locomo
 from evaluation.report import markdown_table
 from evaluation.score import score, summarise
 from flows.progress import tell
+from flows.report.task import report
 from flows.synthesize import simulators
 from schemas.arrow import to_frame
 from schemas.benchmark import Conversation
@@ -94,10 +95,14 @@ def _evaluation(model_id: str, benchmark: str, row: dict[str, object]) -> Evalua
 
 @flow(name="evaluate")
 def evaluate(home: Path, model_id: str, benchmark: str, recipe: Recipe, path: str | None = None) -> pl.DataFrame:
-    """Score rows (system, question_type, metric, value in 0..1, questions) of the model and the baselines."""
+    """Score rows (system, question_type, metric, value in 0..1, questions) of the model and the baselines.
+
+    The model's report is written again with them.
+    """
     _, heldout = simulators(recipe)
     scores = score_systems(home, model_id, benchmark, path, heldout)
     create_markdown_artifact(
         key="scores", markdown=markdown_table(scores, tuple(GROUPS)), description=f"{model_id} on {benchmark}"
     )
+    report(home, model_id)
     return scores

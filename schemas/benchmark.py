@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from schemas.episode import Record, Segment
 
+MEMORY_OFF = ", memory off"  # ends the name of an encoder whose memory is switched off
+
 
 class Query(Record):
     """A question with the indices of its gold segments."""

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from schemas.benchmark import MEMORY_OFF
 from schemas.episode import Segment
 from trainer.checkpoint import load_model
 from trainer.memory_queue import MemoryQueue
@@ -27,7 +28,7 @@ class EvoEmbedder:
     def __init__(self, model: EvoModel, tokenizer: EvoTokenizer) -> None:
         self.model, self.tokenizer = model, tokenizer
         memory = model.config.model.memory
-        self.name = NAME if memory else f"{NAME}, memory off"
+        self.name = NAME if memory else NAME + MEMORY_OFF
 
     @classmethod
     def load(cls, folder: Path | str, memory: bool = True) -> EvoEmbedder:

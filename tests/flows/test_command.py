@@ -85,9 +85,22 @@ def test_trace_json_reaches_the_documents(world: tuple[Path, str]) -> None:
     assert "pep-" in json.dumps(tree)
 
 
+def test_report_is_written_by_the_demo_and_by_hand(world: tuple[Path, str], tmp_path: Path) -> None:
+    home, printed = world
+    page = Path(printed.rsplit("report: ", 1)[1].strip())
+    assert page.parent == home / "reports"
+    assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
+    done = evo(home, "report", "smallest@1", "--output", str(tmp_path / "page.html"), "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told == {"report": str(tmp_path / "page.html"), "bytes": (tmp_path / "page.html").stat().st_size}
+    assert page.stem in (tmp_path / "page.html").read_text(encoding="utf-8")  # the model that was trained on it
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
+        (("report", "nothing@7"), "nothing@7"),
         (("train", "nothing@7"), "nothing@7"),
         (("trace", "model-none"), "model-none"),
         (("evaluate", "model-none"), "model-none"),

@@ -1,0 +1,220 @@
+"""Writes the report of a dataset version or a model: gathers from the warehouse, fills the template, one file."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from errno import EISDIR
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from evaluation.charts import counted, number
+from evaluation.diagram import narrow, wide
+from flows.report.header import Fact, Model, Tile, dataset_tiles, facts, lead, model_tiles, moment
+from flows.report.lineage import layers
+from flows.report.repeat import Repeat, Subject, repeat
+from flows.report.samples import SampleView, view
+from flows.report.shape import Bar, Chart, Funnel, bars, charts, figures, funnels
+from flows.report.training import Benchmark, Curves, Headline, benchmarks, headline, training_curves
+from schemas.dataset import DatasetVersion, ModelRecord, TrainingRun
+from schemas.errors import EvoError
+from schemas.files import write_whole
+from trainer.job import METRICS
+from warehouse.catalog import Warehouse
+from warehouse.lineage import trace
+from warehouse.overview import documents_by_generator, documents_of, models_of, samples, scores, version_funnel
+from warehouse.statistics import Statistics, of_version, statistics
+from warehouse.versions import list_versions, resolve
+
+SAMPLES = 6
+DOCUMENTS = 200  # named on the page
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    """A model trained on the version, with its headline scores."""
+
+    model_id: str
+    steps: int
+    final_loss: float
+    created: str
+    scores: list[Headline]
+
+
+@dataclass(frozen=True)
+class Page:
+    """Everything that the template shows. Parts that are missing are empty; the template says so."""
+
+    kind: str
+    name: str
+    label: str  # of the dataset version
+    lead: str
+    tiles: list[Tile]
+    facts: list[Fact]
+    lineage: tuple[Markup, Markup]
+    models: list[ModelRow] | None  # None on a model's page
+    benchmarks: list[Benchmark] | None  # None on a dataset's page
+    curves: Curves | None
+    funnels: list[Funnel]
+    found: Statistics
+    charts: list[Chart]
+    figures: list[tuple[str, str, str]]
+    types: list[Bar]
+    families: list[Bar]
+    generators: list[Bar]
+    kinds: list[Bar]
+    samples: list[SampleView]
+    licences: list[Bar]
+    documents: list[dict[str, Any]]
+    repeat: Repeat
+
+
+def write_report(warehouse: Warehouse, home: Path, identity: str, output: Path | None = None) -> Path:
+    """Write the page of a model id or NAME@N to `output`, or to `home/reports`; where it is.
+
+    Raises:
+        EvoError: nothing has that name, or the file cannot be written.
+    """
+    page = gather(warehouse, identity)
+    path = output or home / "reports" / f"{page.name}.html"
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(EISDIR, "it is a folder")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, render(page))
+    except OSError as error:
+        raise EvoError(
+            f"report '{path}' cannot be written ({error.strerror}); nothing was changed; give another --output"
+        ) from error
+    return path.absolute()
+
+
+def render(page: Page) -> str:
+    """The page as HTML. Everything that is not markup of our own is escaped."""
+    environment = Environment(
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    grouped = "{:,}".format
+    environment.filters |= {"number": number, "count": grouped, "counted": counted, "linked": linked}
+    style = Markup((HERE / "report.css").read_text(encoding="utf-8"))  # noqa: S704  a file of ours
+    html = environment.get_template("report.html.jinja").render(page=page, style=style)
+    # A lone half of a surrogate pair, as JSON may hold it, is no UTF-8.
+    return html.encode("utf-8", "replace").decode("utf-8")
+
+
+def gather(warehouse: Warehouse, identity: str) -> Page:
+    """What the page of a model id or NAME@N shows.
+
+    Raises:
+        EvoError: nothing has that name.
+    """
+    model = _model(warehouse, identity)
+    version = _version(warehouse, identity, model)
+    found = statistics(warehouse, of_version(version))
+    total, documents = documents_of(warehouse, version, DOCUMENTS)
+    name = model[0].model_id if model else version.label
+    drawn = layers(trace(warehouse, identity, limit=1), documents_by_generator(warehouse, version), found.licences)
+    told = f"Lineage of {name}: " + ", then ".join(", ".join(f"{b.kind} {b.label}" for b in layer) for layer in drawn)
+    of_model = scores(warehouse, [model[0].model_id]) if model else []
+    return Page(
+        kind="Model" if model else "Dataset version",
+        name=name,
+        label=version.label,
+        lead=lead(version, found, model),
+        tiles=model_tiles(model[1], of_model, version) if model else dataset_tiles(version, found, total),
+        facts=facts(warehouse, version, model),
+        lineage=(wide(drawn, told), narrow(drawn, told)),
+        models=None if model else _models(warehouse, version),
+        benchmarks=benchmarks(of_model) if model else None,
+        curves=training_curves(Path(model[0].path).parent / METRICS) if model else None,
+        funnels=funnels(version_funnel(warehouse, version)),
+        found=found,
+        charts=charts(found),
+        figures=figures(found),
+        types=bars(found.types),
+        families=bars(found.families),
+        generators=bars(found.generators),
+        kinds=bars(found.kinds),
+        samples=[view(sample) for sample in samples(warehouse, version, SAMPLES)],
+        licences=bars(found.licences, "no licence stated"),
+        documents=documents,
+        repeat=repeat(_subject(version, model), total),
+    )
+
+
+def _model(warehouse: Warehouse, identity: str) -> Model | None:
+    models = warehouse.query("SELECT * FROM lake.models WHERE model_id = ?", (identity,)).to_dicts()
+    if not models:
+        return None
+    model = ModelRecord(**models[0])
+    runs = warehouse.query("SELECT * FROM lake.training_runs WHERE training_run_id = ?", (model.training_run_id,))
+    if runs.is_empty():
+        raise EvoError(
+            f"model '{identity}' names a training run that the warehouse lacks; no report was written; "
+            "restore the warehouse from a copy"
+        )
+    return model, TrainingRun(**runs.row(0, named=True))
+
+
+def _version(warehouse: Warehouse, identity: str, model: Model | None) -> DatasetVersion:
+    if model:
+        rows = warehouse.query(
+            """SELECT d.* FROM lake.dataset_versions d JOIN lake.shard_sets s USING (dataset_id)
+               WHERE s.shard_set_id = ?""",
+            (model[1].shard_set_id,),
+        )
+        if rows.is_empty():
+            raise EvoError(
+                f"model '{identity}' was trained on shards whose dataset version the warehouse lacks; no report was "
+                "written; restore the warehouse from a copy"
+            )
+        return DatasetVersion(**rows.row(0, named=True))
+    rows = warehouse.query("SELECT * FROM lake.dataset_versions WHERE dataset_id = ?", (identity,))
+    if len(rows):
+        return DatasetVersion(**rows.row(0, named=True))
+    name = identity.partition("@")[0]
+    if not any(name == version.name for version in list_versions(warehouse)):
+        raise _unknown(warehouse, identity)
+    return resolve(warehouse, identity)
+
+
+def _unknown(warehouse: Warehouse, identity: str) -> EvoError:
+    models = warehouse.query("SELECT model_id FROM lake.models ORDER BY created_at DESC LIMIT 3")["model_id"]
+    known = [*(version.label for version in list_versions(warehouse)[-3:]), *models]
+    return EvoError(
+        f"unknown model or dataset {identity[:80]!r}; no report was written; "
+        + (f"try one of: {', '.join(known)}" if known else "the warehouse holds neither yet: publish a dataset first")
+    )
+
+
+def _models(warehouse: Warehouse, version: DatasetVersion) -> list[ModelRow]:
+    return [
+        ModelRow(
+            row["model_id"],
+            row["steps"],
+            row["final_loss"],
+            moment(row["created_at"]).partition(" ")[0],
+            headline(row["scores"]),
+        )
+        for row in models_of(warehouse, version.dataset_id)
+    ]
+
+
+def _subject(version: DatasetVersion, model: Model | None) -> Subject:
+    if model is None:
+        return Subject(version=version)
+    return Subject(version=version, model_id=model[0].model_id, config=model[1].config)
+
+
+def linked(uri: str) -> str:
+    """The address, if a reader may follow it: http and https alone."""
+    return uri if re.match(r"https?://", uri, re.IGNORECASE) else ""

@@ -1,0 +1,23 @@
+"""The report as a step of a flow: written, and linked in Prefect."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect import task
+from prefect.artifacts import create_link_artifact
+from prefect.cache_policies import NO_CACHE
+
+from flows.progress import tell
+from flows.report.page import write_report
+from warehouse.catalog import Warehouse
+
+
+@task(cache_policy=NO_CACHE)
+def report(home: Path, identity: str) -> Path:
+    """Write the page of a model id or NAME@N; where it is."""
+    with Warehouse.open(home) as warehouse:
+        path = write_report(warehouse, home, identity)
+    create_link_artifact(key="report", link=path.as_uri(), description=f"Report of {identity}")
+    tell(f"report: {path}")
+    return path
