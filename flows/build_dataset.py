@@ -8,17 +8,20 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 from flows.curate import curate
+from flows.lineage_events import emits, reads, writes
 from flows.progress import tell
 from flows.settings import git_commit
 from flows.synthesize import made_by
 from schemas.configs import ModelConfig, Recipe
 from schemas.dataset import DatasetVersion, ShardSet
 from trainer.text import EvoTokenizer, load_tokenizer, train_tokenizer
+from warehouse import openlineage
 from warehouse.catalog import Warehouse
 from warehouse.shards import build_shards
 from warehouse.versions import check_name, publish, resolve, texts_of
 
 TOKENIZER_CONTEXTS = 20_000  # of more, a small vocabulary learns nothing new
+PUBLISHED = ("contexts", "episodes", "verdicts")  # what a dataset version is chosen from
 
 
 def tokenizer_folder(warehouse: Warehouse, home: Path, version: DatasetVersion, config: ModelConfig) -> Path:
@@ -38,6 +41,7 @@ def tokenizer_folder(warehouse: Warehouse, home: Path, version: DatasetVersion, 
 
 
 @task(cache_policy=NO_CACHE)
+@emits("publish", of="name")
 def publish_version(home: Path, name: str, recipe: Recipe) -> DatasetVersion:
     """Publish what curation keeps; the same content gives the same version."""
     check_name(name)
@@ -45,16 +49,21 @@ def publish_version(home: Path, name: str, recipe: Recipe) -> DatasetVersion:
         where = made_by(recipe)
         curated = curate(warehouse, recipe.curation, where, name)
         kept = where.model_copy(update={"curation": curated.fingerprint})
-        return publish(warehouse, name, recipe.model_dump_json(), git_commit(), kept, curated.episodes)
+        version = publish(warehouse, name, recipe.model_dump_json(), git_commit(), kept, curated.episodes)
+    reads(*openlineage.tables(PUBLISHED, version.snapshot))
+    writes(openlineage.dataset(version))
+    return version
 
 
 @task(cache_policy=NO_CACHE)
+@emits("shard", of="label")
 def shard_version(home: Path, label: str, config: ModelConfig, force: bool = False) -> ShardSet:
     """Tokenise the version once and write its shards, manifest last."""
     with Warehouse.open(home) as warehouse:
         version = resolve(warehouse, label)
+        reads(openlineage.dataset(version))
         tokenizer = EvoTokenizer.load(tokenizer_folder(warehouse, home, version, config))
-        return build_shards(
+        shards = build_shards(
             warehouse,
             version,
             tokenizer,
@@ -62,11 +71,17 @@ def shard_version(home: Path, label: str, config: ModelConfig, force: bool = Fal
             force=force,
             progress=lambda done, total: tell(f"shard {label}: {done}/{total} contexts tokenised"),
         )
+    writes(openlineage.shard_set(shards))
+    return shards
 
 
 @flow(name="build_dataset")
+@emits("build_dataset", of="recipe")
 def build_dataset(home: Path, recipe: Recipe, name: str | None = None) -> tuple[DatasetVersion, ShardSet]:
     """Publish and shard the recipe's episodes under `name` (the recipe's own by default)."""
     version = publish_version(home, name or recipe.name, recipe)
     tell(f"publish: {version.label} holds {version.episodes} episodes, digest {version.digest[:12]}")
-    return version, shard_version(home, version.label, recipe.train.model)
+    shards = shard_version(home, version.label, recipe.train.model)
+    reads(*openlineage.tables(PUBLISHED, version.snapshot))
+    writes(openlineage.dataset(version), openlineage.shard_set(shards))
+    return version, shards

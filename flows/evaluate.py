@@ -14,6 +14,7 @@ from evaluation.benchmarks.episodes import from_drafts
 from evaluation.benchmarks.locomo import load_locomo
 from evaluation.report import markdown_table
 from evaluation.score import score, summarise
+from flows.lineage_events import emits, reads, writes
 from flows.progress import tell
 from flows.report.task import report
 from flows.synthesize import simulators
@@ -26,6 +27,7 @@ from schemas.ids import content_id
 from synth.simulator import simulate
 from synth.taxonomy import STATE_TYPES
 from trainer.embedder import EvoEmbedder
+from warehouse import openlineage
 from warehouse.catalog import Warehouse
 
 GROUPS = {"state": STATE_TYPES}
@@ -73,6 +75,7 @@ def score_systems(home: Path, model_id: str, benchmark: str, path: str | None, c
     with Warehouse.open(home) as warehouse:
         model = model_of(warehouse, model_id)
         name, conversations = conversations_of(benchmark, path, config)
+        reads(openlineage.model(model), openlineage.benchmark(name), *([openlineage.source(path)] if path else []))
         folder = Path(model.path)
         systems = [EvoEmbedder.load(folder), EvoEmbedder.load(folder, memory=False), *baselines()]
         frames = []
@@ -81,6 +84,7 @@ def score_systems(home: Path, model_id: str, benchmark: str, path: str | None, c
             frames.append(summarise(score(system, conversations), system.name, GROUPS))
         rows = [_evaluation(model_id, name, row) for row in pl.concat(frames).iter_rows(named=True)]
         warehouse.append("evaluations", to_frame(Evaluation, rows))
+        writes(openlineage.table("evaluations", warehouse.snapshot(), rows=len(rows)))
         return stored_scores(warehouse, model_id, name)
 
 
@@ -94,6 +98,7 @@ def _evaluation(model_id: str, benchmark: str, row: dict[str, object]) -> Evalua
 
 
 @flow(name="evaluate")
+@emits("evaluate", of="benchmark")
 def evaluate(home: Path, model_id: str, benchmark: str, recipe: Recipe, path: str | None = None) -> pl.DataFrame:
     """Score rows (system, question_type, metric, value in 0..1, questions) of the model and the baselines.
 

@@ -9,6 +9,7 @@ from prefect import flow
 from flows.build_dataset import build_dataset
 from flows.evaluate import evaluate
 from flows.ingest import ingest
+from flows.lineage_events import emits
 from flows.synthesize import pending, synthesize
 from flows.train import train
 from schemas.configs import Recipe
@@ -19,6 +20,7 @@ from warehouse.catalog import Warehouse
 
 
 @flow(name="pipeline")
+@emits("pipeline", of="recipe")
 def pipeline(home: Path, recipe: Recipe, source: str, nproc: int = 1) -> ModelRecord:
     """From documents to an evaluated model; every stage does only what is missing."""
     ingest(home, source)

@@ -14,6 +14,7 @@ from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
+from flows.lineage_events import emits, reads, writes
 from flows.progress import following, tell
 from flows.serve_teacher import served
 from flows.synthesis_report import report_path, synthesis_report
@@ -28,6 +29,7 @@ from schemas.ids import content_id
 from synth import cloze, simulator
 from synth.checks import verify
 from synth.stages import chains
+from warehouse import openlineage
 from warehouse.catalog import Warehouse
 from warehouse.funnel import assert_balanced, funnel
 from warehouse.ledger import SqliteLedger
@@ -35,6 +37,7 @@ from warehouse.versions import EpisodeFilter
 
 CONTEXTS_A_PARTITION = 2000
 DOCUMENTS_A_PARTITION = 100
+MADE = ("contexts", "questions", "evidence", "verdicts", "episodes")
 
 
 def simulators(recipe: Recipe) -> tuple[SimulatorConfig, SimulatorConfig]:
@@ -132,6 +135,7 @@ def partitions(items: list[int], size: int) -> list[tuple[int, int]]:
 
 
 @flow(name="synthesize")
+@emits("synthesize", of="recipe")
 def synthesize(home: Path, recipe: Recipe) -> int:
     """Make what the recipe lacks; returns the number of new episodes.
 
@@ -142,6 +146,8 @@ def synthesize(home: Path, recipe: Recipe) -> int:
     with Warehouse.open(home) as warehouse:
         documents = pending_documents(warehouse, recipe.cloze)
         seeds = [(config, pending_seeds(warehouse, config)) for config in simulators(recipe)]
+        if recipe.cloze:
+            reads(openlineage.table("documents", warehouse.snapshot()))
     for config, indices in seeds:
         for start, stop in partitions(indices, CONTEXTS_A_PARTITION):
             new += simulate_partition(home, config, start, stop)
@@ -156,6 +162,7 @@ def synthesize(home: Path, recipe: Recipe) -> int:
     with Warehouse.open(home) as warehouse:
         assert_balanced(warehouse)
         table = funnel(warehouse)
+        writes(*openlineage.tables(MADE, warehouse.snapshot(), {"episodes": new}))
     if table.is_empty():
         raise EvoError("nothing was synthesized: no documents and no simulated contexts; run 'evo ingest PATH' first")
     create_markdown_artifact(key="funnel", markdown=f"```\n{table}\n```", description="Questions in, kept and rejected")
@@ -163,6 +170,7 @@ def synthesize(home: Path, recipe: Recipe) -> int:
 
 
 @flow(name="retry")
+@emits("retry", of="recipe")
 def retry(home: Path, recipe: Recipe) -> int:
     """Ask once more what teachers left unanswered, and nothing else; returns the number of new episodes."""
     return ask_teachers(home, recipe, again=True)
@@ -174,6 +182,7 @@ def ask_teachers(home: Path, recipe: Recipe, again: bool = False) -> int:
     with alone(home, recipe.name):
         with Warehouse.open(home) as warehouse:
             todo = pending_items(warehouse, recipe, again)
+            reads(openlineage.table("documents", warehouse.snapshot()), *_teachers(recipe))
         if not todo:
             tell("teach: nothing is pending")
             return 0
@@ -182,6 +191,10 @@ def ask_teachers(home: Path, recipe: Recipe, again: bool = False) -> int:
                 return teach(home, _with_servers(home, recipe, servers), todo, report)
             finally:
                 _report(home, recipe)
+
+
+def _teachers(recipe: Recipe) -> list[openlineage.Asset]:
+    return [openlineage.teacher(teacher) for teacher in recipe.teaching.teachers] if recipe.teaching else []
 
 
 def _with_servers(home: Path, recipe: Recipe, servers: ExitStack) -> Recipe:
@@ -200,6 +213,7 @@ def _report(home: Path, recipe: Recipe) -> None:
     """What all runs of the recipe have made, as a file and in Prefect, and how to go on."""
     with Warehouse.open(home) as warehouse:
         left = len(pending_items(warehouse, recipe, retry=True))
+        writes(*openlineage.tables((*MADE, "teacher_calls"), warehouse.snapshot()))
         told = synthesis_report(warehouse, recipe, SqliteLedger.open(home).spent(recipe.name))
     if left:
         tell(f"teach: {left} items left something unanswered, see the table 'failures'; 'evo retry' asks again")

@@ -23,7 +23,7 @@ from schemas.arrow import to_frame
 from schemas.configs import Recipe, TeachingConfig
 from schemas.dataset import Failure, Outcome, StageFingerprint
 from schemas.episode import Context, Document, Episode, Evidence, Question, Verdict
-from schemas.errors import EvoError
+from schemas.errors import EvoError, InterruptionError
 from schemas.ids import canonical
 from schemas.teacher import Spent
 from synth.asking import Asker, Desk
@@ -224,7 +224,9 @@ class _Run:
             def interrupted() -> None:
                 loop.remove_signal_handler(signal.SIGINT)  # a second one does not wait for the calls under way
                 self._stop(
-                    EvoError("interrupted; what was done is kept, and answers are in the ledger; rerun to go on")
+                    InterruptionError(
+                        "interrupted; what was done is kept, and answers are in the ledger; rerun to go on"
+                    )
                 )
 
             loop.add_signal_handler(signal.SIGINT, interrupted)

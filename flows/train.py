@@ -14,6 +14,7 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 
 from flows.build_dataset import shard_version, tokenizer_folder
+from flows.lineage_events import emits, reads, writes
 from flows.progress import tell
 from flows.settings import git_commit
 from schemas.arrow import to_frame
@@ -23,6 +24,7 @@ from schemas.ids import content_id
 from trainer.checkpoint import weights_digest, write_lineage
 from trainer.job import METRICS
 from trainer.launch import launch
+from warehouse import openlineage
 from warehouse.catalog import Warehouse
 from warehouse.versions import resolve
 
@@ -113,9 +115,13 @@ def _register(
 
 
 @flow(name="train")
+@emits("train", of="dataset")
 def train(home: Path, dataset: str, config: TrainConfig, nproc: int = 1) -> ModelRecord:
     """Shard the dataset version if it is not yet, and train on it."""
     with Warehouse.open(home) as warehouse:
         version = resolve(warehouse, dataset)
     shards = shard_version(home, version.label, config.model)
-    return train_model(home, version, shards, config, nproc)
+    reads(openlineage.shard_set(shards))
+    model = train_model(home, version, shards, config, nproc)
+    writes(openlineage.model(model))
+    return model

@@ -5,3 +5,7 @@ from __future__ import annotations
 
 class EvoError(Exception):
     """A user's mistake or a damaged input. The command prints it without a traceback and exits 1."""
+
+
+class InterruptionError(EvoError):
+    """The user stopped the run, which put what it had done in order first."""

@@ -10,10 +10,16 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID
 
 import pytest
 import uvicorn
+from jsonschema import Draft202012Validator, FormatChecker
+from referencing import Registry, Resource
 
 # Where tests run in the background, SIGINT is ignored, also by the commands that they start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -150,3 +156,48 @@ def serve() -> Iterator[Callable[..., TeacherServer]]:
     yield start
     for server in started:
         server.stop()
+
+
+SPEC = Path(__file__).parent / "openlineage"
+FORMATS = FormatChecker(())
+FORMATS.checks("uuid", raises=ValueError)(lambda text: bool(UUID(text)))
+FORMATS.checks("uri", raises=ValueError)(lambda text: bool(urlsplit(text).scheme))
+FORMATS.checks("date-time", raises=ValueError)(lambda text: datetime.fromisoformat(text).tzinfo is not None)
+
+
+@pytest.fixture(scope="session")
+def openlineage_spec() -> dict[str, Any]:
+    """The schemas of the standard, by their ids."""
+    read = [json.loads(path.read_text()) for path in sorted(SPEC.glob("*.json"))]
+    return {schema["$id"]: schema for schema in read}
+
+
+@pytest.fixture(scope="session")
+def wrong_in_event(openlineage_spec: dict[str, Any]) -> Callable[[dict[str, Any]], list[str]]:
+    """What is wrong with an OpenLineage event by the standard's schemas, each facet by the one that it names."""
+    resources = [(name, Resource.from_contents(schema)) for name, schema in openlineage_spec.items()]
+    registry: Registry[Any] = Registry().with_resources(resources)
+
+    def errors(value: Any, url: str) -> list[str]:
+        checked = Draft202012Validator({"$ref": url}, registry=registry, format_checker=FORMATS).iter_errors(value)
+        return [f"{url}: {error.json_path}: {error.message[:200]}" for error in checked]
+
+    def of_facets(held: dict[str, Any]) -> list[str]:
+        wrong = []
+        for key, facet in held.items():
+            schema = openlineage_spec.get(facet.get("_schemaURL", "").partition("#")[0], {"properties": {}})
+            if key in schema["properties"]:
+                wrong += errors(facet, facet["_schemaURL"])
+            else:
+                wrong.append(f"facet '{key}' has no schema '{facet.get('_schemaURL')}'")
+        return wrong
+
+    def check(event: dict[str, Any]) -> list[str]:
+        wrong = errors(event, event.get("schemaURL") or "https://openlineage.io/spec/2-0-2/OpenLineage.json")
+        data = [*event.get("inputs", []), *event.get("outputs", [])]
+        for holder in (event.get("run", {}), event.get("job", {}), *data):
+            for name in ("facets", "inputFacets", "outputFacets"):
+                wrong += of_facets(holder.get(name) or {})
+        return wrong
+
+    return check
