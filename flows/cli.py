@@ -13,6 +13,7 @@ import typer
 from flows.console import Json, console, say
 from flows.dataset_commands import dataset_app, print_funnel
 from flows.lineage_commands import impact, trace
+from flows.openlineage_commands import lineage_app
 from flows.options import (
     BudgetCalls,
     BudgetMoney,
@@ -46,6 +47,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(dataset_app, name="dataset")
+app.add_typer(lineage_app, name="lineage")
 app.add_typer(teacher_app, name="teacher")
 EXAMPLES = Path(__file__).parent / "examples"
 

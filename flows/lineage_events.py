@@ -56,9 +56,12 @@ def writes(*assets: Asset) -> None:
 
 
 @contextmanager
-def lineage_run(home: Path, job: str, subject: str = "", said: str = "", module: str = __name__) -> Iterator[Run]:
-    """A run of a job that Prefect does not know: START now, then COMPLETE, FAIL or ABORT by how the block ends."""
-    with _run(home, _job(job, subject, said, module, "COMMAND"), None) as run:
+def lineage_run(home: Path, job: str, subject: str, said: str, file: str) -> Iterator[Run]:
+    """A run that Prefect does not know: START now, then COMPLETE, FAIL or ABORT by how the block ends.
+
+    `subject` is what the job is about (see `emits`), `said` what it does, `file` the caller's `__file__`.
+    """
+    with _run(home, _job(job, subject, said, file, "COMMAND"), None) as run:
         yield run
 
 
@@ -79,7 +82,7 @@ def emits(job: str, of: str = "") -> Callable[[Callable[P, R]], Callable[P, R]]:
             started = _started(run)
             kind = started.kind if started else "COMMAND"
             subject = str(getattr(given, "name", given) or "") if of else ""
-            with _run(bound.arguments["home"], _job(job, subject, said, function.__module__, kind), started):
+            with _run(bound.arguments["home"], _job(job, subject, said, inspect.getfile(function), kind), started):
                 return function(*args, **kwargs)
 
         return run
@@ -87,13 +90,12 @@ def emits(job: str, of: str = "") -> Callable[[Callable[P, R]], Callable[P, R]]:
     return decorate
 
 
-def _job(name: str, subject: str, said: str, module: str, kind: str) -> Job:
+def _job(name: str, subject: str, said: str, file: str, kind: str) -> Job:
     """The job of a subject: of `demo@2` and of `demo` it is the same, of a path it is the last part."""
     short = subject.partition("@")[0].rstrip("/").rpartition("/")[2]
     clean = re.sub(r"[^A-Za-z0-9._-]+", "-", short).strip("-.")[:SUBJECT_LENGTH]
-    path = module.replace(".", "/") + ".py"
     commit = _commit()
-    return Job(f"{name}.{clean}" if clean else name, said or name, kind, path, "" if commit == "unknown" else commit)
+    return Job(f"{name}.{clean}" if clean else name, said, kind, file, "" if commit == "unknown" else commit)
 
 
 def _started(function: object) -> Started | None:
@@ -113,12 +115,12 @@ def _run(home: Path, job: Job, started: Started | None) -> Iterator[Run]:
     run = Run(
         job=job,
         run_id=started.run_id if started else str(generate_new_uuid()),
-        place=place(str(home / "warehouse")),
+        place=place(str(Path(home) / "warehouse")),
         engine=engine,
         parent=_current.get(),
         due=started.due if started else None,
     )
-    client = open_client(home, tell)
+    client = open_client(Path(home), tell)
 
     def emit(state: RunState, error: str = "") -> None:
         try:

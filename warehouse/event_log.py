@@ -15,10 +15,11 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 from openlineage.client import OpenLineageClient
@@ -26,6 +27,9 @@ from openlineage.client.client import Event
 from openlineage.client.serde import Serde
 from openlineage.client.transport import Transport, get_default_factory
 from openlineage.client.transport.http import HttpConfig, HttpTransport
+
+from schemas.episode import Record
+from schemas.errors import EvoError
 
 FOLDER = "lineage"
 DEADLINE_S = 3.0  # all that sending an event may hold a run up, whatever the endpoint does
@@ -87,6 +91,20 @@ class Outlet(Transport):
             _resting[self.address] = time.monotonic() + REST_S
 
 
+class RunTold(Record):
+    """A run as its newest event tells it: an end where there was one, else a start. Times are ISO 8601."""
+
+    run_id: str
+    job: str
+    state: str
+    started: str
+    told: str
+    parent: str
+    error: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
 def open_client(home: Path, tell: Tell) -> OpenLineageClient | Outlet:
     """The official client over an outlet, with the settings that it reads from the environment or `openlineage.yml`.
 
@@ -132,10 +150,59 @@ def read_events(home: Path) -> Iterator[dict[str, Any]]:
     for path in sorted((home / FOLDER).glob("openlineage-*.jsonl")):
         with path.open(encoding="utf-8", errors="replace") as lines:
             for line in lines:
-                try:
-                    yield json.loads(line)
-                except json.JSONDecodeError:
-                    continue
+                with suppress(json.JSONDecodeError):
+                    event = json.loads(line)
+                    if isinstance(event, dict):
+                        yield event
+
+
+def runs(home: Path) -> list[RunTold]:
+    """What the kept events say of each run, in the order of their starts."""
+    told: dict[str, RunTold] = {}
+    for event in read_events(home):
+        facets = event["run"].get("facets", {})
+        before = told.get(event["run"]["runId"])
+        told[event["run"]["runId"]] = RunTold(
+            run_id=event["run"]["runId"],
+            job=event["job"]["name"],
+            state=event["eventType"],
+            started=before.started if before else event["eventTime"],
+            told=event["eventTime"],
+            parent=facets.get("parent", {}).get("run", {}).get("runId", ""),
+            error=facets.get("errorMessage", {}).get("message", ""),
+            inputs=tuple(f"{one['namespace']} {one['name']}" for one in event["inputs"]),
+            outputs=tuple(f"{one['namespace']} {one['name']}" for one in event["outputs"]),
+        )
+    return list(told.values())
+
+
+def resend(home: Path) -> int:
+    """Send all kept events to the endpoint of the client's settings, oldest first; how many those were.
+
+    Raises:
+        EvoError: there is no endpoint, or it did not take an event.
+    """
+    outlet = Outlet(home, print)
+    try:
+        outlet.connect(_remote(OpenLineageClient(transport=outlet).config.transport or {}))
+    except Exception as error:
+        raise EvoError(
+            f"OpenLineage's settings cannot be used ({type(error).__name__}); nothing was sent; mend OPENLINEAGE_URL, "
+            "or the file that OPENLINEAGE_CONFIG names"
+        ) from None
+    if outlet.remote is None:
+        raise EvoError("no OpenLineage endpoint is set; nothing was sent; set OPENLINEAGE_URL")
+    sent = 0
+    for sent, event in enumerate(read_events(home), start=1):
+        try:
+            _in_time(partial(outlet.remote.emit, cast(Event, event)))  # it is serialised as it is
+        except Exception as error:
+            raise EvoError(
+                f"{outlet.address} took {sent - 1} events and then none ({_reason(error)}); the rest was not sent; "
+                "send again when it answers, an event that is sent twice does no harm"
+            ) from None
+    outlet.remote.close(TIMEOUT_S)
+    return sent
 
 
 def _remote(config: dict[str, Any]) -> Transport | None:
@@ -149,7 +216,7 @@ def _remote(config: dict[str, Any]) -> Transport | None:
     settings: dict[str, Any] = {
         "url": os.environ["OPENLINEAGE_URL"],
         "timeout": TIMEOUT_S,
-        "retry": {"total": 0, "connect": 0, "read": 0},
+        "retry": {"total": 0, "connect": 0, "read": False, "status_forcelist": []},  # none: errors come as they are
         **({"endpoint": endpoint} if endpoint else {}),
         **({"auth": {"type": "api_key", "apiKey": key}} if key else {}),
     }
@@ -181,4 +248,6 @@ def _reason(error: Exception) -> str:
     status = getattr(getattr(error, "response", None), "status_code", None)
     if status is not None:
         return f"HTTP {status}"
-    return "no answer in time" if "timeout" in type(error).__name__.lower() else type(error).__name__
+    name = type(error).__name__
+    kinds = {"Timeout": "no answer in time", "ConnectionError": "cannot be reached"}
+    return next((said for kind, said in kinds.items() if kind in name), name)

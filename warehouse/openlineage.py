@@ -62,12 +62,12 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Job:
-    """What runs again and again. `kind` is FLOW, TASK or COMMAND; `path` that of its source in the checkout."""
+    """What runs again and again. `kind` is FLOW, TASK or COMMAND; `file` its source, a path on this machine."""
 
     name: str
     description: str
     kind: str
-    path: str
+    file: str
     commit: str = ""
     namespace: str = field(default_factory=lambda: os.environ.get("OPENLINEAGE_NAMESPACE") or "evoembedding")
 
@@ -223,6 +223,8 @@ def _parent(parent: Run) -> facets.RunFacet:
 
 
 def _job_facets(job: Job) -> dict[str, facets.JobFacet]:
+    file = Path(job.file).resolve()
+    path = file.relative_to(CODE).as_posix() if file.is_relative_to(CODE) else file.name
     return {
         "documentation": facets.documentation_job.DocumentationJobFacet(description=job.description),
         "jobType": facets.job_type_job.JobTypeJobFacet(
@@ -230,7 +232,7 @@ def _job_facets(job: Job) -> dict[str, facets.JobFacet]:
         ),
         # Without one the client would send the origin of the checkout that the user happens to stand in.
         "sourceCodeLocation": facets.source_code_location_job.SourceCodeLocationJobFacet(
-            type="git", url=f"{PRODUCER}#{job.path}", path=job.path, version=job.commit or None
+            type="git", url=f"{PRODUCER}#{quote(path)}", path=path, version=job.commit or None
         ),
     }
 

@@ -11,7 +11,8 @@ import subprocess
 import sys
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,6 +29,40 @@ from synth.text import normalise
 BEAT = re.compile(r"beat ([0-9a-f]+)/(\d+)/(\d+)")
 NUMBERED = re.compile(r"^\[\d+\] ", re.M)
 TERM = re.compile(r"\w{6,}")
+
+
+class EventGraph:
+    """What can be known from OpenLineage events alone: which data was made from which, through finished runs."""
+
+    def __init__(self, events: Iterable[dict[str, Any]]) -> None:
+        self.made_from: dict[str, set[str]] = defaultdict(set)
+        for event in events:
+            if event["eventType"] == "COMPLETE":
+                for made in event["outputs"]:
+                    self.made_from[f"{made['namespace']} {made['name']}"].update(
+                        f"{read['namespace']} {read['name']}" for read in event["inputs"]
+                    )
+
+    def named(self, ending: str) -> str:
+        """The one asset whose name ends so."""
+        known = {*self.made_from, *(one for many in self.made_from.values() for one in many)}
+        (found,) = [name for name in known if name.endswith(ending)]
+        return found
+
+    def sources(self, name: str) -> set[str]:
+        """All that an asset came from, over any number of runs."""
+        found: set[str] = set()
+        todo = [name]
+        while todo:
+            new = self.made_from.get(todo.pop(), set()) - found
+            found |= new
+            todo += new
+        return found
+
+
+@pytest.fixture(scope="session")
+def event_graph() -> type[EventGraph]:
+    return EventGraph
 
 
 class Truth(NamedTuple):

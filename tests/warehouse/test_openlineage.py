@@ -92,7 +92,7 @@ def test_schemas_say_what_the_official_client_was_generated_from(openlineage_spe
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    job = Job("train.demo", "Train.", "FLOW", "flows/train.py", "0" * 40)
+    job = Job("train.demo", "Train.", "FLOW", str(openlineage.CODE / "flows" / "train.py"), "0" * 40)
     parent = Run(replace(job, name="pipeline.demo"), IDENTITY[:-1] + "c", place(str(tmp_path)), ("Prefect", "3"))
     due = datetime(2026, 1, 1, tzinfo=UTC)
     return Run(job, IDENTITY, place(str(tmp_path)), ("Prefect", "3"), parent, due)
