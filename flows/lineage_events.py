@@ -71,7 +71,7 @@ def emits(job: str, of: str = "") -> Callable[[Callable[P, R]], Callable[P, R]]:
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        signature = inspect.signature(function)
+        signature = inspect.signature(function, eval_str=True)
         said = (inspect.getdoc(function) or job).splitlines()[0]
 
         @wraps(function)
@@ -85,6 +85,8 @@ def emits(job: str, of: str = "") -> Callable[[Callable[P, R]], Callable[P, R]]:
             with _run(bound.arguments["home"], _job(job, subject, said, inspect.getfile(function), kind), started):
                 return function(*args, **kwargs)
 
+        # Prefect looks names of types up in the module of the wrapper; here they are types already.
+        run.__signature__ = signature  # type: ignore[attr-defined]
         return run
 
     return decorate

@@ -157,6 +157,10 @@ class Warehouse:
             if isinstance(error, duckdb.IOException) or any(sign in str(error) for sign in (*CONFLICTS, *DAMAGE)):
                 raise self.backend.broken(error) from error
             raise
+        except RuntimeError as error:
+            if "Query interrupted" in str(error):  # what DuckDB makes of a Ctrl-C that comes while it works
+                raise KeyboardInterrupt from error
+            raise
 
 
 def fetch_all(con: duckdb.DuckDBPyConnection, sql: str, params: Sequence[object] = ()) -> list[tuple[Any, ...]]:

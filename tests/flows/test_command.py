@@ -11,12 +11,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import polars as pl
 import pytest
 
 from flows.cli import app
+from warehouse.catalog import Warehouse
+from warehouse.event_log import read_events
+from warehouse.lineage import documents_of
 
 
 def command(*words: str) -> list[str]:
@@ -95,6 +98,77 @@ def test_report_is_written_by_the_demo_and_by_hand(world: tuple[Path, str], tmp_
     told = json.loads(done.stdout)
     assert told == {"report": str(tmp_path / "page.html"), "bytes": (tmp_path / "page.html").stat().st_size}
     assert page.stem in (tmp_path / "page.html").read_text(encoding="utf-8")  # the model that was trained on it
+
+
+def test_events_lead_from_the_scores_to_the_source_and_agree_with_the_foreign_keys(
+    world: tuple[Path, str], event_graph: type[Any], wrong_in_event: Callable[[dict[str, Any]], list[str]]
+) -> None:
+    home, _ = world
+    events = list(read_events(home))
+    assert [wrong for event in events for wrong in wrong_in_event(event)] == []
+    told = {event["job"]["name"]: event for event in events if event["eventType"] == "COMPLETE"}
+    parts = {"ingest.peps.parquet", "synthesize.smallest", "build_dataset.smallest", "train.smallest"}
+    commands = {"publish.smallest", "shard.smallest"}
+    assert set(told) >= {*parts, *commands, "evaluate.heldout", "pipeline.smallest"}
+    whole = told["pipeline.smallest"]["run"]["runId"]
+    assert {told[part]["run"]["facets"]["parent"]["run"]["runId"] for part in parts} == {whole}
+    assert {told[part]["run"]["facets"]["parent"]["root"]["run"]["runId"] for part in commands} == {whole}
+    assert {told[part]["job"]["facets"]["jobType"]["jobType"] for part in commands} == {"TASK"}
+    graph = event_graph(events)
+    with Warehouse.open(home) as warehouse:
+        rows = warehouse.query(
+            """SELECT model_id, shard_set_id, name || '@' || number AS label, m.digest AS weights, v.digest AS episodes
+               FROM models m JOIN training_runs USING (training_run_id) JOIN shard_sets USING (shard_set_id)
+               JOIN dataset_versions v USING (dataset_id)"""
+        )
+        documents = len(documents_of(warehouse, rows["model_id"][0]))
+    assert len(rows) == 1
+    for model_id, shard_set_id, label, weights, episodes in rows.iter_rows():
+        model = graph.named(f"/models/{model_id}")
+        above = graph.sources(model)
+        kinds = ("/models/", "/shard_sets/", "/dataset_versions/")
+        keys = {graph.named(f"/shard_sets/{shard_set_id}"), graph.named(f"/dataset_versions/{label}")}
+        assert {name for name in above if any(kind in name for kind in kinds)} == keys
+        assert documents
+        assert {graph.named("/documents"), graph.named("examples/peps.parquet")} <= above
+        assert {model, *above} <= graph.sources(graph.named("/evaluations"))
+        versions = {
+            one["name"].rpartition("/")[2]: one["facets"]["version"]["datasetVersion"]
+            for event in events
+            for one in event["outputs"]
+        }
+        assert (versions[model_id], versions[label]) == (weights, episodes)
+
+
+def test_failed_flow_tells_its_sentence(
+    prefect_url: str, tmp_path: Path, wrong_in_event: Callable[[dict[str, Any]], list[str]]
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFECT_API_URL", prefect_url)
+        patch.setenv("OPENLINEAGE_URL", "http://127.0.0.1:9")  # nobody listens there
+        done = evo(tmp_path, "ingest", "/nowhere/x.txt")
+    assert done.returncode == 1
+    first, last = done.stderr.splitlines()
+    assert "127.0.0.1:9 took no event" in first
+    start, end = read_events(tmp_path)
+    assert (start["eventType"], end["eventType"]) == ("START", "FAIL")
+    assert f"evo: {end['run']['facets']['errorMessage']['message']}" == last
+    assert wrong_in_event(start) + wrong_in_event(end) == []
+
+
+def test_interrupted_flow_is_aborted(
+    prefect_url: str, tmp_path: Path, wrong_in_event: Callable[[dict[str, Any]], list[str]]
+) -> None:
+    words = command("synthesize", "smallest", "--contexts", "4000")
+    environ = {**environment(tmp_path), "PREFECT_API_URL": prefect_url}
+    process = subprocess.Popen(words, env=environ, start_new_session=True)
+    wait_for(lambda: list((tmp_path / "warehouse" / "data").rglob("episodes/**/*.parquet")) or None)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=300) == 130
+    start, end = read_events(tmp_path)
+    assert (start["eventType"], end["eventType"]) == ("START", "ABORT")
+    assert start["run"]["runId"] == end["run"]["runId"]
+    assert wrong_in_event(end) == []
 
 
 @pytest.mark.parametrize(
