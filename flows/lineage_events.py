@@ -24,6 +24,7 @@ from prefect.context import FlowRunContext, TaskRunContext
 from flows.progress import tell
 from flows.settings import git_commit
 from schemas.errors import EvoError, InterruptionError
+from warehouse.backend import Backend
 from warehouse.event_log import open_client
 from warehouse.openlineage import PRODUCER, Asset, Job, Run, event, place
 
@@ -117,7 +118,7 @@ def _run(home: Path, job: Job, started: Started | None) -> Iterator[Run]:
     run = Run(
         job=job,
         run_id=started.run_id if started else str(generate_new_uuid()),
-        place=place(str(Path(home) / "warehouse")),
+        place=place(Backend.of(Path(home) / "warehouse")),
         engine=engine,
         parent=_current.get(),
         due=started.due if started else None,

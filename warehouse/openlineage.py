@@ -28,6 +28,7 @@ from schemas.dataset import DatasetVersion, ModelRecord, ShardSet
 from schemas.episode import Episode
 from schemas.shard import ShardRow
 from schemas.teacher import TeacherConfig
+from warehouse.backend import Backend
 from warehouse.shards import read_manifest
 from warehouse.tables import TABLES, duckdb_type
 
@@ -94,14 +95,14 @@ class Run:
         self.outputs.update({asset.namespace + asset.name: asset for asset in assets})
 
 
-def place(catalog: str) -> Place:
-    """The place of a catalog, which is a folder or a database's URL: its user and password are left out."""
-    url = urlsplit(catalog)
-    if url.scheme and url.hostname:
-        namespace = f"{url.scheme}://{url.hostname}" + (f":{url.port}" if url.port else "")
-        return Place(namespace, url.path.strip("/") or "evo", namespace + url.path)
-    folder = Path(catalog).resolve()
-    return Place("file", folder.as_posix(), folder.as_uri())
+def place(backend: Backend) -> Place:
+    """The place of a warehouse: that of its catalog. The user of a database is left out."""
+    folder = backend.folder.resolve()
+    if not backend.catalog:
+        return Place("file", folder.as_posix(), backend.data or folder.as_uri())
+    url = urlsplit(backend.catalog)
+    namespace = f"postgres://{url.hostname or 'localhost'}:{url.port or 5432}"  # as the standard names databases
+    return Place(namespace, url.path.strip("/"), backend.data or folder.as_uri())
 
 
 def table(name: str, snapshot: int, rows: int | None = None) -> Asset:

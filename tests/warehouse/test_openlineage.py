@@ -25,6 +25,7 @@ from openlineage.client.serde import Serde
 from schemas.dataset import DatasetVersion, ModelRecord
 from schemas.teacher import TeacherConfig
 from warehouse import openlineage
+from warehouse.backend import Backend
 from warehouse.catalog import Warehouse
 from warehouse.event_log import append_line, read_events
 from warehouse.openlineage import Job, Run, event, place, without_secrets
@@ -93,9 +94,9 @@ def test_schemas_say_what_the_official_client_was_generated_from(openlineage_spe
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     job = Job("train.demo", "Train.", "FLOW", str(openlineage.CODE / "flows" / "train.py"), "0" * 40)
-    parent = Run(replace(job, name="pipeline.demo"), IDENTITY[:-1] + "c", place(str(tmp_path)), ("Prefect", "3"))
+    parent = Run(replace(job, name="pipeline.demo"), IDENTITY[:-1] + "c", place(Backend(tmp_path)), ("Prefect", "3"))
     due = datetime(2026, 1, 1, tzinfo=UTC)
-    return Run(job, IDENTITY, place(str(tmp_path)), ("Prefect", "3"), parent, due)
+    return Run(job, IDENTITY, place(Backend(tmp_path)), ("Prefect", "3"), parent, due)
 
 
 def written(run: Run, state: RunState = RunState.COMPLETE, error: str = "") -> dict[str, Any]:
@@ -190,14 +191,14 @@ def test_broken_event_is_not_valid(
 
 
 def test_names_say_nothing_of_credentials() -> None:
-    where = place("postgresql://user:secret@db.example:5432/lake?password=secret")
-    assert where == ("postgresql://db.example:5432", "lake", "postgresql://db.example:5432/lake")
+    where = place(Backend(Path("w"), "postgresql://user:secret@db.example/lake?password=secret", "s3://bucket/a"))
+    assert where == ("postgres://db.example:5432", "lake", "s3://bucket/a")
 
 
 def test_names_do_not_depend_on_how_a_folder_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "notes").mkdir()
-    assert place("w") == place(str(tmp_path / "x" / ".." / "w"))
+    assert place(Backend(Path("w"))) == place(Backend(tmp_path / "x" / ".." / "w"))
     assert openlineage.source("notes/") == openlineage.source(str(tmp_path / "notes"))
 
 
