@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from flows.teach import alone
+from warehouse.event_log import read_events
 from warehouse.ledger import SqliteLedger
 
 Evo = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -109,10 +110,17 @@ def test_an_interruption_keeps_what_is_paid(
     assert "interrupted" in told.splitlines()[-1]
     assert "Traceback" not in told
     assert SqliteLedger.open(home).spent("cut").calls == server.answered.total() < 30
+    assert [event["eventType"] for event in read_events(home)] == ["START", "ABORT"]
 
 
 def test_progress_report_and_no_key_anywhere(
-    serve: Callable[..., Any], truth: Any, evo: Evo, prefect_url: str, tmp_path_factory: pytest.TempPathFactory
+    serve: Callable[..., Any],
+    truth: Any,
+    evo: Evo,
+    prefect_url: str,
+    tmp_path_factory: pytest.TempPathFactory,
+    event_graph: type[Any],
+    wrong_in_event: Callable[[dict[str, Any]], list[str]],
 ) -> None:
     folder = tmp_path_factory.mktemp("keyless")
     server = serve(truth, key=KEY)
@@ -133,6 +141,10 @@ def test_progress_report_and_no_key_anywhere(
     again = evo("retry", path, home=folder / "home", EVO_TEACHER_API_KEY=KEY)
     assert again.returncode == 0
     assert "nothing is pending" in again.stderr
+    events = list(read_events(folder / "home"))
+    assert [wrong for event in events for wrong in wrong_in_event(event)] == []
+    graph = event_graph(events)
+    assert graph.named("/teachers/scripted") in graph.sources(graph.named("/dataset_versions/told@1"))
     # Prefect's database and logs are among these: the server of the tests keeps them here.
     for file in (file for file in tmp_path_factory.getbasetemp().rglob("*") if file.is_file()):
         assert KEY.encode() not in file.read_bytes(), file
