@@ -159,6 +159,7 @@ class Warehouse:
             raise
         except RuntimeError as error:
             if "Query interrupted" in str(error):  # what DuckDB makes of a Ctrl-C that comes while it works
+                self._con.interrupt()
                 raise KeyboardInterrupt from error
             raise
 
@@ -230,6 +231,7 @@ def _fetch(con: duckdb.DuckDBPyConnection, sql: str, params: Parameters) -> pl.D
 
 
 def _rollback(con: duckdb.DuckDBPyConnection) -> None:
+    con.interrupt()  # what Ctrl-C has broken off may go on inside of DuckDB, and the rollback would wait for it
     try:
         con.execute("ROLLBACK")
     except duckdb.Error:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -95,3 +98,21 @@ def test_damaged_catalog_is_one_sentence(tmp_path: Path, damage: str) -> None:
     with pytest.raises(EvoError, match="restore the folder") as caught:
         Warehouse.open(home).query("SELECT count(*) FROM episodes")
     assert "\n" not in str(caught.value)
+
+
+LONG = "SELECT sum(hash(i)) FROM range(100000000000) t(i)"
+
+
+@pytest.mark.parametrize(
+    "work",
+    [lambda w: w.query(LONG), lambda w: w.transaction(lambda con: con.execute(LONG).fetchall())],
+    ids=["query", "transaction"],
+)
+def test_ctrl_c_ends_a_long_query_and_the_warehouse_is_usable(
+    tmp_path: Path, work: Callable[[Warehouse], object]
+) -> None:
+    with Warehouse.open(tmp_path) as warehouse:
+        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+        with pytest.raises(KeyboardInterrupt):
+            work(warehouse)
+        assert warehouse.query("SELECT 1").item() == 1
