@@ -15,7 +15,7 @@ from flows.synthesize import made_by
 from schemas.configs import ModelConfig, Recipe
 from schemas.dataset import DatasetVersion, ShardSet
 from trainer.text import EvoTokenizer, load_tokenizer, train_tokenizer
-from warehouse import openlineage
+from warehouse import assets
 from warehouse.catalog import Warehouse
 from warehouse.shards import build_shards
 from warehouse.versions import check_name, publish, resolve, texts_of
@@ -50,8 +50,8 @@ def publish_version(home: Path, name: str, recipe: Recipe) -> DatasetVersion:
         curated = curate(warehouse, recipe.curation, where, name)
         kept = where.model_copy(update={"curation": curated.fingerprint})
         version = publish(warehouse, name, recipe.model_dump_json(), git_commit(), kept, curated.episodes)
-    reads(*openlineage.tables(PUBLISHED, version.snapshot))
-    writes(openlineage.dataset(version))
+    reads(*assets.tables(PUBLISHED, version.snapshot))
+    writes(assets.dataset(version))
     return version
 
 
@@ -61,7 +61,7 @@ def shard_version(home: Path, label: str, config: ModelConfig, force: bool = Fal
     """Tokenise the version once and write its shards, manifest last."""
     with Warehouse.open(home) as warehouse:
         version = resolve(warehouse, label)
-        reads(openlineage.dataset(version))
+        reads(assets.dataset(version))
         tokenizer = EvoTokenizer.load(tokenizer_folder(warehouse, home, version, config))
         shards = build_shards(
             warehouse,
@@ -71,7 +71,7 @@ def shard_version(home: Path, label: str, config: ModelConfig, force: bool = Fal
             force=force,
             progress=lambda done, total: tell(f"shard {label}: {done}/{total} contexts tokenised"),
         )
-    writes(openlineage.shard_set(shards))
+    writes(assets.shard_set(shards))
     return shards
 
 
@@ -82,6 +82,6 @@ def build_dataset(home: Path, recipe: Recipe, name: str | None = None) -> tuple[
     version = publish_version(home, name or recipe.name, recipe)
     tell(f"publish: {version.label} holds {version.episodes} episodes, digest {version.digest[:12]}")
     shards = shard_version(home, version.label, recipe.train.model)
-    reads(*openlineage.tables(PUBLISHED, version.snapshot))
-    writes(openlineage.dataset(version), openlineage.shard_set(shards))
+    reads(*assets.tables(PUBLISHED, version.snapshot))
+    writes(assets.dataset(version), assets.shard_set(shards))
     return version, shards

@@ -27,7 +27,7 @@ from schemas.ids import content_id
 from synth.simulator import simulate
 from synth.taxonomy import STATE_TYPES
 from trainer.embedder import EvoEmbedder
-from warehouse import openlineage
+from warehouse import assets
 from warehouse.catalog import Warehouse
 
 GROUPS = {"state": STATE_TYPES}
@@ -75,7 +75,7 @@ def score_systems(home: Path, model_id: str, benchmark: str, path: str | None, c
     with Warehouse.open(home) as warehouse:
         model = model_of(warehouse, model_id)
         name, conversations = conversations_of(benchmark, path, config)
-        reads(openlineage.model(model), openlineage.benchmark(name), *([openlineage.source(path)] if path else []))
+        reads(assets.model(model), assets.benchmark(name), *([assets.source(path)] if path else []))
         folder = Path(model.path)
         systems = [EvoEmbedder.load(folder), EvoEmbedder.load(folder, memory=False), *baselines()]
         frames = []
@@ -84,7 +84,7 @@ def score_systems(home: Path, model_id: str, benchmark: str, path: str | None, c
             frames.append(summarise(score(system, conversations), system.name, GROUPS))
         rows = [_evaluation(model_id, name, row) for row in pl.concat(frames).iter_rows(named=True)]
         warehouse.append("evaluations", to_frame(Evaluation, rows))
-        writes(openlineage.table("evaluations", warehouse.snapshot(), rows=len(rows)))
+        writes(assets.table("evaluations", warehouse.snapshot(), rows=len(rows)))
         return stored_scores(warehouse, model_id, name)
 
 

@@ -14,9 +14,8 @@ from schemas.arrow import to_frame
 from schemas.dataset import Failure
 from schemas.episode import Document, Record
 from synth.documents import read_documents
+from warehouse import assets
 from warehouse.catalog import Warehouse
-from warehouse.openlineage import source as lineage_source
-from warehouse.openlineage import table
 
 ROWS_A_COMMIT = 2000
 
@@ -35,7 +34,7 @@ def ingest_source(home: Path, source: str) -> Ingested:
     """Read `source` and append its documents, `ROWS_A_COMMIT` a transaction."""
     read, new, failed = 0, 0, []
     rows = read_documents(source)
-    reads(lineage_source(source))
+    reads(assets.source(source))
     with Warehouse.open(home) as warehouse:
         while chunk := list(islice(rows, ROWS_A_COMMIT)):
             documents = [row for row in chunk if isinstance(row, Document)]
@@ -46,7 +45,7 @@ def ingest_source(home: Path, source: str) -> Ingested:
             read, new = read + len(documents), new + counts["documents"]
             failed += failures
             tell(f"ingest {source}: {read} documents read, {new} new, {len(failed)} rejected")
-        writes(table("documents", warehouse.snapshot(), rows=new))
+        writes(assets.table("documents", warehouse.snapshot(), rows=new))
     return Ingested(source=source, read=read, new=new, failures=tuple(failed))
 
 

@@ -29,7 +29,7 @@ from schemas.ids import content_id
 from synth import cloze, simulator
 from synth.checks import verify
 from synth.stages import chains
-from warehouse import openlineage
+from warehouse import assets
 from warehouse.catalog import Warehouse
 from warehouse.funnel import assert_balanced, funnel
 from warehouse.ledger import SqliteLedger
@@ -147,7 +147,7 @@ def synthesize(home: Path, recipe: Recipe) -> int:
         documents = pending_documents(warehouse, recipe.cloze)
         seeds = [(config, pending_seeds(warehouse, config)) for config in simulators(recipe)]
         if recipe.cloze:
-            reads(openlineage.table("documents", warehouse.snapshot()))
+            reads(assets.table("documents", warehouse.snapshot()))
     for config, indices in seeds:
         for start, stop in partitions(indices, CONTEXTS_A_PARTITION):
             new += simulate_partition(home, config, start, stop)
@@ -162,7 +162,7 @@ def synthesize(home: Path, recipe: Recipe) -> int:
     with Warehouse.open(home) as warehouse:
         assert_balanced(warehouse)
         table = funnel(warehouse)
-        writes(*openlineage.tables(MADE, warehouse.snapshot(), {"episodes": new}))
+        writes(*assets.tables(MADE, warehouse.snapshot(), {"episodes": new}))
     if table.is_empty():
         raise EvoError("nothing was synthesized: no documents and no simulated contexts; run 'evo ingest PATH' first")
     create_markdown_artifact(key="funnel", markdown=f"```\n{table}\n```", description="Questions in, kept and rejected")
@@ -182,7 +182,7 @@ def ask_teachers(home: Path, recipe: Recipe, again: bool = False) -> int:
     with alone(home, recipe.name):
         with Warehouse.open(home) as warehouse:
             todo = pending_items(warehouse, recipe, again)
-            reads(openlineage.table("documents", warehouse.snapshot()), *_teachers(recipe))
+            reads(assets.table("documents", warehouse.snapshot()), *_teachers(recipe))
         if not todo:
             tell("teach: nothing is pending")
             return 0
@@ -193,8 +193,8 @@ def ask_teachers(home: Path, recipe: Recipe, again: bool = False) -> int:
                 _report(home, recipe)
 
 
-def _teachers(recipe: Recipe) -> list[openlineage.Asset]:
-    return [openlineage.teacher(teacher) for teacher in recipe.teaching.teachers] if recipe.teaching else []
+def _teachers(recipe: Recipe) -> list[assets.Asset]:
+    return [assets.teacher(teacher) for teacher in recipe.teaching.teachers] if recipe.teaching else []
 
 
 def _with_servers(home: Path, recipe: Recipe, servers: ExitStack) -> Recipe:
@@ -213,7 +213,7 @@ def _report(home: Path, recipe: Recipe) -> None:
     """What all runs of the recipe have made, as a file and in Prefect, and how to go on."""
     with Warehouse.open(home) as warehouse:
         left = len(pending_items(warehouse, recipe, retry=True))
-        writes(*openlineage.tables((*MADE, "teacher_calls"), warehouse.snapshot()))
+        writes(*assets.tables((*MADE, "teacher_calls"), warehouse.snapshot()))
         told = synthesis_report(warehouse, recipe, SqliteLedger.open(home).spent(recipe.name))
     if left:
         tell(f"teach: {left} items left something unanswered, see the table 'failures'; 'evo retry' asks again")

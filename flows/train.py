@@ -24,7 +24,7 @@ from schemas.ids import content_id
 from trainer.checkpoint import weights_digest, write_lineage
 from trainer.job import METRICS
 from trainer.launch import launch
-from warehouse import openlineage
+from warehouse import assets
 from warehouse.catalog import Warehouse
 from warehouse.versions import resolve
 
@@ -121,7 +121,7 @@ def train(home: Path, dataset: str, config: TrainConfig, nproc: int = 1) -> Mode
     with Warehouse.open(home) as warehouse:
         version = resolve(warehouse, dataset)
     shards = shard_version(home, version.label, config.model)
-    reads(openlineage.shard_set(shards))
+    reads(assets.shard_set(shards))
     model = train_model(home, version, shards, config, nproc)
-    writes(openlineage.model(model))
+    writes(assets.model(model))
     return model

@@ -22,7 +22,7 @@ from flows.recipes import recipe
 from flows.synthesize import commit
 from schemas.errors import EvoError, InterruptionError
 from synth.simulator import simulate
-from warehouse import event_log, openlineage
+from warehouse import assets, event_log
 from warehouse.catalog import Warehouse
 from warehouse.event_log import read_events, resend, runs
 
@@ -93,8 +93,8 @@ def _own_settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def work(home: Path, name: str = "demo@1") -> None:
     """A run that reads and writes."""
     with lineage_run(home, "work", name, "Works.", __file__):
-        reads(openlineage.table("documents", 1))
-        writes(openlineage.table("episodes", 2, rows=5))
+        reads(assets.table("documents", 1))
+        writes(assets.table("episodes", 2, rows=5))
 
 
 def told(home: Path) -> list[tuple[str, str]]:
@@ -218,7 +218,7 @@ def test_run_that_ends_badly_says_why(
     tmp_path: Path, wrong_in_event: Check, error: BaseException, state: str, message: str
 ) -> None:
     with pytest.raises(type(error)), lineage_run(tmp_path, "work", "", "Works.", __file__):
-        reads(openlineage.table("documents", 1))
+        reads(assets.table("documents", 1))
         raise error
     _, end = read_events(tmp_path)
     assert end["eventType"] == state
@@ -232,12 +232,12 @@ def test_run_that_ends_badly_says_why(
 def test_parts_name_their_parent_and_the_root(tmp_path: Path) -> None:
     @emits("inner", of="name")
     def inner(home: Path, name: str) -> None:
-        writes(openlineage.table("episodes", 1))
+        writes(assets.table("episodes", 1))
 
     @emits("outer")
     def outer(home: Path) -> None:
         inner(home, "Größe 😀/a b'; --@3")
-        reads(openlineage.table("documents", 1))
+        reads(assets.table("documents", 1))
 
     with lineage_run(tmp_path, "all", "", "All.", __file__):
         outer(tmp_path)

@@ -24,11 +24,12 @@ from openlineage.client.serde import Serde
 
 from schemas.dataset import DatasetVersion, ModelRecord
 from schemas.teacher import TeacherConfig
-from warehouse import openlineage
+from warehouse import assets
+from warehouse.assets import place
 from warehouse.backend import Backend
 from warehouse.catalog import Warehouse
 from warehouse.event_log import append_line, read_events
-from warehouse.openlineage import Job, Run, event, place, without_secrets
+from warehouse.openlineage import Job, Run, event, without_secrets
 from warehouse.shards import build_shards
 from warehouse.tables import TABLES
 from warehouse.versions import EpisodeFilter, publish
@@ -93,7 +94,7 @@ def test_schemas_say_what_the_official_client_was_generated_from(openlineage_spe
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    job = Job("train.demo", "Train.", "FLOW", str(openlineage.CODE / "flows" / "train.py"), "0" * 40)
+    job = Job("train.demo", "Train.", "FLOW", str(assets.CODE / "flows" / "train.py"), "0" * 40)
     parent = Run(replace(job, name="pipeline.demo"), IDENTITY[:-1] + "c", place(Backend(tmp_path)), ("Prefect", "3"))
     due = datetime(2026, 1, 1, tzinfo=UTC)
     return Run(job, IDENTITY, place(Backend(tmp_path)), ("Prefect", "3"), parent, due)
@@ -114,15 +115,15 @@ def test_event_of_every_asset_and_facet_is_valid(
     teacher = TeacherConfig(model="owner/name", revision="r1", endpoints=("http://127.0.0.1:1/v1",))
     run.reads(
         [
-            openlineage.source(str(tmp_path / "notes.txt")),
-            openlineage.source("owner/name"),
-            openlineage.source(str(openlineage.EXAMPLES / "peps.parquet")),
-            openlineage.teacher(teacher),
-            openlineage.benchmark("heldout:sim-1"),
-            *openlineage.tables(TABLES, warehouse.snapshot(), {"episodes": 3}),
+            assets.source(str(tmp_path / "notes.txt")),
+            assets.source("owner/name"),
+            assets.source(str(assets.EXAMPLES / "peps.parquet")),
+            assets.teacher(teacher),
+            assets.benchmark("heldout:sim-1"),
+            *assets.tables(TABLES, warehouse.snapshot(), {"episodes": 3}),
         ]
     )
-    run.writes([openlineage.dataset(version), openlineage.shard_set(shards), openlineage.model(trained)])
+    run.writes([assets.dataset(version), assets.shard_set(shards), assets.model(trained)])
     told = written(run, RunState.FAIL, "why")
     assert wrong_in_event(told) == []
     assert set(told["run"]["facets"]) == {"processing_engine", "parent", "nominalTime", "errorMessage"}
@@ -139,7 +140,7 @@ def test_event_of_every_asset_and_facet_is_valid(
 
 
 def test_schema_facet_has_the_columns_of_the_table_nested_ones_too(run: Run, warehouse: Warehouse) -> None:
-    run.reads(openlineage.tables(TABLES, warehouse.snapshot()))
+    run.reads(assets.tables(TABLES, warehouse.snapshot()))
     columns = warehouse.query(
         "SELECT table_name, column_name, data_type FROM duckdb_columns() WHERE database_name = 'lake'"
     )
@@ -180,8 +181,8 @@ BROKEN: list[tuple[str, Callable[[dict[str, Any]], object]]] = [
 def test_broken_event_is_not_valid(
     run: Run, wrong_in_event: Check, says: str, spoil: Callable[[dict[str, Any]], object]
 ) -> None:
-    run.reads([openlineage.table("documents", 1)])
-    run.writes([openlineage.table("episodes", 1, rows=3)])
+    run.reads([assets.table("documents", 1)])
+    run.writes([assets.table("episodes", 1, rows=3)])
     told = written(run)
     assert wrong_in_event(told) == []
     spoil(told)
@@ -199,14 +200,14 @@ def test_names_do_not_depend_on_how_a_folder_is_given(tmp_path: Path, monkeypatc
     monkeypatch.chdir(tmp_path)
     (tmp_path / "notes").mkdir()
     assert place(Backend(Path("w"))) == place(Backend(tmp_path / "x" / ".." / "w"))
-    assert openlineage.source("notes/") == openlineage.source(str(tmp_path / "notes"))
+    assert assets.source("notes/") == assets.source(str(tmp_path / "notes"))
 
 
 def test_same_version_has_one_name_and_two_versions_have_two() -> None:
     fields = {"dataset_id": "ds-1", "digest": "d", "parent": None, "recipe": "{}", "git_commit": "", "snapshot": 1}
     first = DatasetVersion(name="a", number=1, episodes=1, created_at="", **fields)  # type: ignore[arg-type]
-    assert openlineage.dataset(first).name == openlineage.dataset(first.model_copy()).name
-    assert openlineage.dataset(first).name != openlineage.dataset(first.model_copy(update={"number": 2})).name
+    assert assets.dataset(first).name == assets.dataset(first.model_copy()).name
+    assert assets.dataset(first).name != assets.dataset(first.model_copy(update={"number": 2})).name
 
 
 def test_message_holds_no_secret(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
