@@ -11,6 +11,7 @@ from flows.console import Json, console, say
 from flows.options import Contexts, Dataset, Model, RecipeName, Seed, Sizes, Teachers, chosen_recipe
 from flows.recipes import changed
 from flows.settings import state
+from flows.version_commands import diff, tag
 
 dataset_app = typer.Typer(help="Publish and read dataset versions.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -49,25 +50,33 @@ def dataset_publish(
 
 @dataset_app.command("list", epilog="Example: evo dataset list --json")
 def dataset_list(as_json: Json = False) -> None:
-    """List dataset versions."""
+    """List dataset versions, with their tags."""
     from warehouse.catalog import Warehouse
-    from warehouse.versions import list_versions
+    from warehouse.versions import held, list_versions, tags
 
     with Warehouse.open(state()) as warehouse:
-        versions = list_versions(warehouse)
-    lines = [f"{v.label}  {v.episodes} episodes  {v.digest[:12]}  {v.created_at}" for v in versions]
-    say([v.model_dump() for v in versions], as_json, "\n".join(lines) or "no dataset version yet")
+        versions, there = list_versions(warehouse), held(warehouse)
+        tagged = {name: tags(warehouse, name) for name in {v.name for v in versions}}
+    rows, lines = [], []
+    for v in versions:
+        own = [tag for tag, dataset_id in tagged[v.name].items() if dataset_id == v.dataset_id]
+        rows.append({**v.model_dump(), "tags": own, "retired": v.dataset_id not in there})
+        told = [v.label, f"{v.episodes} episodes", v.digest[:12], v.created_at, ", ".join(own)]
+        lines.append("  ".join(part for part in (*told, "" if v.dataset_id in there else "retired") if part))
+    say(rows, as_json, "\n".join(lines) or "no dataset version yet")
 
 
 @dataset_app.command("show", epilog="Example: evo dataset show demo@1")
 def dataset_show(dataset: Dataset, as_json: Json = False) -> None:
-    """Show a dataset version: digest, parent, snapshot, commit, recipe, what was left out."""
+    """Show a dataset version: digest, parent, snapshot, commit, recipe, what was left out, its tags."""
     from warehouse.catalog import Warehouse
-    from warehouse.versions import left_out, resolve
+    from warehouse.versions import held, left_out, resolve, tags
 
     with Warehouse.open(state()) as warehouse:
-        version = resolve(warehouse, dataset)
-        fields = {**version.model_dump(), "left_out": left_out(warehouse, version)}
+        version = resolve(warehouse, dataset, retired=True)
+        own = [tag for tag, identity in tags(warehouse, version.name).items() if identity == version.dataset_id]
+        fields = {**version.model_dump(), "left_out": left_out(warehouse, version), "tags": own}
+        fields["retired"] = version.dataset_id not in held(warehouse)
     say(fields, as_json, "\n".join(f"{key:12} {value}" for key, value in fields.items()))
 
 
@@ -75,6 +84,10 @@ def dataset_show(dataset: Dataset, as_json: Json = False) -> None:
 def dataset_funnel(as_json: Json = False) -> None:
     """Questions in, kept and rejected by reason, per generator."""
     print_funnel(as_json)
+
+
+dataset_app.command("diff", epilog="Example: evo dataset diff demo@1 demo@2")(diff)
+dataset_app.command("tag", epilog="Example: evo dataset tag demo@2 stable   evo dataset tag demo")(tag)
 
 
 def print_funnel(as_json: bool) -> None:

@@ -12,7 +12,7 @@ from schemas.configs import Recipe
 from schemas.errors import EvoError
 
 RecipeName = Annotated[str, typer.Option("--recipe", help=f"One of: {', '.join(RECIPES)}; or a file.")]
-Dataset = Annotated[str, typer.Argument(help="NAME@N, or NAME for its newest.")]
+Dataset = Annotated[str, typer.Argument(help="NAME@N or NAME@TAG, or NAME for its newest.")]
 Contexts = Annotated[int | None, typer.Option(min=0, help="Simulated training contexts (the recipe's by default).")]
 Seed = Annotated[int | None, typer.Option(help="Seed of simulator and teaching (the recipe's by default).")]
 Teachers = Annotated[

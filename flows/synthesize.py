@@ -18,7 +18,7 @@ from flows.lineage_events import emits, reads, writes
 from flows.progress import following, tell
 from flows.serve_teacher import served
 from flows.synthesis_report import report_path, synthesis_report
-from flows.teach import alone, pending_items, teach
+from flows.teach import alone, pending_items, record_stages, teach
 from schemas.arrow import to_frame
 from schemas.configs import ClozeConfig, Recipe, SimulatorConfig
 from schemas.dataset import Failure
@@ -28,7 +28,7 @@ from schemas.files import write_whole
 from schemas.ids import content_id
 from synth import cloze, simulator
 from synth.checks import verify
-from synth.stages import chains
+from synth.stages import chains, offline
 from warehouse import assets
 from warehouse.catalog import Warehouse
 from warehouse.funnel import assert_balanced, funnel
@@ -148,6 +148,7 @@ def synthesize(home: Path, recipe: Recipe) -> int:
         seeds = [(config, pending_seeds(warehouse, config)) for config in simulators(recipe)]
         if recipe.cloze:
             reads(assets.table("documents", warehouse.snapshot()))
+        record_stages(warehouse, recipe.name, offline(simulators(recipe), [recipe.cloze] if recipe.cloze else []))
     for config, indices in seeds:
         for start, stop in partitions(indices, CONTEXTS_A_PARTITION):
             new += simulate_partition(home, config, start, stop)

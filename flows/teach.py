@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +28,7 @@ from schemas.ids import canonical
 from schemas.teacher import Spent
 from synth.asking import Asker, Desk
 from synth.items import Item, Made, items, make
-from synth.stages import Chain, chains
+from synth.stages import Chain, Stage, chains
 from synth.teacher import Purse, Teacher
 from warehouse import outcomes
 from warehouse.catalog import Warehouse
@@ -107,7 +107,7 @@ def teach(home: Path, recipe: Recipe, todo: Sequence[Todo], report: Report) -> i
     with Warehouse.open(home) as warehouse:
         ledger = SqliteLedger.open(home)
         try:
-            _record_stages(warehouse, recipe)
+            record_stages(warehouse, recipe.name, (s for chain in chains(recipe.teaching).values() for s in chain))
             return asyncio.run(_Run(warehouse, ledger, recipe, recipe.teaching, todo, report).run())
         finally:
             outcomes.copy_calls(warehouse, ledger, recipe.name)
@@ -287,20 +287,18 @@ def commit(warehouse: Warehouse, batch: Sequence[Made]) -> int:
     return counts["episodes"]
 
 
-def _record_stages(warehouse: Warehouse, recipe: Recipe) -> None:
-    """What the fingerprints stand for, so that a plan can name what changed."""
-    assert recipe.teaching is not None
+def record_stages(warehouse: Warehouse, scope: str, stages: Iterable[Stage]) -> None:
+    """What the fingerprints stand for, so that plans and diffs can name what changed."""
     now = datetime.now(UTC).isoformat()
     rows = [
         StageFingerprint(
             fingerprint=stage.fingerprint,
             stage=stage.name,
             kind=stage.kind,
-            scope=recipe.name,
+            scope=scope,
             components=canonical(stage.components).decode(),
             created_at=now,
         )
-        for chain in chains(recipe.teaching).values()
-        for stage in chain
+        for stage in stages
     ]
     warehouse.append("fingerprints", to_frame(StageFingerprint, rows))

@@ -32,6 +32,16 @@ class DatasetMember(Record):
     episode_id: str
 
 
+class DatasetTag(Record):
+    """Where a name's tag was moved to, the `sequence`-th time: a version, or '' when it was removed. The last holds."""
+
+    name: str
+    tag: str
+    sequence: int
+    dataset_id: str
+    created_at: str
+
+
 class ShardSet(Record):
     """Tokenised, length-sorted Parquet shards of one dataset version for one tokenizer."""
 

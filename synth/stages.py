@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
-from schemas.configs import TeachingConfig
+from schemas.configs import ClozeConfig, SimulatorConfig, TeachingConfig
 from schemas.ids import digest
 from schemas.teacher import TeacherConfig
-from synth import checks, evidence, questions, verification
+from synth import checks, cloze, evidence, questions, simulator, verification
 from synth.contexts import dialogue, memory, web
 from synth.prompts import PROMPTS
 from synth.taxonomy import QUESTION_TYPES, RULES, QuestionType
@@ -59,6 +60,17 @@ def chains(config: TeachingConfig) -> dict[str, Chain]:
         "web": _chain(config, "web", of_web),
         "memory": _chain(config, "memory", of_memory),
     }
+
+
+def offline(simulators: Iterable[SimulatorConfig], clozes: Iterable[ClozeConfig]) -> list[Stage]:
+    """The stages that need no teacher, one a generator and config."""
+    made: list[Stage] = []
+    for world in simulators:
+        components = {"code": simulator.VERSION, **_plain(world, "contexts")}
+        made.append(Stage("simulator", "simulator", simulator.fingerprint(world), components))
+    for config in clozes:
+        made.append(Stage("cloze", "cloze", cloze.fingerprint(config), {"code": cloze.VERSION, **_plain(config)}))
+    return made
 
 
 def _chain(config: TeachingConfig, kind: str, contexts: dict[str, Any]) -> Chain:

@@ -8,7 +8,7 @@ from schemas.dataset import DatasetVersion
 from schemas.errors import EvoError
 from warehouse.catalog import Warehouse
 from warehouse.lineage import TraceNode, model_facts
-from warehouse.versions import list_versions
+from warehouse.versions import find_version, list_versions
 
 # Contexts, and those that were made from them: a memory's source is a context as well.
 _CONTEXTS = """WITH RECURSIVE used(context_id) AS (
@@ -48,9 +48,10 @@ def impact(warehouse: Warehouse, identity: str) -> TraceNode:
         known = warehouse.query(f"SELECT 1 FROM lake.{table} WHERE {column} = $1 LIMIT 1", (identity,))  # noqa: S608
         if len(known):
             return _source(warehouse, kind, identity, episodes)
-    for version in list_versions(warehouse):
-        if identity in (version.dataset_id, version.label):
-            return _dataset(warehouse, version, {"episodes": str(version.episodes)})
+    by_id = (version for version in list_versions(warehouse) if version.dataset_id == identity)
+    version = next(by_id, None) or find_version(warehouse, identity)
+    if version is not None:
+        return _dataset(warehouse, version, {"episodes": str(version.episodes)})
     raise EvoError(
         f"unknown id {identity[:80]!r}; nothing was looked up; give a document, context, question, episode, teacher "
         "call, teacher model or NAME@N"

@@ -12,7 +12,7 @@ import polars as pl
 from schemas.dataset import DatasetVersion
 from schemas.errors import EvoError
 from warehouse.catalog import Warehouse
-from warehouse.versions import list_versions, resolve
+from warehouse.versions import find_version, list_versions, resolve
 
 MEMBERS = """lake.episodes e SEMI JOIN
     (SELECT episode_id FROM lake.dataset_members WHERE dataset_id = ?) m ON e.episode_id = m.episode_id"""
@@ -41,10 +41,10 @@ def trace(warehouse: Warehouse, identity: str, limit: int = 3) -> TraceNode:
         rows = warehouse.query(f"SELECT * FROM lake.{table} WHERE {column} = ?", (identity,))  # noqa: S608
         if len(rows):
             return walk(warehouse, rows.row(0, named=True), limit)
-    name = identity.partition("@")[0]
-    if any(version.name == name for version in list_versions(warehouse)):
-        return _dataset(warehouse, resolve(warehouse, identity).model_dump(), limit)
-    raise _unknown(warehouse, identity)
+    version = find_version(warehouse, identity)
+    if version is None:
+        raise _unknown(warehouse, identity)
+    return _dataset(warehouse, version.model_dump(), limit)
 
 
 def documents_of(warehouse: Warehouse, identity: str) -> pl.DataFrame:

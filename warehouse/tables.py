@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from schemas.arrow import polars_schema
 from schemas.dataset import (
     DatasetMember,
+    DatasetTag,
     DatasetVersion,
     Evaluation,
     Failure,
@@ -41,6 +42,7 @@ TABLES: dict[str, Table] = {
     "episodes": Table(Episode, ("episode_id",)),
     "dataset_versions": Table(DatasetVersion, ("dataset_id",)),
     "dataset_members": Table(DatasetMember, ("dataset_id", "episode_id")),
+    "dataset_tags": Table(DatasetTag, ("name", "tag", "sequence")),
     "shard_sets": Table(ShardSet, ("shard_set_id",)),
     "training_runs": Table(TrainingRun, ("training_run_id",)),
     "models": Table(ModelRecord, ("model_id",)),

@@ -72,19 +72,48 @@ def check_name(name: str) -> None:
         )
 
 
-def resolve(warehouse: Warehouse, label: str) -> DatasetVersion:
-    """The version of `name@N`, or the newest of `name`.
+def resolve(warehouse: Warehouse, label: str, retired: bool = False) -> DatasetVersion:
+    """The version of `name@N` or `name@tag`, or the newest of `name`; one whose episodes are gone only if `retired`.
 
     Raises:
-        EvoError: there is no such version.
+        EvoError: there is no such version, or it was retired.
     """
-    name = label.partition("@")[0]
+    version = find_version(warehouse, label)
+    if version is None:
+        known = ", ".join(v.label for v in list_versions(warehouse)[-10:]) or "none yet; publish one first"
+        raise EvoError(f"unknown dataset {label[:80]!r}; nothing was read; the known versions are: {known}")
+    if not retired and version.dataset_id not in held(warehouse):
+        raise EvoError(
+            f"dataset {version.label} was retired by 'evo dataset expire': its episodes are gone, only what it was is "
+            f"known; nothing was read; publish '{version.name}' anew, or take another version"
+        )
+    return version
+
+
+def find_version(warehouse: Warehouse, label: str) -> DatasetVersion | None:
+    """The version of `name@N` or `name@tag`, or the newest of `name`, retired or not; None if there is none."""
+    name, at, which = label.partition("@")
     rows = warehouse.query("SELECT * FROM lake.dataset_versions WHERE name = ? ORDER BY number DESC", (name,))
+    tagged = tags(warehouse, name).get(which, "") if at else ""
     for version in _versions(rows):
-        if label in (name, version.label):
+        if label in (name, version.label) or version.dataset_id == tagged:
             return version
-    known = ", ".join(v.label for v in list_versions(warehouse)[-10:]) or "none yet; publish one first"
-    raise EvoError(f"unknown dataset {label[:80]!r}; nothing was read; the known versions are: {known}")
+    return None
+
+
+def tags(warehouse: Warehouse, name: str) -> dict[str, str]:
+    """The tags of a name and the dataset ids they point to."""
+    rows = warehouse.query(
+        """SELECT tag, arg_max(dataset_id, sequence) AS dataset_id FROM lake.dataset_tags WHERE name = ?
+           GROUP BY tag HAVING arg_max(dataset_id, sequence) <> '' ORDER BY tag""",
+        (name,),
+    )
+    return dict(rows.iter_rows())
+
+
+def held(warehouse: Warehouse) -> set[str]:
+    """The ids of the versions whose episodes are there; the others were retired."""
+    return set(warehouse.query("SELECT DISTINCT dataset_id FROM lake.dataset_members")["dataset_id"])
 
 
 def list_versions(warehouse: Warehouse) -> list[DatasetVersion]:
@@ -171,6 +200,8 @@ def _publish(
     older = _versions(con.execute("SELECT * FROM lake.dataset_versions WHERE name = ? ORDER BY number", [name]).pl())
     for version in older:
         if version.dataset_id == dataset_id:
+            if not fetch_all(con, "SELECT 1 FROM lake.dataset_members WHERE dataset_id = ? LIMIT 1", [dataset_id]):
+                _insert_members(con, dataset_id, where)  # it was retired, and its episodes are there again
             return version
     version = DatasetVersion(
         dataset_id=dataset_id,
@@ -186,11 +217,15 @@ def _publish(
         curation=where.curation,
     )
     insert_new(con, "dataset_versions", to_frame(DatasetVersion, [version]))
+    _insert_members(con, dataset_id, where)
+    return version
+
+
+def _insert_members(con: duckdb.DuckDBPyConnection, dataset_id: str, where: EpisodeFilter) -> None:
     con.execute(
         f"INSERT INTO lake.dataset_members SELECT $dataset_id, episode_id {MATCHING}",
         {"dataset_id": dataset_id, **_bound(where)},
     )
-    return version
 
 
 def _digest(con: duckdb.DuckDBPyConnection, where: EpisodeFilter) -> tuple[str, int]:

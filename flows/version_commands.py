@@ -1,0 +1,69 @@
+"""The commands `evo dataset diff` and `evo dataset tag`."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from flows.console import Json, console, say
+from flows.options import Dataset
+from flows.settings import state
+from schemas.errors import EvoError
+
+
+def diff(
+    old: Dataset,
+    new: Annotated[str, typer.Argument(help="NAME@N or NAME@TAG, or NAME for its newest.")],
+    as_json: Json = False,
+) -> None:
+    """Show which episodes came, went or changed from one version to another, and why."""
+    from warehouse.catalog import Warehouse
+    from warehouse.diff import diff as compare
+    from warehouse.versions import resolve
+
+    with Warehouse.open(state()) as warehouse:
+        found = compare(warehouse, resolve(warehouse, old), resolve(warehouse, new))
+    told = f"{found.old} -> {found.new}: {found.came} came, {found.went} went, {found.changed} changed, "
+    told += f"{found.same} are in both"
+    if as_json or not found.changes:
+        say(found.model_dump(), as_json, told)
+        return
+    table = Table("change", "generator", "why", "episodes", "such as", title=told)
+    for change in found.changes:
+        table.add_row(change.change, change.generator, change.why, str(change.episodes), change.such_as[0])
+    console.print(table, markup=False)
+
+
+def tag(
+    dataset: Annotated[str | None, typer.Argument(help="NAME@N to tag; or NAME, to list or remove its tags.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="[TAG]", help="The tag; without it, tags are listed.")] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Let the tag point nowhere.")] = False,
+    history: Annotated[bool, typer.Option("--history", help="List every move, not only where tags are now.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Point a tag to a version, so that NAME@TAG means it; tags can be moved, and every move is kept."""
+    from warehouse.catalog import Warehouse
+    from warehouse.tags import remove_tag, set_tag, tag_history
+
+    with Warehouse.open(state()) as warehouse:
+        if name is None:
+            if remove:
+                raise EvoError("no tag was given; nothing was changed; say 'evo dataset tag NAME TAG --remove'")
+            rows = tag_history(warehouse, dataset.partition("@")[0] if dataset else None)
+        else:
+            of = str(dataset)
+            moved = remove_tag(warehouse, of.partition("@")[0], name) if remove else set_tag(warehouse, of, name)
+            rows = tag_history(warehouse, moved.name)
+            rows = rows.filter((rows["tag"] == name) & (rows["sequence"] == moved.sequence))
+    shown = rows if history or name is not None else rows.filter(rows["current"] & (rows["dataset"] != ""))
+    lines = [
+        f"{row['name']}@{row['tag']}  {row['dataset'] or 'removed'}  {row['created_at']}"
+        for row in shown.iter_rows(named=True)
+    ]
+    if as_json:
+        print(json.dumps(shown.to_dicts()))
+    else:
+        say(None, False, "\n".join(lines) or "no tag yet")
