@@ -11,7 +11,7 @@ from flows.console import Json, console, say
 from flows.options import Contexts, Dataset, Model, RecipeName, Seed, Sizes, Teachers, chosen_recipe
 from flows.recipes import changed
 from flows.settings import state
-from flows.version_commands import diff, tag
+from flows.version_commands import diff, expire, tag
 
 dataset_app = typer.Typer(help="Publish and read dataset versions.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -88,6 +88,7 @@ def dataset_funnel(as_json: Json = False) -> None:
 
 dataset_app.command("diff", epilog="Example: evo dataset diff demo@1 demo@2")(diff)
 dataset_app.command("tag", epilog="Example: evo dataset tag demo@2 stable   evo dataset tag demo")(tag)
+dataset_app.command("expire", epilog="Example: evo dataset expire demo@1 demo@2   evo dataset expire --yes")(expire)
 
 
 def print_funnel(as_json: bool) -> None:

@@ -1,4 +1,4 @@
-"""The commands `evo dataset diff` and `evo dataset tag`."""
+"""The commands `evo dataset diff`, `tag` and `expire`."""
 
 from __future__ import annotations
 
@@ -67,3 +67,42 @@ def tag(
         print(json.dumps(shown.to_dicts()))
     else:
         say(None, False, "\n".join(lines) or "no tag yet")
+
+
+def expire(
+    datasets: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME@N]...", help="Versions to retire: their episodes go.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove it; without this, only what would go is shown.")] = False,
+    force: Annotated[bool, typer.Option(help="Retire versions that models were trained on or tags point to.")] = False,
+    forget_past: Annotated[
+        bool, typer.Option("--forget-past", help="Also give up the warehouse's past states, which hold bytes back.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Remove the data that no dataset version needs; by default only say what would go.
+
+    What was made since the newest version was published stays: it waits for a publish.
+    """
+    from warehouse.catalog import Warehouse
+    from warehouse.retention import expire as remove
+
+    with Warehouse.open(state()) as warehouse:
+        done = remove(warehouse, datasets or [], force, forget_past, dry=not yes)
+    if as_json:
+        print(json.dumps({**done.model_dump(), "removed": yes}))
+        return
+    verb, size = ("went", "{:.1f} MB") if yes else ("would go", "about {:.1f} MB")
+    table = Table("what", "rows", title=f"Expire: what {verb}")
+    for name, count in done.rows.items():
+        if count:
+            table.add_row(name, str(count))
+    files, freed = done.reclaimed.files, size.format(done.reclaimed.bytes / 1e6)
+    lines = [f"retired: {', '.join(done.retired)}"] if done.retired else []
+    lines.append(f"{files} files, {freed}, {done.reclaimed.snapshots} past states, {len(done.shard_sets)} shard sets")
+    if done.reclaimed.held:
+        held = f"{done.reclaimed.held / 1e6:.1f} MB"
+        lines.append(f"{held} more are held by past states of versions that stay; --forget-past frees them")
+    if table.row_count:
+        console.print(table)
+    say(None, False, "\n".join(lines) + ("" if yes else "\nnothing was removed: a dry run; --yes removes it"))

@@ -1,0 +1,178 @@
+"""Retention: removes the data that no dataset version needs.
+
+The unit is a context with everything that was asked about it: the funnel balances before and after, and an item of
+synthesis is there whole or not at all. A context goes when only retired versions held its episodes; or when no version
+that stays has episodes of its settings and it was there when the newest version was published. Whatever was made since
+waits for a publish. What a stricter check or curation kept out under settings in use stays: it says why, and that its
+item is done.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import duckdb
+
+from schemas.dataset import DatasetVersion
+from schemas.episode import Record
+from schemas.errors import EvoError
+from warehouse.catalog import Warehouse, fetch_all
+from warehouse.fingerprints import Fingerprints
+from warehouse.reclaim import Reclaimed, reclaim, reclaimable
+from warehouse.versions import held, list_versions, resolve, tags
+
+# Kept episodes: of versions that stay, made since the newest version, or kept apart from training. Those of retired
+# versions leave, whenever they were made.
+_EPISODES = """CREATE OR REPLACE TEMP TABLE kept_episodes AS
+WITH staying AS (SELECT episode_id FROM lake.dataset_members WHERE NOT list_contains($retired::VARCHAR[], dataset_id)),
+leaving AS (SELECT episode_id FROM lake.dataset_members ANTI JOIN staying USING (episode_id))
+SELECT episode_id, context_id, fingerprint FROM lake.episodes SEMI JOIN staying USING (episode_id)
+UNION ALL
+SELECT episode_id, context_id, fingerprint FROM lake.episodes
+ANTI JOIN staying USING (episode_id) ANTI JOIN leaving USING (episode_id)
+WHERE snapshot_id > $newest OR split <> 'train'"""
+_CONTEXTS = """CREATE OR REPLACE TEMP TABLE gone_contexts AS
+WITH RECURSIVE leaving AS (
+    SELECT DISTINCT context_id FROM lake.episodes SEMI JOIN
+    (SELECT episode_id FROM lake.dataset_members WHERE list_contains($retired::VARCHAR[], dataset_id))
+    USING (episode_id)),
+needed(context_id) AS (
+    SELECT DISTINCT context_id FROM kept_episodes
+    UNION
+    SELECT context_id FROM lake.contexts ANTI JOIN leaving USING (context_id)
+    WHERE snapshot_id > $newest OR split <> 'train' OR list_contains($in_use::VARCHAR[], fingerprint)
+    UNION
+    SELECT unnest(c.source_ids) FROM lake.contexts c JOIN needed USING (context_id))
+SELECT c.context_id, c.kind, c.seed, c.document_ids, c.fingerprint FROM lake.contexts c
+ANTI JOIN needed USING (context_id)"""
+# An item of teaching is named by its kind and source, a memory's by its source's name; its outcome goes with it, so
+# that synthesis makes it anew, from the ledger.
+_ITEMS = """CREATE OR REPLACE TEMP TABLE gone_items AS
+SELECT DISTINCT CASE WHEN kind = 'memory' THEN 'memory:' ELSE '' END
+       || CASE WHEN len(document_ids) > 0 THEN 'web:' || document_ids[1] ELSE 'dialogue:' || seed END AS item,
+       last AS fingerprint
+FROM gone_contexts JOIN (SELECT unnest($marks::VARCHAR[]) AS fingerprint, unnest($lasts::VARCHAR[]) AS last)
+USING (fingerprint)"""
+_QUESTIONS = """CREATE OR REPLACE TEMP TABLE gone_questions AS
+SELECT question_id FROM lake.questions SEMI JOIN gone_contexts USING (context_id)"""
+# Which rows of a table go. Verdicts that left an episode out of a version stay: publishing and diffs read them.
+GOING = {
+    "dataset_members": "list_contains($retired::VARCHAR[], dataset_id)",
+    "episodes": "context_id IN (SELECT context_id FROM gone_contexts)",
+    "verdicts": "question_id IN (SELECT question_id FROM gone_questions) AND (passed OR episode_id = '')",
+    "evidence": "question_id IN (SELECT question_id FROM gone_questions)",
+    "questions": "context_id IN (SELECT context_id FROM gone_contexts)",
+    "contexts": "context_id IN (SELECT context_id FROM gone_contexts)",
+    "outcomes": "(item, fingerprint) IN (SELECT (item, fingerprint) FROM gone_items)",
+}
+
+
+class Expired(Record):
+    """What goes, or went: versions retired, rows by table, shard sets' folders, and files."""
+
+    retired: tuple[str, ...]
+    rows: dict[str, int]
+    shard_sets: tuple[str, ...]
+    reclaimed: Reclaimed
+
+
+def expire(
+    warehouse: Warehouse, labels: Sequence[str] = (), force: bool = False, forget_past: bool = False, dry: bool = True
+) -> Expired:
+    """Retire the versions of these labels and remove what no version needs any more; with `dry`, only say what.
+
+    The rows of versions stay, so that lineage still says what a model was trained on; only their episodes go.
+    `forget_past` also gives up the lake's past states of the versions that stay, which hold removed data back.
+
+    Raises:
+        EvoError: a label is unknown; or without `force`, a model was trained on its version or a tag points to it.
+    """
+    retired = list(dict.fromkeys(resolve(warehouse, label, retired=True) for label in labels))
+    if not force:
+        for version in retired:
+            _refuse_if_used(warehouse, version)
+    identities = [version.dataset_id for version in retired]
+    staying = [v for v in list_versions(warehouse) if v.dataset_id in held(warehouse) - set(identities)]
+    past = [] if forget_past else [v.snapshot for v in staying]
+    known = Fingerprints(warehouse)
+    newest = max((v.snapshot for v in list_versions(warehouse)), default=-1)
+
+    def work(con: duckdb.DuckDBPyConnection) -> tuple[dict[str, int], Reclaimed | None]:
+        _find(con, known, identities, newest)
+        bound = {"retired": identities}
+        if dry:
+            rows = {table: _count(con, table, where, bound) for table, where in GOING.items()}
+            going = {table: where for table, where in GOING.items() if rows[table]}
+            return rows, reclaimable(con, going, bound, past)
+        return {table: _delete(con, table, where, bound) for table, where in GOING.items()}, None
+
+    rows, found = warehouse.transaction(work)
+    folders = _shard_folders(warehouse, [v.dataset_id for v in staying])
+    if not dry:
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
+        found = reclaim(warehouse, [table for table, count in rows.items() if count], past)
+    assert found is not None
+    return Expired(
+        retired=tuple(v.label for v in retired),
+        rows=rows,
+        shard_sets=tuple(folder.name for folder in folders),
+        reclaimed=found,
+    )
+
+
+def _find(con: duckdb.DuckDBPyConnection, known: Fingerprints, retired: list[str], newest: int) -> None:
+    """Make the temporary tables that `GOING` reads."""
+    con.execute(_EPISODES, {"retired": retired, "newest": newest})
+    marks = fetch_all(con, "SELECT DISTINCT fingerprint FROM kept_episodes")
+    in_use = sorted({mark for (last,) in marks for mark in known.line(last)})
+    con.execute(_CONTEXTS, {"retired": retired, "newest": newest, "in_use": in_use})
+    lasts = fetch_all(con, "SELECT DISTINCT fingerprint FROM lake.outcomes")
+    lines = [(mark, last) for (last,) in lasts for mark in known.line(last)]
+    con.execute(_ITEMS, {"marks": [mark for mark, _ in lines], "lasts": [last for _, last in lines]})
+    con.execute(_QUESTIONS)
+
+
+def _count(con: duckdb.DuckDBPyConnection, table: str, where: str, bound: dict[str, list[str]]) -> int:
+    used = bound if "$retired" in where else {}
+    row = con.execute(f"SELECT count(*) FROM lake.{table} WHERE {where}", used).fetchone()  # noqa: S608
+    return int(row[0]) if row else 0
+
+
+def _delete(con: duckdb.DuckDBPyConnection, table: str, where: str, bound: dict[str, list[str]]) -> int:
+    if not _count(con, table, where, bound):
+        return 0
+    row = con.execute(f"DELETE FROM lake.{table} WHERE {where}", bound if "$retired" in where else {}).fetchone()  # noqa: S608
+    return int(row[0]) if row else 0
+
+
+def _refuse_if_used(warehouse: Warehouse, version: DatasetVersion) -> None:
+    models = warehouse.query(
+        """SELECT m.model_id FROM lake.models m JOIN lake.training_runs r USING (training_run_id)
+           JOIN lake.shard_sets s USING (shard_set_id) WHERE s.dataset_id = ? ORDER BY m.created_at""",
+        (version.dataset_id,),
+    )["model_id"].to_list()
+    if models:
+        raise EvoError(
+            f"dataset {version.label} was not retired, since {len(models)} models were trained on it "
+            f"({', '.join(models[:5])}) and could not be trained again; nothing was removed; --force retires it"
+        )
+    pointing = [tag for tag, identity in tags(warehouse, version.name).items() if identity == version.dataset_id]
+    if pointing:
+        raise EvoError(
+            f"dataset {version.label} was not retired, since tags point to it ({', '.join(pointing)}); nothing was "
+            "removed; move them, or --force"
+        )
+
+
+def _shard_folders(warehouse: Warehouse, staying: list[str]) -> list[Path]:
+    """The folders of shard sets whose version has no episodes any more."""
+    rows = warehouse.query(
+        """SELECT shard_set_id, path FROM lake.shard_sets WHERE NOT list_contains(?::VARCHAR[], dataset_id)
+           ORDER BY shard_set_id""",
+        (staying,),
+    )
+    found = [(identity, Path(path)) for identity, path in rows.iter_rows()]
+    return [path for identity, path in found if path.name == identity and path.is_dir()]
