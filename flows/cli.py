@@ -12,6 +12,7 @@ import typer
 
 from flows.console import Json, console, say
 from flows.dataset_commands import dataset_app, print_funnel
+from flows.doctor_command import doctor
 from flows.lineage_commands import impact, trace
 from flows.openlineage_commands import lineage_app
 from flows.options import (
@@ -241,6 +242,7 @@ def report(
     say({"report": str(path), "bytes": path.stat().st_size}, as_json, f"report: {path}")
 
 
+app.command(epilog="Example: evo doctor   evo doctor --deep --json   evo doctor --remove-orphans")(doctor)
 app.command(epilog="Example: evo trace model-0a1b --json")(trace)
 app.command(epilog="Example: evo impact doc-0a1b2c   evo impact Qwen3-30B-A3B-Instruct-2507 --json")(impact)
 

@@ -6,6 +6,7 @@ import json
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from flows.console import Json, console, say
@@ -33,8 +34,9 @@ def diff(
         return
     table = Table("change", "generator", "why", "episodes", "such as", title=told)
     for change in found.changes:
-        table.add_row(change.change, change.generator, change.why, str(change.episodes), change.such_as[0])
-    console.print(table, markup=False)
+        row = (change.change, escape(change.generator), escape(change.why), str(change.episodes), change.such_as[0])
+        table.add_row(*row)
+    console.print(table)
 
 
 def tag(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ import psycopg
 from schemas.errors import EvoError
 
 CATALOG_URL, DATA_URL = "EVO_CATALOG_URL", "EVO_DATA_URL"
+FULL = ("No space left on device", "disk is full", "not enough disk space")
+FREE = 1 << 20  # with less than this, nothing can be written
+UNWRITABLE = ("Read-only file system", "readonly database", "Permission denied")
 LOCK = 0x65766F  # of Postgres' advisory locks: whoever writes to a warehouse of this database holds it
 
 
@@ -73,32 +77,53 @@ class Backend:
         con.execute(f"ATTACH 'ducklake:{_quoted(place)}' AS lake ({', '.join(settings)})")
 
     @contextmanager
-    def writing(self) -> Iterator[None]:
+    def writing(self, wait: bool = True) -> Iterator[None]:
         """Hold the write lock; it is let go of when a process is killed.
 
         Raises:
-            EvoError: Postgres cannot be reached.
+            EvoError: Postgres cannot be reached; or with `wait` off, another process holds it.
         """
         if self.catalog:
             with self._postgres() as con:
-                con.execute("SELECT pg_advisory_lock(%s)", (LOCK,))
+                take = "pg_advisory_lock" if wait else "pg_try_advisory_lock"
+                row = con.execute(f"SELECT {take}(%s)", (LOCK,)).fetchone()
+                if not wait and not (row and row[0]):
+                    raise self._busy()
                 yield
         else:
-            with (self.folder / "write.lock").open("w") as handle:
-                fcntl.flock(handle, fcntl.LOCK_EX)
+            try:
+                handle = (self.folder / "write.lock").open("w")
+            except OSError as error:
+                raise self.broken(error) from error
+            with handle:
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+                except BlockingIOError:
+                    raise self._busy() from None
                 yield
 
     def broken(self, error: Exception) -> EvoError:
         """The sentence for a warehouse that cannot be used."""
         first = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
-        way_out = (
-            "see that the servers run, and that PGPASSWORD and the AWS_ variables are set"
-            if self.catalog or self.data
-            else "restore the folder from a copy, or move it away and ingest again"
-        )
+        if any(sign in first for sign in FULL) or self._is_full():
+            first = f"{first} (the disk is full)"
+            way_out = "make room and rerun, what was committed is kept"
+        elif any(sign in first for sign in UNWRITABLE):
+            way_out = "make its folder writable, or point EVO_HOME elsewhere"
+        elif self.catalog or self.data:
+            way_out = "see that the servers run, and that PGPASSWORD and the AWS_ variables are set"
+        else:
+            way_out = "'evo doctor' says what is damaged; restore that from a copy, or move the folder away"
         return EvoError(
             f"warehouse '{self.name}' cannot be used: {first}; nothing was stored by this command; {way_out}"
         )
+
+    def _is_full(self) -> bool:
+        """SQLite calls a full disk an I/O error."""
+        return self.folder.exists() and shutil.disk_usage(self.folder).free < FREE
+
+    def _busy(self) -> EvoError:
+        return EvoError(f"another process writes to warehouse '{self.name}'; nothing was done; try again when it ends")
 
     def _postgres(self) -> psycopg.Connection[Any]:
         try:

@@ -28,9 +28,22 @@ CONFLICTS = (
     "database is locked",
 )
 DAMAGE = ("malformed", "not a database", "Failed to probe DuckLake metadata", "no such table: ducklake")
+# Mistakes of our own. Anything else means damage: a Parquet file can break in as many ways as DuckDB has errors.
+OURS = (
+    duckdb.ParserException,
+    duckdb.BinderException,
+    duckdb.CatalogException,
+    duckdb.TransactionException,
+    duckdb.InterruptException,
+    duckdb.OutOfMemoryException,
+)
 NOT_THERE = "creating a new DuckLake is explicitly disabled"
 ATTEMPTS = 12
 SETTINGS: dict[str, str | bool | int | float | list[str]] = {"threads": os.cpu_count() or 1, "memory_limit": "2GB"}
+
+
+class LostCatalogError(Exception):
+    """Data files are there, and no catalog that knows them."""
 
 
 class Warehouse:
@@ -153,10 +166,10 @@ class Warehouse:
     def _guarded(self, work: Callable[[], T]) -> T:
         try:
             return _retry(work)
-        except (duckdb.IOException, duckdb.Error) as error:
-            if isinstance(error, duckdb.IOException) or any(sign in str(error) for sign in (*CONFLICTS, *DAMAGE)):
-                raise self.backend.broken(error) from error
-            raise
+        except duckdb.Error as error:
+            if isinstance(error, OURS) and not any(sign in str(error) for sign in (*CONFLICTS, *DAMAGE)):
+                raise
+            raise self.backend.broken(error) from error
         except RuntimeError as error:
             if "Query interrupted" in str(error):  # what DuckDB makes of a Ctrl-C that comes while it works
                 self._con.interrupt()
@@ -206,11 +219,29 @@ def _open_or_make(con: duckdb.DuckDBPyConnection, backend: Backend) -> None:
         if NOT_THERE not in str(error):
             raise
         with backend.writing():
-            _retry(lambda: backend.attach(con))
+            _retry(lambda: _make(con, backend))
     con.execute("USE lake")
     if _missing(con):
         with backend.writing():
             _retry(lambda: [con.execute(statement) for statement in _missing(con)])
+
+
+def _make(con: duckdb.DuckDBPyConnection, backend: Backend) -> None:
+    """Make a catalog unless another process has made it by now. Data without a catalog is a catalog lost.
+
+    Raises:
+        EvoError: there are data files already, which a new catalog would not know.
+    """
+    try:
+        backend.attach(con, "CREATE_IF_NOT_EXISTS false")
+    except duckdb.InvalidInputException as error:
+        if NOT_THERE not in str(error):
+            raise
+        if con.execute("SELECT 1 FROM glob(?) LIMIT 1", [f"{backend.data_path}**/*.parquet"]).fetchone():
+            raise backend.broken(
+                LostCatalogError("its catalog is missing or empty, though data files are there")
+            ) from error
+        backend.attach(con)
 
 
 def _missing(con: duckdb.DuckDBPyConnection) -> list[str]:

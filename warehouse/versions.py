@@ -151,6 +151,14 @@ def matching_digest(warehouse: Warehouse, where: EpisodeFilter) -> str:
     return _hash(row for frame in frames for row in frame.iter_rows())[0]
 
 
+def members_digest(warehouse: Warehouse, dataset_id: str) -> tuple[str, int]:
+    """The digest over the episodes that a version holds now, and how many they are."""
+    chunks = warehouse.stream(
+        "SELECT episode_id FROM lake.dataset_members WHERE dataset_id = ? ORDER BY episode_id", (dataset_id,), CHUNK
+    )
+    return _hash(row for rows in chunks for row in rows.iter_rows())
+
+
 def left_out(warehouse: Warehouse, version: DatasetVersion) -> dict[str, int]:
     """How many matching episodes a version leaves out, by check."""
     rows = warehouse.query(

@@ -229,7 +229,7 @@ def test_a_version_with_a_model_or_a_tag_is_not_retired_unless_forced(
 def test_past_states_of_versions_that_stay_hold_bytes_back_until_they_are_forgotten(
     warehouse: Warehouse, three: list[DatasetVersion], make_partition: Make
 ) -> None:
-    data = warehouse.folder / "data"
+    data = warehouse.home / "warehouse" / "data"
 
     def size() -> int:
         return sum(path.stat().st_size for path in data.rglob("*.parquet"))

@@ -1,0 +1,45 @@
+"""The command `evo doctor`."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from flows.console import Json, console, say
+from flows.settings import state
+
+WEIGHTS = "model.safetensors"
+
+
+def doctor(
+    deep: Annotated[bool, typer.Option("--deep", help="Also compute every row's content id again.")] = False,
+    remove_orphans: Annotated[
+        bool, typer.Option("--remove-orphans", help="Remove what killed commands have left behind.")
+    ] = False,
+    older_than: Annotated[
+        float, typer.Option(min=0, metavar="HOURS", help="Younger orphans may be of commands that run: they stay.")
+    ] = 24.0,
+    as_json: Json = False,
+) -> None:
+    """Check that everything the warehouse knows of is there and is what it was; exit code 1 if something is damaged."""
+    from warehouse.doctor import examine
+
+    findings = list(examine(state(), WEIGHTS, deep, remove_orphans, older_than))
+    counts = Counter(finding.kind for finding in findings)
+    if as_json:
+        print(json.dumps([finding.model_dump() for finding in findings]))
+    else:
+        table = Table("", "what", "finding", show_lines=True)
+        for finding in findings:
+            table.add_row(finding.kind, escape(f"{finding.what} {finding.name}"), escape(finding.says))
+        if findings:
+            console.print(table)
+        told = f"{counts['damaged']} damaged, {counts['orphan']} orphans, {counts['removed']} orphans removed"
+        say(None, False, told if findings else "all is well")
+    if counts["damaged"]:
+        raise typer.Exit(1)

@@ -1,0 +1,121 @@
+"""Orphans: what killed commands have left behind, in the lake and in the state folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from schemas.episode import Record
+from warehouse.catalog import Warehouse
+from warehouse.shards import MANIFEST
+
+_LAKE = "SELECT path FROM ducklake_delete_orphaned_files('lake', dry_run => true, {which})"
+
+
+class Orphan(Record):
+    """Something that nothing refers to. A `young` one may be of a command that still runs."""
+
+    path: str
+    what: str
+    young: bool
+    in_lake: bool = False
+
+
+def orphans(warehouse: Warehouse, home: Path, older_than: float) -> list[Orphan]:
+    """All of them; those that were touched in the last `older_than` hours are `young`."""
+    return [*_in_lake(warehouse, older_than), *_in_folder(warehouse, home, older_than)]
+
+
+def remove(warehouse: Warehouse, found: list[Orphan], older_than: float) -> list[Orphan]:
+    """Remove those that are not young; returns them.
+
+    Raises:
+        EvoError: another process writes to the warehouse, so that nothing was removed.
+    """
+    old = [orphan for orphan in found if not orphan.young]
+    # A transaction writes its files before it commits: without the lock they would look like orphans.
+    with warehouse.backend.writing(wait=False):
+        if any(orphan.in_lake for orphan in old):
+            warehouse.query(
+                "SELECT * FROM ducklake_delete_orphaned_files('lake', older_than => ?)", (_before(older_than),)
+            )
+        for orphan in old:
+            path = Path(orphan.path)
+            if not orphan.in_lake and path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            elif not orphan.in_lake:
+                path.unlink(missing_ok=True)
+    return old
+
+
+def _before(older_than: float) -> datetime:
+    return datetime.now(UTC) - timedelta(hours=older_than)
+
+
+def _in_lake(warehouse: Warehouse, older_than: float) -> list[Orphan]:
+    """Data files that no snapshot knows: of transactions that were killed before they were committed."""
+    every = warehouse.query(_LAKE.format(which="cleanup_all => true"))["path"]
+    old = set(warehouse.query(_LAKE.format(which="older_than => ?"), (_before(older_than),))["path"])
+    what = "a data file of a transaction that never was committed"
+    return [Orphan(path=path, what=what, young=path not in old, in_lake=True) for path in sorted(every)]
+
+
+def _in_folder(warehouse: Warehouse, home: Path, older_than: float) -> Iterator[Orphan]:
+    limit = time.time() - older_than * 3600
+    known = set(warehouse.query("SELECT shard_set_id FROM lake.shard_sets")["shard_set_id"])
+    for path, what in sorted({**_shard_folders(home / "shards", known), **_unfinished(home), **_spilled(home)}.items()):
+        yield Orphan(path=str(path), what=what, young=_touched(path) > limit)
+
+
+def _shard_folders(folder: Path, known: set[str]) -> dict[Path, str]:
+    found = {}
+    for path in folder.glob("*"):
+        if path.name.startswith(".shards-"):
+            found[path] = "a shard set that was never finished"
+        elif path.name.startswith("shards-") and not (path / MANIFEST).exists():
+            found[path] = "shards without a manifest"
+        elif path.name.startswith("shards-") and path.name not in known:
+            found[path] = "a shard set that the catalog does not know"
+    return found
+
+
+def _unfinished(home: Path) -> dict[Path, str]:
+    """Files and model folders that were being written; each was to be renamed when it was whole."""
+    places = [home, *(home / name for name in ("runs", "tokenizers", "reports", "shards"))]
+    patterns = ("*.partial", "*/*.partial")
+    return {p: "a half-written file" for place in places for pattern in patterns for p in place.glob(pattern)}
+
+
+def _spilled(home: Path) -> dict[Path, str]:
+    """What processes that are gone had spilled from memory."""
+    found = {}
+    for path in (home / "spill").glob("*"):
+        if path.name.isdigit() and not _runs(int(path.name)) and any(path.iterdir()):
+            found[path] = "spilled by a process that is gone"
+    return found
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _touched(path: Path) -> float:
+    """When it, or anything in it, was last written."""
+    within = [path, *path.rglob("*")] if path.is_dir() else [path]
+    times = []
+    for one in within:
+        try:
+            times.append(one.stat().st_mtime)
+        except FileNotFoundError:  # its writer is at work
+            return time.time()
+    return max(times)
