@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 from prefect import flow, task
@@ -36,7 +38,10 @@ def tokenizer_folder(warehouse: Warehouse, home: Path, version: DatasetVersion, 
             if config.backbone == "tiny"
             else load_tokenizer(config.backbone)
         )
-        made.save(folder)
+        partial = folder.with_name(f"{folder.name}.{os.getpid()}.partial")
+        made.save(partial)
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
     return folder
 
 

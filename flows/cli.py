@@ -36,6 +36,7 @@ from flows.settings import state
 from flows.teacher_commands import teacher_app
 from schemas.configs import Recipe
 from schemas.errors import EvoError
+from schemas.files import disk_fault
 
 # A failed flow logs a traceback; here the one sentence says it. Prefect keeps the whole log.
 os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
@@ -279,8 +280,11 @@ def main() -> None:
     except EvoError as error:
         print(f"evo: {error}", file=sys.stderr)
         sys.exit(1)
-    except RuntimeError as error:
-        if "Prefect API" not in str(error):
+    except Exception as error:
+        if fault := disk_fault(error):
+            print(f"evo: {fault} ({error}); what was committed is kept; mend that and rerun", file=sys.stderr)
+            sys.exit(1)
+        if not isinstance(error, RuntimeError) or "Prefect API" not in str(error):
             raise
         print(f"evo: Prefect did not start: {error}; nothing was run; rerun, or set PREFECT_API_URL", file=sys.stderr)
         sys.exit(1)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+from errno import EDQUOT, ENOSPC, EROFS
 from pathlib import Path
 
 
@@ -17,3 +19,16 @@ def file_digest(path: Path) -> str:
     """BLAKE2b of a file's bytes, 64 hex digits, read in blocks."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, lambda: hashlib.blake2b(digest_size=32)).hexdigest()
+
+
+def disk_fault(error: BaseException | None) -> str:
+    """What the disk refused, where that is behind an error; '' for any other error.
+
+    Libraries say it in their own ways: some raise no OSError, but its words.
+    """
+    while error is not None:
+        for number in (ENOSPC, EDQUOT, EROFS):
+            if getattr(error, "errno", None) == number or os.strerror(number) in str(error):
+                return os.strerror(number)
+        error = error.__cause__ or error.__context__
+    return ""

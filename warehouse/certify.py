@@ -4,48 +4,67 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from schemas.ids import content_id
 from warehouse.catalog import Warehouse
 
 # What ids of other origin look like is not known, so that they certify nothing.
 OURS = re.compile(r"(doc|ctx|q|ep)-[0-9a-f]{20}")
+IMPORT = "import"  # in the ids of rows that were imported without ids of ours
+Values = dict[str, Any]
+Form = Callable[[Values], Values]  # of a row's values, the content that its id hashes
 
 
-def _context(row: tuple[Any, ...]) -> dict[str, Any]:
-    kind, generator, split, document_ids, source_ids, segments = row
-    content = {
-        "segments": [[segment["user"], segment["assistant"]] for segment in segments],
-        "kind": kind,
-        "generator": generator,
-        "split": split,
-    }
-    if kind == "web":
-        content["document_id"] = document_ids[0]
-    if kind == "memory":
-        content["source"] = source_ids[0]
+class Certified(NamedTuple):
+    """A table whose ids certify content: their prefix, the columns that are hashed, and the forms that these take."""
+
+    prefix: str
+    columns: str
+    forms: tuple[Form, ...]
+    joined: str = ""
+
+
+def _said(row: Values) -> list[list[str]]:
+    return [[segment["user"], segment["assistant"]] for segment in row["segments"]]
+
+
+def _context(row: Values) -> Values:
+    content = {name: row[name] for name in ("kind", "generator", "split")} | {"segments": _said(row)}
+    if row["kind"] == "web":
+        content["document_id"] = row["document_ids"][0]
+    if row["kind"] == "memory":
+        content["source"] = row["source_ids"][0]
     return content
 
 
-def _named(*names: str) -> Callable[[tuple[Any, ...]], dict[str, Any]]:
-    return lambda row: dict(zip(names, row, strict=True))
+def _imported_context(row: Values) -> Values:
+    return {"generator": IMPORT, "split": row["split"], "segments": _said(row)}
 
 
-# By table: the prefix of its ids, the columns that these hash, and the content that is made of them.
-CERTIFIED: dict[str, tuple[str, str, Callable[[tuple[Any, ...]], dict[str, Any]]]] = {
-    "documents": ("doc", "document_id, title, text", _named("title", "text")),
-    "contexts": ("ctx", "context_id, kind, generator, split, document_ids, source_ids, segments", _context),
-    "questions": (
+def _question(row: Values) -> Values:
+    return {"type": row["question_type"]} | {name: row[name] for name in ("context_id", "text", "answer")}
+
+
+def _imported_question(row: Values) -> Values:
+    asked = {"context_id": row["context_id"], "question": row["text"], "answer": row["answer"]}
+    return {"generator": IMPORT, **asked, "evidence": row["indices"]}
+
+
+CERTIFIED = {
+    "documents": Certified("doc", "document_id, title, text", (dict,)),
+    "contexts": Certified(
+        "ctx",
+        "context_id, kind, generator, split, document_ids, source_ids, segments",
+        (_context, _imported_context),
+    ),
+    "questions": Certified(
         "q",
-        "question_id, context_id, question_type, text, answer",
-        _named("context_id", "type", "text", "answer"),
+        "question_id, context_id, question_type, text, answer, indices",
+        (_question, _imported_question),
+        "LEFT JOIN (SELECT question_id, fingerprint, indices FROM lake.evidence) USING (question_id, fingerprint)",
     ),
-    "episodes": (
-        "ep",
-        "episode_id, context_id, question_id, evidence",
-        _named("context_id", "question_id", "evidence"),
-    ),
+    "episodes": Certified("ep", "episode_id, context_id, question_id, evidence", (dict,)),
 }
 
 
@@ -55,17 +74,17 @@ def changed_rows(warehouse: Warehouse, table: str) -> Iterator[str]:
     Raises:
         EvoError: a file of the table is damaged.
     """
-    prefix, columns, content = CERTIFIED[table]
-    for chunk in warehouse.stream(f"SELECT {columns} FROM lake.{table}"):  # noqa: S608
-        for identity, *rest in chunk.iter_rows():
-            if OURS.fullmatch(identity) and not _certifies(identity, prefix, tuple(rest), content):
+    kind = CERTIFIED[table]
+    for chunk in warehouse.stream(f"SELECT {kind.columns} FROM lake.{table} {kind.joined}"):  # noqa: S608
+        names = chunk.columns[1:]
+        for identity, *values in chunk.iter_rows():
+            row = dict(zip(names, values, strict=True))
+            if OURS.fullmatch(identity) and not any(_is(identity, kind.prefix, form, row) for form in kind.forms):
                 yield identity
 
 
-def _certifies(
-    identity: str, prefix: str, row: tuple[Any, ...], content: Callable[[tuple[Any, ...]], dict[str, Any]]
-) -> bool:
+def _is(identity: str, prefix: str, form: Form, row: Values) -> bool:
     try:
-        return content_id(prefix, content(row)) == identity
+        return content_id(prefix, form(row)) == identity
     except (IndexError, TypeError):  # a list that must not be empty is, or a value is missing
         return False

@@ -94,10 +94,14 @@ def expire(
         for version in retired:
             _refuse_if_used(warehouse, version)
     identities = [version.dataset_id for version in retired]
-    staying = [v for v in list_versions(warehouse) if v.dataset_id in held(warehouse) - set(identities)]
-    past = [] if forget_past else [v.snapshot for v in staying]
     known = Fingerprints(warehouse)
     newest = max((v.snapshot for v in list_versions(warehouse)), default=-1)
+
+    def staying(retired: list[str]) -> list[DatasetVersion]:
+        return [v for v in list_versions(warehouse) if v.dataset_id in held(warehouse) - set(retired)]
+
+    def past(versions: list[DatasetVersion]) -> list[int]:
+        return [] if forget_past else [version.snapshot for version in versions]
 
     def work(con: duckdb.DuckDBPyConnection) -> tuple[dict[str, int], Reclaimed | None]:
         _find(con, known, identities, newest)
@@ -105,15 +109,16 @@ def expire(
         if dry:
             rows = {table: _count(con, table, where, bound) for table, where in GOING.items()}
             going = {table: where for table, where in GOING.items() if rows[table]}
-            return rows, reclaimable(con, going, bound, past)
+            return rows, reclaimable(con, going, bound, past(staying(identities)))
         return {table: _delete(con, table, where, bound) for table, where in GOING.items()}, None
 
     rows, found = warehouse.transaction(work)
-    folders = _shard_folders(warehouse, [v.dataset_id for v in staying])
+    stay = staying(identities)  # with what others have published meanwhile
+    folders = _shard_folders(warehouse, [v.dataset_id for v in stay])
     if not dry:
         for folder in folders:
             shutil.rmtree(folder, ignore_errors=True)
-        found = reclaim(warehouse, [table for table, count in rows.items() if count], past)
+        found = reclaim(warehouse, [table for table, count in rows.items() if count], past(stay))
     assert found is not None
     return Expired(
         retired=tuple(v.label for v in retired),

@@ -56,6 +56,7 @@ with Warehouse.open(Path(sys.argv[1])) as warehouse:
 """
 # Forks a process for each line that it reads, since imports take longer than the work. The child appends parts, and
 # publishes and shards after each.
+SIZE = 12  # contexts a part
 ZYGOTE = """
 import os, sys, zlib
 from pathlib import Path
@@ -78,7 +79,7 @@ def work(home, parts):
         for part in parts:
             warehouse.append_all({path.stem: pl.read_parquet(path) for path in sorted(part.glob("*.parquet"))})
             version = publish(warehouse, "d", "{}", None, EpisodeFilter())
-            build_shards(warehouse, version, Words(), home / "shards", rows_per_shard=16)
+            build_shards(warehouse, version, Words(), home / "shards", rows_per_shard=50)
 
 home, parts = Path(sys.argv[1]), sorted(Path(sys.argv[2]).iterdir())
 for line in sys.stdin:
@@ -185,18 +186,18 @@ def test_thirty_kills_leave_the_old_version_or_the_new_one(
     home, parts, rng = tmp_path / "home", tmp_path / "parts", random.Random(0)
     for number in range(100):
         (parts / f"{number:03d}").mkdir(parents=True)
-        for name, frame in make_partition(40 * number, 40 * (number + 1)).items():
+        for name, frame in make_partition(SIZE * number, SIZE * (number + 1)).items():
             frame.write_parquet(parts / f"{number:03d}" / f"{name}.parquet")
     with process(ZYGOTE, str(home), str(parts)) as zygote:
         began = time.monotonic()
-        tell(zygote, "0 3")
+        tell(zygote, "0 2")
         assert (line(zygote).isdigit(), line(zygote)) == (True, "0")
         longest = time.monotonic() - began
         seen, kills = {}, 0
         while kills < 30:
             with Warehouse.open(home) as warehouse:
-                done = warehouse.query("SELECT count(*) // 40 FROM contexts").item()
-            tell(zygote, f"{max(0, done - 1)} {done + 3}")
+                done = warehouse.query("SELECT count(*) FROM contexts").item() // SIZE
+            tell(zygote, f"{max(0, done - 1)} {done + 2}")
             child = int(line(zygote))
             time.sleep(rng.uniform(0.05, 1.0) * longest)
             with suppress(ProcessLookupError):  # it was done already
@@ -219,5 +220,5 @@ def test_thirty_kills_leave_the_old_version_or_the_new_one(
     with Warehouse.open(home) as warehouse:
         newest = resolve(warehouse, "d")
         assert newest.episodes == warehouse.query("SELECT count(*) FROM episodes").item()
-        shards = build_shards(warehouse, newest, tokenizer, home / "shards", rows_per_shard=16)
+        shards = build_shards(warehouse, newest, tokenizer, home / "shards", rows_per_shard=50)
         assert shards.rows == newest.episodes
