@@ -20,6 +20,7 @@ from schemas.errors import EvoError
 
 CATALOG_URL, DATA_URL = "EVO_CATALOG_URL", "EVO_DATA_URL"
 FULL = ("No space left on device", "disk is full", "not enough disk space")
+FORGOTTEN = "No snapshot found at version"
 FREE = 1 << 20  # with less than this, nothing can be written
 UNWRITABLE = ("Read-only file system", "readonly database", "Permission denied")
 LOCK = 0x65766F  # of Postgres' advisory locks: whoever writes to a warehouse of this database holds it
@@ -108,6 +109,8 @@ class Backend:
         if any(sign in first for sign in FULL) or self._is_full():
             first = f"{first} (the disk is full)"
             way_out = "make room and rerun, what was committed is kept"
+        elif FORGOTTEN in first:
+            way_out = "'evo dataset expire' has given that past state up; look at the warehouse as it is"
         elif any(sign in first for sign in UNWRITABLE):
             way_out = "make its folder writable, or point EVO_HOME elsewhere"
         elif self.catalog or self.data:

@@ -94,38 +94,50 @@ def expire(
         for version in retired:
             _refuse_if_used(warehouse, version)
     identities = [version.dataset_id for version in retired]
-    known = Fingerprints(warehouse)
-    newest = max((v.snapshot for v in list_versions(warehouse)), default=-1)
+    known, newest = Fingerprints(warehouse), max((v.snapshot for v in list_versions(warehouse)), default=-1)
 
-    def staying(retired: list[str]) -> list[DatasetVersion]:
-        return [v for v in list_versions(warehouse) if v.dataset_id in held(warehouse) - set(retired)]
+    def past() -> list[int]:
+        return [] if forget_past else _snapshots(warehouse, _staying(warehouse, identities))
 
-    def past(versions: list[DatasetVersion]) -> list[int]:
-        return [] if forget_past else [version.snapshot for version in versions]
-
-    def work(con: duckdb.DuckDBPyConnection) -> tuple[dict[str, int], Reclaimed | None]:
+    def look(con: duckdb.DuckDBPyConnection) -> tuple[dict[str, int], Reclaimed]:
         _find(con, known, identities, newest)
-        bound = {"retired": identities}
-        if dry:
-            rows = {table: _count(con, table, where, bound) for table, where in GOING.items()}
-            going = {table: where for table, where in GOING.items() if rows[table]}
-            return rows, reclaimable(con, going, bound, past(staying(identities)))
-        return {table: _delete(con, table, where, bound) for table, where in GOING.items()}, None
+        rows = {table: _count(con, table, identities) for table in GOING}
+        going = {table: where for table, where in GOING.items() if rows[table]}
+        return rows, reclaimable(con, going, {"retired": identities}, past())
 
-    rows, found = warehouse.transaction(work)
-    stay = staying(identities)  # with what others have published meanwhile
-    folders = _shard_folders(warehouse, [v.dataset_id for v in stay])
-    if not dry:
+    def delete(con: duckdb.DuckDBPyConnection) -> dict[str, int]:
+        _find(con, known, identities, newest)
+        return {table: _delete(con, table, identities) for table in GOING}
+
+    if dry:
+        rows, reclaimed = warehouse.transaction(look)
+        folders = _shard_folders(warehouse, identities)
+    else:
+        rows = warehouse.transaction(delete)
+        folders = _shard_folders(warehouse, identities)
         for folder in folders:
             shutil.rmtree(folder, ignore_errors=True)
-        found = reclaim(warehouse, [table for table, count in rows.items() if count], past(stay))
-    assert found is not None
+        reclaimed = reclaim(warehouse, [table for table, count in rows.items() if count], past())
     return Expired(
         retired=tuple(v.label for v in retired),
         rows=rows,
         shard_sets=tuple(folder.name for folder in folders),
-        reclaimed=found,
+        reclaimed=reclaimed,
     )
+
+
+def _staying(warehouse: Warehouse, retired: Sequence[str]) -> list[DatasetVersion]:
+    there = held(warehouse) - set(retired)
+    return [version for version in list_versions(warehouse) if version.dataset_id in there]
+
+
+def _snapshots(warehouse: Warehouse, versions: Sequence[DatasetVersion]) -> list[int]:
+    """The states from which versions were published, and those which their publishing made: `as of` reads these."""
+    made = warehouse.query(
+        "SELECT snapshot_id FROM lake.dataset_versions WHERE list_contains(?::VARCHAR[], dataset_id)",
+        ([version.dataset_id for version in versions],),
+    )["snapshot_id"]
+    return sorted({*made, *(version.snapshot for version in versions)})
 
 
 def _find(con: duckdb.DuckDBPyConnection, known: Fingerprints, retired: list[str], newest: int) -> None:
@@ -140,16 +152,19 @@ def _find(con: duckdb.DuckDBPyConnection, known: Fingerprints, retired: list[str
     con.execute(_QUESTIONS)
 
 
-def _count(con: duckdb.DuckDBPyConnection, table: str, where: str, bound: dict[str, list[str]]) -> int:
-    used = bound if "$retired" in where else {}
-    row = con.execute(f"SELECT count(*) FROM lake.{table} WHERE {where}", used).fetchone()  # noqa: S608
-    return int(row[0]) if row else 0
+def _count(con: duckdb.DuckDBPyConnection, table: str, retired: list[str]) -> int:
+    return _first(con, f"SELECT count(*) FROM lake.{table}", table, retired)  # noqa: S608
 
 
-def _delete(con: duckdb.DuckDBPyConnection, table: str, where: str, bound: dict[str, list[str]]) -> int:
-    if not _count(con, table, where, bound):
+def _delete(con: duckdb.DuckDBPyConnection, table: str, retired: list[str]) -> int:
+    if not _count(con, table, retired):
         return 0
-    row = con.execute(f"DELETE FROM lake.{table} WHERE {where}", bound if "$retired" in where else {}).fetchone()  # noqa: S608
+    return _first(con, f"DELETE FROM lake.{table}", table, retired)  # noqa: S608
+
+
+def _first(con: duckdb.DuckDBPyConnection, statement: str, table: str, retired: list[str]) -> int:
+    where = GOING[table]
+    row = con.execute(f"{statement} WHERE {where}", {"retired": retired} if "$retired" in where else {}).fetchone()
     return int(row[0]) if row else 0
 
 
@@ -172,12 +187,12 @@ def _refuse_if_used(warehouse: Warehouse, version: DatasetVersion) -> None:
         )
 
 
-def _shard_folders(warehouse: Warehouse, staying: list[str]) -> list[Path]:
-    """The folders of shard sets whose version has no episodes any more."""
+def _shard_folders(warehouse: Warehouse, retired: Sequence[str]) -> list[Path]:
+    """The folders of shard sets whose version has no episodes, or is being retired."""
     rows = warehouse.query(
         """SELECT shard_set_id, path FROM lake.shard_sets WHERE NOT list_contains(?::VARCHAR[], dataset_id)
            ORDER BY shard_set_id""",
-        (staying,),
+        ([version.dataset_id for version in _staying(warehouse, retired)],),
     )
     found = [(identity, Path(path)) for identity, path in rows.iter_rows()]
     return [path for identity, path in found if path.name == identity and path.is_dir()]

@@ -241,7 +241,8 @@ def test_past_states_of_versions_that_stay_hold_bytes_back_until_they_are_forgot
     expire(warehouse, ["e@1"], dry=False)
     assert size() >= kept
     there = set(warehouse.query("SELECT snapshot_id FROM ducklake_snapshots('lake')")["snapshot_id"])
-    assert {v.snapshot for v in list_versions(warehouse) if v.name == "d"} <= there
+    for version in (v for v in list_versions(warehouse) if v.name == "d"):
+        assert {version.snapshot, version.snapshot + 1} <= there  # published from the one, and there in the other
     kept, said = size(), expire(warehouse, forget_past=True)
     assert said.reclaimed.bytes > 0
     assert said.reclaimed.held == 0
@@ -249,5 +250,7 @@ def test_past_states_of_versions_that_stay_hold_bytes_back_until_they_are_forgot
     assert done.reclaimed.files > 0
     assert done.reclaimed.bytes == kept - size() > 0
     assert len(warehouse.query("SELECT snapshot_id FROM ducklake_snapshots('lake')")) == 1
+    with pytest.raises(EvoError, match="has given that past state up"):
+        Warehouse.open(warehouse.home, at=three[0].snapshot)
     assert len(funnel(warehouse)) > 0
     assert [len(ids) for ids in state(warehouse).values()] == [10, 20, 0, 16]
