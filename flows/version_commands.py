@@ -100,7 +100,7 @@ def expire(
         if count:
             table.add_row(name, str(count))
     files, freed = done.reclaimed.files, size.format(done.reclaimed.bytes / 1e6)
-    lines = [f"retired: {', '.join(done.retired)}"] if done.retired else []
+    lines = [f"{'retired' if yes else 'to be retired'}: {', '.join(done.retired)}"] if done.retired else []
     lines.append(f"{files} files, {freed}, {done.reclaimed.snapshots} past states, {len(done.shard_sets)} shard sets")
     if done.reclaimed.held:
         held = f"{done.reclaimed.held / 1e6:.1f} MB"
