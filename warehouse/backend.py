@@ -116,7 +116,7 @@ class Backend:
         elif self.catalog or self.data:
             way_out = "see that the servers run, and that PGPASSWORD and the AWS_ variables are set"
         else:
-            way_out = "'evo doctor' says what is damaged; restore that from a copy, or move the folder away"
+            way_out = "'evo doctor' says what is damaged; restore the folder from a copy, or move it away"
         return EvoError(
             f"warehouse '{self.name}' cannot be used: {first}; nothing was stored by this command; {way_out}"
         )
