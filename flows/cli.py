@@ -71,7 +71,7 @@ def demo(
     print_funnel(False)
     _print_scores(model.model_id, "heldout", False)
     console.print()
-    trace(model.model_id)
+    trace(model.model_id, limit=1)
     console.print()
     report(model.model_id)
 

@@ -2,43 +2,65 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.console import Json, say
+from flows.console import Json, console
 from flows.settings import state
+
+if TYPE_CHECKING:
+    from warehouse.tree import TraceNode
 
 
 def trace(
     identity: Annotated[
-        str, typer.Argument(metavar="ID", help="A model, run, shard set, dataset, episode, context or document.")
+        str,
+        typer.Argument(
+            metavar="ID",
+            help="A model, score, run, shard set, dataset, episode, question, context, document, teacher call, "
+            "teacher model or stage fingerprint.",
+        ),
     ],
     as_json: Json = False,
-    limit: Annotated[int, typer.Option(min=1, help="Samples shown per list; totals are always given.")] = 3,
+    limit: Annotated[
+        int, typer.Option(min=0, help="Samples shown per list; totals are always given. 0 lists everything.")
+    ] = 3,
 ) -> None:
-    """Walk from a model down to the documents that it came from."""
+    """Walk from a model, or anything else that has an id, down to the documents and calls that it came from."""
     from warehouse.catalog import Warehouse
-    from warehouse.lineage import as_dict, render_tree
     from warehouse.lineage import trace as walk
 
     with Warehouse.open(state()) as warehouse:
-        tree = walk(warehouse, identity, limit=limit)
-    say(as_dict(tree), as_json, render_tree(tree))
+        _show(walk(warehouse, identity, limit=limit), as_json)
 
 
 def impact(
     identity: Annotated[
         str,
-        typer.Argument(metavar="ID", help="A document, context, question, episode, teacher call or model, or NAME@N."),
+        typer.Argument(
+            metavar="ID",
+            help="A document, context, question, episode, teacher call or model, stage fingerprint, or NAME@N.",
+        ),
     ],
     as_json: Json = False,
 ) -> None:
     """Walk up from a source to every dataset version, model and score that used it."""
     from warehouse.catalog import Warehouse
     from warehouse.impact import impact as walk
-    from warehouse.lineage import as_dict, render_tree
 
     with Warehouse.open(state()) as warehouse:
-        tree = walk(warehouse, identity)
-    say(as_dict(tree), as_json, render_tree(tree))
+        _show(walk(warehouse, identity), as_json)
+
+
+def _show(node: TraceNode, as_json: bool) -> None:
+    """Prints while it walks: a tree of everything may be larger than memory."""
+    from warehouse.tree import json_parts, tree_lines
+
+    if as_json:
+        for part in json_parts(node):
+            print(part, end="")
+        print()
+    else:
+        for line in tree_lines(node):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)

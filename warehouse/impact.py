@@ -1,61 +1,50 @@
 """Impact: from a document, context, episode, teacher call or teacher model up to everything that used it."""
 
+# ruff: noqa: S608 - what is formatted into queries are constants of ours
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from schemas.dataset import DatasetVersion
 from schemas.errors import EvoError
 from warehouse.catalog import Warehouse
-from warehouse.lineage import TraceNode, model_facts
+from warehouse.lineage import model_facts
+from warehouse.sources import SOURCES, Source, episodes_from
+from warehouse.tree import TraceNode
 from warehouse.versions import find_version, list_versions
-
-# Contexts, and those that were made from them: a memory's source is a context as well.
-_CONTEXTS = """WITH RECURSIVE used(context_id) AS (
-        SELECT context_id FROM lake.contexts WHERE {among}
-        UNION SELECT c.context_id FROM lake.contexts c JOIN used ON list_contains(c.source_ids, used.context_id))
-    SELECT episode_id FROM lake.episodes SEMI JOIN used USING (context_id)"""
-_CALLS = """WITH RECURSIVE calls AS (SELECT call_id FROM lake.teacher_calls WHERE {column} = $1),
-    used(context_id) AS (
-        SELECT context_id FROM (SELECT context_id, unnest(calls) AS call_id FROM lake.contexts)
-        SEMI JOIN calls USING (call_id)
-        UNION SELECT c.context_id FROM lake.contexts c JOIN used ON list_contains(c.source_ids, used.context_id)),
-    asked AS (
-        SELECT question_id FROM (SELECT question_id, unnest(calls) AS call_id FROM lake.questions
-                                 UNION ALL SELECT question_id, unnest(calls) FROM lake.evidence
-                                 UNION ALL SELECT question_id, unnest(calls) FROM lake.verdicts)
-        SEMI JOIN calls USING (call_id))
-    SELECT episode_id FROM lake.episodes SEMI JOIN used USING (context_id)
-    UNION SELECT episode_id FROM lake.episodes SEMI JOIN asked USING (question_id)"""
-# What an id may be: the kind's name, its table and column, and the query of the episodes that came from it.
-SOURCES: list[tuple[str, str, str, str]] = [
-    ("document", "documents", "document_id", _CONTEXTS.format(among="list_contains(document_ids, $1)")),
-    ("context", "contexts", "context_id", _CONTEXTS.format(among="context_id = $1")),
-    ("question", "questions", "question_id", "SELECT episode_id FROM lake.episodes WHERE question_id = $1"),
-    ("episode", "episodes", "episode_id", "SELECT episode_id FROM lake.episodes WHERE episode_id = $1"),
-    ("teacher call", "teacher_calls", "call_id", _CALLS.format(column="call_id")),
-    ("teacher model", "teacher_calls", "model", _CALLS.format(column="model")),
-]
 
 
 def impact(warehouse: Warehouse, identity: str) -> TraceNode:
-    """The tree above an id: the dataset versions that hold episodes made from it, and what was made of those.
+    """The tree above an id: the dataset versions that hold episodes made from it, and what was made of those; of a
+    dataset (id or label), shard set, training run or model what was made of it.
 
     Raises:
         EvoError: nothing has that id.
     """
-    for kind, table, column, episodes in SOURCES:
-        known = warehouse.query(f"SELECT 1 FROM lake.{table} WHERE {column} = $1 LIMIT 1", (identity,))  # noqa: S608
-        if len(known):
-            return _source(warehouse, kind, identity, episodes)
+    source = source_of(warehouse, identity)
+    if source is not None:
+        return _from_source(warehouse, source, identity)
     by_id = (version for version in list_versions(warehouse) if version.dataset_id == identity)
     version = next(by_id, None) or find_version(warehouse, identity)
     if version is not None:
         return _dataset(warehouse, version, {"episodes": str(version.episodes)})
+    for column, walk in (("shard_set_id", _shard_sets), ("training_run_id", _runs), ("model_id", _models)):
+        if nodes := walk(warehouse, column, identity):
+            return nodes[0]
     raise EvoError(
         f"unknown id {identity[:80]!r}; nothing was looked up; give a document, context, question, episode, teacher "
-        "call, teacher model or NAME@N"
+        "call, teacher model, stage fingerprint, shard set, training run, model or NAME@N"
     )
+
+
+def source_of(warehouse: Warehouse, identity: str) -> Source | None:
+    """What kind of source has that id; None when none has."""
+    for source in SOURCES:
+        known = warehouse.query(f"SELECT 1 FROM lake.{source.table} WHERE {source.column} = ? LIMIT 1", (identity,))
+        if len(known):
+            return source
+    return None
 
 
 def models_of(node: TraceNode) -> list[str]:
@@ -64,13 +53,14 @@ def models_of(node: TraceNode) -> list[str]:
     return list(dict.fromkeys([*own, *(model for child in node.children for model in models_of(child))]))
 
 
-def _source(warehouse: Warehouse, kind: str, identity: str, episodes: str) -> TraceNode:
-    total = warehouse.query(f"SELECT count(*) FROM ({episodes})", (identity,)).item()  # noqa: S608
+def _from_source(warehouse: Warehouse, source: Source, identity: str) -> TraceNode:
+    episodes, bound = episodes_from(source), {"ids": [identity]}
+    total = warehouse.query(f"SELECT count(*) FROM ({episodes})", bound).item()
     rows = warehouse.query(
         f"""SELECT v.*, held.among FROM lake.dataset_versions v JOIN
             (SELECT dataset_id, count(*) AS among FROM lake.dataset_members SEMI JOIN ({episodes}) USING (episode_id)
-             GROUP BY dataset_id) held USING (dataset_id) ORDER BY v.created_at, v.name, v.number""",  # noqa: S608
-        (identity,),
+             GROUP BY dataset_id) held USING (dataset_id) ORDER BY v.created_at, v.name, v.number""",
+        bound,
     )
     children = []
     for row in rows.iter_rows(named=True):
@@ -79,40 +69,66 @@ def _source(warehouse: Warehouse, kind: str, identity: str, episodes: str) -> Tr
         facts = {"episodes from it": f"{among} of {version.episodes}"}
         children.append(_dataset(warehouse, version, facts))
     facts = {"episodes": str(total), "dataset versions": str(len(children))}
-    node = TraceNode(kind, identity, identity, facts, tuple(children))
-    return TraceNode(kind, identity, identity, {**facts, "models": str(len(models_of(node)))}, node.children)
+    node = TraceNode(source.kind, identity, identity, facts, tuple(children))
+    return replace(node, facts={**facts, "models": str(len(models_of(node)))})
 
 
 def _dataset(warehouse: Warehouse, version: DatasetVersion, facts: dict[str, str]) -> TraceNode:
-    children = tuple(
-        TraceNode(
-            "shard set",
-            row["shard_set_id"],
-            row["shard_set_id"],
-            {"rows": str(row["rows"])},
-            _runs(warehouse, row["shard_set_id"]),
-        )
-        for row in _rows(warehouse, "shard_sets", "dataset_id", version.dataset_id)
-    )
+    children = _shard_sets(warehouse, "dataset_id", version.dataset_id)
     return TraceNode("dataset", version.dataset_id, version.label, facts, children)
 
 
-def _runs(warehouse: Warehouse, shard_set_id: str) -> tuple[TraceNode, ...]:
+def _shard_sets(warehouse: Warehouse, column: str, identity: str) -> tuple[TraceNode, ...]:
+    return tuple(
+        TraceNode("shard set", own, own, {"rows": str(row["rows"])}, _runs(warehouse, "shard_set_id", own))
+        for row in _rows(warehouse, "shard_sets", column, identity)
+        for own in (row["shard_set_id"],)
+    )
+
+
+def _runs(warehouse: Warehouse, column: str, identity: str) -> tuple[TraceNode, ...]:
     return tuple(
         TraceNode(
             "training run",
             row["training_run_id"],
             row["training_run_id"],
             {"steps": str(row["steps"]), "created": row["created_at"]},
-            tuple(
-                TraceNode("model", model["model_id"], model["model_id"], model_facts(warehouse, model))
-                for model in _rows(warehouse, "models", "training_run_id", row["training_run_id"])
-            ),
+            _models(warehouse, "training_run_id", row["training_run_id"]),
         )
-        for row in _rows(warehouse, "training_runs", "shard_set_id", shard_set_id)
+        for row in _rows(warehouse, "training_runs", column, identity)
+    )
+
+
+def _models(warehouse: Warehouse, column: str, identity: str) -> tuple[TraceNode, ...]:
+    return tuple(
+        TraceNode(
+            "model", row["model_id"], row["model_id"], model_facts(warehouse, row), _scores(warehouse, row["model_id"])
+        )
+        for row in _rows(warehouse, "models", column, identity)
+    )
+
+
+def _scores(warehouse: Warehouse, model_id: str) -> tuple[TraceNode, ...]:
+    """The model's metrics over all questions of a benchmark, a node a system: the model, and what it was held to."""
+    rows = warehouse.query(
+        """SELECT benchmark, system, list(metric ORDER BY metric) AS metrics, list(value ORDER BY metric) AS figures,
+                  max(questions) AS questions, min(evaluation_id) AS first
+           FROM lake.evaluations WHERE model_id = ? AND question_type = 'all'
+           GROUP BY benchmark, system ORDER BY benchmark, system""",
+        (model_id,),
+    )
+    return tuple(
+        TraceNode(
+            "scores",
+            row["first"],
+            f"{row['system']} on {row['benchmark']}",
+            {"questions": str(row["questions"])}
+            | {metric: f"{value:.4f}" for metric, value in zip(row["metrics"], row["figures"], strict=True)},
+        )
+        for row in rows.iter_rows(named=True)
     )
 
 
 def _rows(warehouse: Warehouse, table: str, column: str, identity: str) -> list[dict[str, Any]]:
-    query = f"SELECT * FROM lake.{table} WHERE {column} = ? ORDER BY created_at"  # noqa: S608
+    query = f"SELECT * FROM lake.{table} WHERE {column} = ? ORDER BY created_at"
     return warehouse.query(query, (identity,)).to_dicts()

@@ -1,10 +1,11 @@
-"""Lineage: from a model down to the documents it came from, along the foreign keys of the tables."""
+"""Lineage: from a model, or anything else that has an id, down to the documents and teacher calls that it came from."""
 
+# ruff: noqa: S608 - what is formatted into queries are constants of ours
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -12,39 +13,43 @@ import polars as pl
 from schemas.dataset import DatasetVersion
 from schemas.errors import EvoError
 from warehouse.catalog import Warehouse
+from warehouse.contents import contents, documents_under
+from warehouse.origins import (
+    call_nodes,
+    context_nodes,
+    document_nodes,
+    episode_nodes,
+    question_nodes,
+    source_nodes,
+)
+from warehouse.tree import TraceNode
 from warehouse.versions import find_version, list_versions, resolve
 
-MEMBERS = """lake.episodes e SEMI JOIN
-    (SELECT episode_id FROM lake.dataset_members WHERE dataset_id = ?) m ON e.episode_id = m.episode_id"""
-
-
-@dataclass(frozen=True)
-class TraceNode:
-    """A thing, what is known of it, and what it was made from."""
-
-    kind: str
-    id: str
-    label: str
-    facts: dict[str, str]
-    children: tuple[TraceNode, ...] = ()
+ROWS_WITH_FINGERPRINTS = ("contexts", "questions", "evidence", "verdicts", "episodes")
+BEFORE = "stage before"  # names the fingerprint of the stage before among components
 
 
 def trace(warehouse: Warehouse, identity: str, limit: int = 3) -> TraceNode:
-    """The tree under a model, run, shard set, dataset (id or label), episode, context, document or teacher call.
+    """The tree under an id: a model, score, run, shard set, dataset (id or label), episode, question, context,
+    document, teacher call, teacher model or stage fingerprint.
 
-    At most `limit` samples are listed; totals are always given.
+    At most `limit` samples of each list are in it; totals are always given. 0 lists everything: the contexts of a
+    dataset are then fetched while one walks over the tree.
 
     Raises:
         EvoError: nothing has that id.
     """
-    for table, (column, walk) in KINDS.items():
-        rows = warehouse.query(f"SELECT * FROM lake.{table} WHERE {column} = ?", (identity,))  # noqa: S608
-        if len(rows):
-            return walk(warehouse, rows.row(0, named=True), limit)
+    found = warehouse.query(f"SELECT kind FROM ({_LOOK_UP}) ORDER BY n", {"id": identity})["kind"]
+    if len(found):
+        return KINDS[found[0]][1](warehouse, identity, limit)
     version = find_version(warehouse, identity)
-    if version is None:
-        raise _unknown(warehouse, identity)
-    return _dataset(warehouse, version.model_dump(), limit)
+    if version is not None:
+        return _dataset_node(warehouse, version, limit)
+    if any(count for count in _under_fingerprint(warehouse, identity).values()):
+        return _fingerprint(warehouse, identity, limit)
+    if len(warehouse.query("SELECT 1 FROM lake.teacher_calls WHERE model = ? LIMIT 1", (identity,))):
+        return _teacher_model(warehouse, identity, limit)
+    raise _unknown(warehouse, identity)
 
 
 def documents_of(warehouse: Warehouse, identity: str) -> pl.DataFrame:
@@ -53,44 +58,7 @@ def documents_of(warehouse: Warehouse, identity: str) -> pl.DataFrame:
     Raises:
         EvoError: it is neither.
     """
-    return warehouse.query(
-        f"""SELECT DISTINCT d.document_id, d.source_id, d.title, d.uri, d.license FROM lake.documents d
-            SEMI JOIN (SELECT unnest(c.document_ids) AS document_id FROM lake.contexts c
-                       SEMI JOIN (SELECT e.context_id FROM {MEMBERS}) k ON c.context_id = k.context_id) u
-            ON d.document_id = u.document_id ORDER BY d.source_id, d.document_id""",  # noqa: S608
-        (_dataset_id(warehouse, identity),),
-    )
-
-
-def render_tree(node: TraceNode) -> str:
-    """The tree as plain text."""
-    return "\n".join(_lines(node, "", ""))
-
-
-def as_dict(node: TraceNode) -> dict[str, Any]:
-    """The tree as plain JSON values."""
-    return {
-        "kind": node.kind,
-        "id": node.id,
-        "label": node.label,
-        "facts": dict(node.facts),
-        "children": [as_dict(child) for child in node.children],
-    }
-
-
-def _lines(node: TraceNode, first: str, rest: str) -> list[str]:
-    # A title may hold line breaks or control characters; neither may draw outside its line.
-    kind = "" if node.kind == "more" else node.kind
-    text = " ".join(part for part in (kind, node.label, _facts(node)) if part)
-    lines = [first + "".join(c if c.isprintable() else " " for c in text)]
-    for number, child in enumerate(node.children):
-        last = number == len(node.children) - 1
-        lines += _lines(child, rest + ("└─ " if last else "├─ "), rest + ("   " if last else "│  "))
-    return lines
-
-
-def _facts(node: TraceNode) -> str:
-    return f"({', '.join(f'{key}: {value}' for key, value in node.facts.items())})" if node.facts else ""
+    return documents_under(warehouse, _dataset_id(warehouse, identity))
 
 
 def model_facts(warehouse: Warehouse, row: dict[str, Any]) -> dict[str, str]:
@@ -105,30 +73,43 @@ def model_facts(warehouse: Warehouse, row: dict[str, Any]) -> dict[str, str]:
     return facts
 
 
-def _model(warehouse: Warehouse, row: dict[str, Any], limit: int) -> TraceNode:
-    facts = model_facts(warehouse, row)
-    return TraceNode("model", row["model_id"], row["model_id"], facts, _parent(warehouse, "training_runs", row, limit))
+def _model(warehouse: Warehouse, identity: str, limit: int) -> TraceNode:
+    row = _row(warehouse, "models", identity)
+    under = _parent(warehouse, "training_runs", row["training_run_id"], limit)
+    return TraceNode("model", identity, identity, model_facts(warehouse, row), under)
 
 
-def _run(warehouse: Warehouse, row: dict[str, Any], limit: int) -> TraceNode:
+def _score(warehouse: Warehouse, identity: str, limit: int) -> TraceNode:
+    row = _row(warehouse, "evaluations", identity)
+    facts = {name.replace("_", " "): str(row[name]) for name in ("benchmark", "system", "question_type", "questions")}
+    facts |= {row["metric"]: f"{row['value']:.4f}", "95 %": f"{row['low']:.4f} to {row['high']:.4f}"}
+    return TraceNode("score", identity, identity, facts, _parent(warehouse, "models", row["model_id"], limit))
+
+
+def _run(warehouse: Warehouse, identity: str, limit: int) -> TraceNode:
+    row = _row(warehouse, "training_runs", identity)
     facts = {
         "steps": str(row["steps"]),
         "final loss": f"{row['final_loss']:.4f}",
         "seconds": f"{row['seconds']:.1f}",
         "created": row["created_at"],
     }
-    identity = row["training_run_id"]
-    return TraceNode("training run", identity, identity, facts, _parent(warehouse, "shard_sets", row, limit))
+    under = _parent(warehouse, "shard_sets", row["shard_set_id"], limit)
+    return TraceNode("training run", identity, identity, facts, under)
 
 
-def _shard_set(warehouse: Warehouse, row: dict[str, Any], limit: int) -> TraceNode:
+def _shard_set(warehouse: Warehouse, identity: str, limit: int) -> TraceNode:
+    row = _row(warehouse, "shard_sets", identity)
     facts = {"rows": str(row["rows"]), "tokenizer": row["tokenizer_digest"][:16], "path": row["path"]}
-    identity = row["shard_set_id"]
-    return TraceNode("shard set", identity, identity, facts, _parent(warehouse, "dataset_versions", row, limit))
+    under = _parent(warehouse, "dataset_versions", row["dataset_id"], limit)
+    return TraceNode("shard set", identity, identity, facts, under)
 
 
-def _dataset(warehouse: Warehouse, row: dict[str, Any], limit: int) -> TraceNode:
-    version = DatasetVersion(**row)
+def _dataset(warehouse: Warehouse, identity: str, limit: int) -> TraceNode:
+    return _dataset_node(warehouse, DatasetVersion(**_row(warehouse, "dataset_versions", identity)), limit)
+
+
+def _dataset_node(warehouse: Warehouse, version: DatasetVersion, limit: int) -> TraceNode:
     facts = {
         "episodes": str(version.episodes),
         "digest": version.digest[:16],
@@ -138,151 +119,92 @@ def _dataset(warehouse: Warehouse, row: dict[str, Any], limit: int) -> TraceNode
         "created": version.created_at,
         "recipe": _recipe_name(version.recipe),
     }
-    children = (*_generators(warehouse, version, limit), _documents_under(warehouse, version.dataset_id, limit))
-    return TraceNode("dataset", version.dataset_id, version.label, facts, children)
+    return TraceNode("dataset", version.dataset_id, version.label, facts, contents(warehouse, version, limit))
 
 
-def _generators(warehouse: Warehouse, version: DatasetVersion, limit: int) -> list[TraceNode]:
-    totals = warehouse.query(
-        f"""SELECT generator, count(*) AS episodes, count(DISTINCT context_id) AS contexts
-            FROM {MEMBERS} GROUP BY generator ORDER BY generator""",  # noqa: S608
-        (version.dataset_id,),
-    )
-    nodes = []
-    for row in totals.iter_rows(named=True):
-        facts = {"episodes": str(row["episodes"]), "contexts": str(row["contexts"])}
-        samples = warehouse.query(
-            f"""SELECT c.* FROM lake.contexts c SEMI JOIN
-                (SELECT e.context_id FROM {MEMBERS} WHERE e.generator = ?) k ON c.context_id = k.context_id
-                ORDER BY c.context_id LIMIT ?""",  # noqa: S608
-            (version.dataset_id, row["generator"], limit),
-        )
-        shown = [_context(warehouse, c, limit, version.dataset_id) for c in samples.iter_rows(named=True)]
-        calls = _teacher_calls(warehouse, f"{MEMBERS} WHERE e.generator = ?", (version.dataset_id, row["generator"]))
-        children = (*shown, *_more("contexts", row["contexts"], len(shown)), *calls)
-        nodes.append(TraceNode("generator", row["generator"], row["generator"], facts, children))
-    return nodes
+def _episode(warehouse: Warehouse, identity: str, limit: int) -> TraceNode:
+    row = _row(warehouse, "episodes", identity)
+    node = episode_nodes(warehouse, [row])[0]
+    return _with_origin(warehouse, node, "episodes", "episode_id", row["context_id"], limit)
 
 
-def _context(warehouse: Warehouse, row: dict[str, Any], limit: int, dataset_id: str = "") -> TraceNode:
-    identity = row["context_id"]
-    among = "e.context_id = ?" + (" AND e.episode_id IN " + IN_DATASET if dataset_id else "")
-    bound = (identity, dataset_id) if dataset_id else (identity,)
-    total = warehouse.query(f"SELECT count(*) FROM lake.episodes e WHERE {among}", bound).item()  # noqa: S608
-    rows = warehouse.query(
-        f"SELECT * FROM lake.episodes e WHERE {among} ORDER BY e.episode_id LIMIT ?",  # noqa: S608
-        (*bound, limit),
-    )
-    episodes = [_episode_alone(episode) for episode in rows.iter_rows(named=True)]
-    facts = {
-        "kind": row["kind"],
-        "generator": row["generator"],
-        "segments": str(len(row["segments"])),
-        "episodes": str(total),
-    }
-    children = (
-        *episodes,
-        *_more("episodes", total, len(episodes)),
-        *_documents(warehouse, row["document_ids"], limit),
-    )
-    return TraceNode("context", identity, identity, facts, children)
+def _question(warehouse: Warehouse, identity: str, limit: int) -> TraceNode:
+    node = question_nodes(warehouse, [identity])[0]
+    context = _row(warehouse, "questions", identity)["context_id"]
+    return _with_origin(warehouse, node, "questions", "question_id", context, limit)
 
 
-IN_DATASET = "(SELECT episode_id FROM lake.dataset_members WHERE dataset_id = ?)"
+def _with_origin(warehouse: Warehouse, node: TraceNode, table: str, column: str, context: str, limit: int) -> TraceNode:
+    """A question or an episode with its context and its teacher calls."""
+    chosen = f"SELECT context_id, question_id, generator FROM lake.{table} WHERE {column} = $id"
+    calls = [call for _, call in call_nodes(warehouse, chosen, {"id": node.id}, limit)]
+    children = (*node.children, *source_nodes(warehouse, [context], limit), *calls)
+    return replace(node, children=children)
 
 
-def _episode_alone(row: dict[str, Any]) -> TraceNode:
-    facts = {
-        "type": row["question_type"],
-        "question": row["question"],
-        "answer": row["answer"],
-        "evidence": ", ".join(map(str, row["evidence"])),
-        "question id": row["question_id"],
-    }
-    return TraceNode("episode", row["episode_id"], row["episode_id"], facts)
+def _context(warehouse: Warehouse, identity: str, limit: int) -> TraceNode:
+    node = context_nodes(warehouse, [identity], limit)[0]
+    chosen = "SELECT context_id, NULL::VARCHAR AS question_id, generator FROM lake.contexts WHERE context_id = $id"
+    calls = [call for _, call in call_nodes(warehouse, chosen, {"id": identity}, limit)]
+    return replace(node, children=(*node.children, *calls))
 
 
-def _episode(warehouse: Warehouse, row: dict[str, Any], limit: int) -> TraceNode:
-    node = _episode_alone(row)
-    calls = _teacher_calls(warehouse, "lake.episodes e WHERE e.episode_id = ?", (row["episode_id"],))
-    contexts = warehouse.query("SELECT * FROM lake.contexts WHERE context_id = ?", (row["context_id"],))
-    children = []
-    for context in contexts.iter_rows(named=True):
-        facts = {"kind": context["kind"], "generator": context["generator"], "segments": str(len(context["segments"]))}
-        identity = context["context_id"]
-        under = _documents(warehouse, context["document_ids"], limit)
-        children.append(TraceNode("context", identity, identity, facts, tuple(under)))
-    return TraceNode(node.kind, node.id, node.label, node.facts, (*children, *calls))
+def _document(warehouse: Warehouse, identity: str, limit: int) -> TraceNode:
+    return document_nodes(warehouse, [identity])[0]
 
 
-def _teacher_calls(warehouse: Warehouse, episodes: str, params: tuple[str, ...]) -> list[TraceNode]:
-    """The calls that made the rows of some episodes (`episodes` is a FROM clause with `e`), by model and stage."""
-    rows = warehouse.query(
-        f"""WITH chosen AS (SELECT e.context_id, e.question_id FROM {episodes}),
-                 used AS (SELECT unnest(calls) AS call_id FROM lake.contexts SEMI JOIN chosen USING (context_id)
-                          UNION SELECT unnest(calls) FROM lake.questions SEMI JOIN chosen USING (question_id)
-                          UNION SELECT unnest(calls) FROM lake.evidence SEMI JOIN chosen USING (question_id)
-                          UNION SELECT unnest(calls) FROM lake.verdicts SEMI JOIN chosen USING (question_id))
-            SELECT model, stage, count(*) AS calls, sum(prompt_tokens + completion_tokens)::BIGINT AS tokens,
-                   sum(cost) AS cost, min(call_id) AS first_call
-            FROM lake.teacher_calls SEMI JOIN used USING (call_id) GROUP BY model, stage ORDER BY model, stage""",  # noqa: S608
-        params,
-    )
-    return [
-        TraceNode(
-            "teacher calls",
-            row["first_call"],
-            f"{row['model']} for {row['stage']}",
-            {
-                "calls": str(row["calls"]),
-                "tokens": str(row["tokens"]),
-                "cost": f"{row['cost']:.4f}",
-                "such as": row["first_call"],
-            },
-        )
-        for row in rows.iter_rows(named=True)
-    ]
-
-
-def _call(warehouse: Warehouse, row: dict[str, Any], limit: int) -> TraceNode:
+def _call(warehouse: Warehouse, identity: str, limit: int) -> TraceNode:
+    row = _row(warehouse, "teacher_calls", identity)
     names = ("stage", "item", "model", "endpoint", "prompt_tokens", "completion_tokens", "cost", "created_at")
     facts = {name.replace("_", " "): str(row[name]) for name in names}
-    return TraceNode("teacher call", row["call_id"], row["call_id"], facts | {"answer": row["content"]})
+    return TraceNode("teacher call", identity, identity, facts | {"answer": row["content"]})
 
 
-def _document(warehouse: Warehouse, row: dict[str, Any], limit: int) -> TraceNode:
-    return _document_node(row)
-
-
-def _document_node(row: dict[str, Any]) -> TraceNode:
-    facts = {"title": row["title"], "uri": row["uri"], "license": row["license"], "document id": row["document_id"]}
-    return TraceNode("document", row["document_id"], row["source_id"], facts)
-
-
-def _documents(warehouse: Warehouse, document_ids: Sequence[str], limit: int) -> list[TraceNode]:
+def _teacher_model(warehouse: Warehouse, identity: str, limit: int) -> TraceNode:
     rows = warehouse.query(
-        "SELECT * FROM lake.documents WHERE list_contains(?, document_id) ORDER BY source_id LIMIT ?",
-        (list(document_ids), limit),
+        """SELECT stage, count(*) AS calls, sum(prompt_tokens + completion_tokens)::BIGINT AS tokens, sum(cost) AS cost
+           FROM lake.teacher_calls WHERE model = ? GROUP BY stage ORDER BY stage""",
+        (identity,),
     )
-    shown = [_document_node(row) for row in rows.iter_rows(named=True)]
-    return [*shown, *_more("documents", len(set(document_ids)), len(shown))]
+    facts = {
+        f"calls for {row['stage']}": f"{row['calls']} of {row['tokens']} tokens, cost {row['cost']:.4f}"
+        for row in rows.iter_rows(named=True)
+    }
+    return TraceNode("teacher model", identity, identity, facts)
 
 
-def _documents_under(warehouse: Warehouse, dataset_id: str, limit: int) -> TraceNode:
-    rows = documents_of(warehouse, dataset_id)
-    shown = [_document_node(row) for row in rows.head(limit).iter_rows(named=True)]
-    children = (*shown, *_more("documents", len(rows), len(shown)))
-    return TraceNode("documents", dataset_id, "", {"total": str(len(rows))}, children)
+def _fingerprint(warehouse: Warehouse, identity: str, limit: int) -> TraceNode:
+    """What a stage's fingerprint stands for, how many rows carry it, and the stage before."""
+    facts = {f"rows of {name}": str(count) for name, count in _under_fingerprint(warehouse, identity).items() if count}
+    before: tuple[TraceNode, ...] = ()
+    rows = warehouse.query("SELECT * FROM lake.fingerprints WHERE fingerprint = ? ORDER BY created_at", (identity,))
+    for row in rows.head(1).iter_rows(named=True):
+        components = json.loads(row["components"])
+        facts = {name: row[name] for name in ("stage", "kind", "scope")} | {"recorded": row["created_at"]} | facts
+        facts |= {name: value if isinstance(value, str) else json.dumps(value) for name, value in components.items()}
+        earlier = facts.pop(BEFORE, "")
+        before = (_fingerprint(warehouse, earlier, limit),) if earlier else ()
+    return TraceNode("stage fingerprint", identity, identity, facts, before)
 
 
-def _more(what: str, total: int, shown: int) -> tuple[TraceNode, ...]:
-    return (TraceNode("more", "", f"and {total - shown} more {what}", {}),) if total > shown else ()
+def _under_fingerprint(warehouse: Warehouse, identity: str) -> dict[str, int]:
+    counts = " UNION ALL ".join(
+        f"SELECT '{name}' AS name, count(*) AS n FROM lake.{name} WHERE fingerprint = $id"
+        for name in ROWS_WITH_FINGERPRINTS
+    )
+    return dict(warehouse.query(counts, {"id": identity}).iter_rows())
 
 
-def _parent(warehouse: Warehouse, table: str, row: dict[str, Any], limit: int) -> tuple[TraceNode, ...]:
+def _parent(warehouse: Warehouse, table: str, identity: str, limit: int) -> tuple[TraceNode, ...]:
+    """The node of a key; nothing when the row is not there."""
     column, walk = KINDS[table]
-    rows = warehouse.query(f"SELECT * FROM lake.{table} WHERE {column} = ?", (row[column],))  # noqa: S608
-    return tuple(walk(warehouse, parent, limit) for parent in rows.head(1).iter_rows(named=True))
+    there = warehouse.query(f"SELECT 1 FROM lake.{table} WHERE {column} = ? LIMIT 1", (identity,))
+    return (walk(warehouse, identity, limit),) if len(there) else ()
+
+
+def _row(warehouse: Warehouse, table: str, identity: str) -> dict[str, Any]:
+    query = f"SELECT * FROM lake.{table} WHERE {KINDS[table][0]} = ?"
+    return warehouse.query(query, (identity,)).row(0, named=True)
 
 
 def _recipe_name(recipe: str) -> str:
@@ -313,14 +235,22 @@ def _unknown(warehouse: Warehouse, identity: str) -> EvoError:
     )
 
 
-Walk = Callable[[Warehouse, dict[str, Any], int], TraceNode]
+Walk = Callable[[Warehouse, str, int], TraceNode]
+# By table; where an id could be of two, the first is meant.
 KINDS: dict[str, tuple[str, Walk]] = {
     "models": ("model_id", _model),
+    "evaluations": ("evaluation_id", _score),
     "training_runs": ("training_run_id", _run),
     "shard_sets": ("shard_set_id", _shard_set),
     "dataset_versions": ("dataset_id", _dataset),
     "episodes": ("episode_id", _episode),
+    "questions": ("question_id", _question),
     "contexts": ("context_id", _context),
     "documents": ("document_id", _document),
     "teacher_calls": ("call_id", _call),
+    "fingerprints": ("fingerprint", _fingerprint),
 }
+_LOOK_UP = " UNION ALL ".join(
+    f"(SELECT {n} AS n, '{table}' AS kind FROM lake.{table} WHERE {column} = $id LIMIT 1)"
+    for n, (table, (column, _)) in enumerate(KINDS.items())
+)

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from evaluation.charts import counted, number
 from evaluation.diagram import Box
-from warehouse.lineage import TraceNode
+from warehouse.tree import TraceNode
 
 CHAIN = ("model", "training run", "shard set", "dataset")
 MOST = 6  # boxes of one kind; the others share one

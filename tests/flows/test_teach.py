@@ -23,7 +23,8 @@ from synth.documents import read_documents
 from warehouse.catalog import Warehouse
 from warehouse.funnel import assert_balanced
 from warehouse.ledger import SqliteLedger
-from warehouse.lineage import render_tree, trace
+from warehouse.lineage import trace
+from warehouse.tree import render_tree
 from warehouse.versions import publish
 
 Serve = Callable[..., Any]

@@ -21,6 +21,7 @@ from moto.server import ThreadedMotoServer
 from schemas.arrow import to_frame
 from schemas.dataset import Evaluation, ModelRecord, TrainingRun
 from schemas.episode import Context, Document, Episode, Evidence, Question, Segment, Verdict
+from schemas.teacher import TeacherCall
 from warehouse.backend import CATALOG_URL, DATA_URL, Backend
 from warehouse.catalog import Warehouse
 
@@ -235,6 +236,114 @@ def warehouse(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
         with Warehouse.open(home) as opened:
             opened.append_all({"documents": documents(30), **partition(0, 30)})
             yield opened
+
+
+def teacher_call(call_id: str, model: str, stage: str = "contexts") -> TeacherCall:
+    return TeacherCall(
+        call_id=call_id,
+        scope="s",
+        stage=stage,
+        item="dialogue:1",
+        teacher="t",
+        model=model,
+        endpoint="http://127.0.0.1:1/v1",
+        prompt_tokens=10,
+        completion_tokens=1,
+        seconds=0.1,
+        cost=0.5,
+        finish_reason="stop",
+        valid=True,
+        content="{}",
+        created_at="2026-01-01T00:00:00+00:00",
+    )
+
+
+def taught(
+    name: str, model: str = "large", documents: Sequence[str] = (), sources: Sequence[str] = ()
+) -> dict[str, pl.DataFrame]:
+    """`ctx-NAME` with one episode, made by a teacher in seven calls: `call-NAME-context`, `-question`, `-vote-0` to
+    `-vote-2`, `-grounded` and `-closed_book`.
+    """
+    context, question, episode = f"ctx-{name}", f"q-{name}", f"ep-{name}"
+    segments = (Segment(user="a"), Segment(user="b"))
+    votes = tuple(f"call-{name}-vote-{n}" for n in range(3))
+    made = Context(
+        context_id=context,
+        kind="memory" if sources else "web" if documents else "dialogue",
+        generator=model,
+        split="train",
+        seed=0,
+        document_ids=tuple(documents),
+        segments=segments,
+        fingerprint="fp-contexts",
+        source_ids=tuple(sources),
+        calls=(f"call-{name}-context",),
+    )
+    asked = Question(
+        question_id=question,
+        context_id=context,
+        question_type="recall",
+        family="f",
+        text="Where?",
+        answer="there",
+        generator=model,
+        fingerprint="fp-questions",
+        calls=(f"call-{name}-question",),
+    )
+    found = Evidence(
+        question_id=question,
+        indices=(0, 1),
+        votes=(3, 2),
+        generator=model,
+        fingerprint="fp-evidence",
+        voters=3,
+        calls=votes,
+    )
+    checks = [
+        Verdict(
+            question_id=question,
+            check=check,
+            passed=True,
+            reason="",
+            fingerprint="fp-verify",
+            score=score,
+            calls=(f"call-{name}-{check}",),
+        )
+        for check, score in (("grounded", 0.75), ("closed_book", 0.0))
+    ]
+    last = Verdict(
+        question_id=question, check="all", passed=True, reason="", fingerprint="fp-verify", episode_id=episode
+    )
+    kept = Episode(
+        episode_id=episode,
+        context_id=context,
+        question_id=question,
+        generator=model,
+        split="train",
+        question_type="recall",
+        family="f",
+        question="Where?",
+        answer="there",
+        evidence=(0, 1),
+        segments=2,
+        fingerprint="fp-verify",
+    )
+    stages = [(made.calls, "contexts"), (asked.calls, "questions"), (votes, "evidence")]
+    stages += [(check.calls, "verify") for check in checks]
+    calls = [teacher_call(call, model, stage) for several, stage in stages for call in several]
+    return {
+        "contexts": to_frame(Context, [made]),
+        "questions": to_frame(Question, [asked]),
+        "evidence": to_frame(Evidence, [found]),
+        "verdicts": to_frame(Verdict, [*checks, last]),
+        "episodes": to_frame(Episode, [kept]),
+        "teacher_calls": to_frame(TeacherCall, calls),
+    }
+
+
+@pytest.fixture(scope="session")
+def make_taught() -> Callable[..., dict[str, pl.DataFrame]]:
+    return taught
 
 
 @pytest.fixture(scope="session")

@@ -15,8 +15,8 @@ from schemas.shard import EpisodeTokenizer
 from schemas.teacher import TeacherCall
 from warehouse.catalog import Warehouse
 from warehouse.impact import impact, models_of
-from warehouse.lineage import render_tree
 from warehouse.shards import build_shards
+from warehouse.tree import render_tree
 from warehouse.versions import EpisodeFilter, publish
 
 

@@ -14,8 +14,9 @@ from schemas.errors import EvoError
 from schemas.shard import EpisodeTokenizer
 from warehouse.catalog import Warehouse
 from warehouse.funnel import assert_balanced, funnel
-from warehouse.lineage import TraceNode, as_dict, documents_of, render_tree, trace
+from warehouse.lineage import documents_of, trace
 from warehouse.shards import build_shards
+from warehouse.tree import TraceNode, as_dict, render_tree
 from warehouse.versions import EpisodeFilter, publish
 
 
