@@ -12,6 +12,8 @@ from flows.settings import state
 if TYPE_CHECKING:
     from warehouse.tree import TraceNode
 
+Mermaid = Annotated[bool, typer.Option("--mermaid", help="Print a Mermaid flowchart, sources at the left.")]
+
 
 def trace(
     identity: Annotated[
@@ -23,6 +25,7 @@ def trace(
         ),
     ],
     as_json: Json = False,
+    mermaid: Mermaid = False,
     limit: Annotated[
         int, typer.Option(min=0, help="Samples shown per list; totals are always given. 0 lists everything.")
     ] = 3,
@@ -32,7 +35,7 @@ def trace(
     from warehouse.lineage import trace as walk
 
     with Warehouse.open(state()) as warehouse:
-        _show(walk(warehouse, identity, limit=limit), as_json)
+        _show(walk(warehouse, identity, limit=limit), as_json, mermaid)
 
 
 def impact(
@@ -44,23 +47,28 @@ def impact(
         ),
     ],
     as_json: Json = False,
+    mermaid: Mermaid = False,
 ) -> None:
     """Walk up from a source to every dataset version, model and score that used it."""
     from warehouse.catalog import Warehouse
     from warehouse.impact import impact as walk
 
     with Warehouse.open(state()) as warehouse:
-        _show(walk(warehouse, identity), as_json)
+        _show(walk(warehouse, identity), as_json, mermaid, upward=True)
 
 
-def _show(node: TraceNode, as_json: bool) -> None:
-    """Prints while it walks: a tree of everything may be larger than memory."""
-    from warehouse.tree import json_parts, tree_lines
+def _show(node: TraceNode, as_json: bool, mermaid: bool, upward: bool = False) -> None:
+    """Prints text and JSON while it walks: a tree of everything may be larger than memory."""
+    from warehouse.tree import json_parts, render_mermaid, tree_lines
 
+    if as_json and mermaid:
+        raise typer.BadParameter("--json and --mermaid are two forms of the same answer; give one")
     if as_json:
         for part in json_parts(node):
             print(part, end="")
         print()
+    elif mermaid:
+        print(render_mermaid(node, upward))
     else:
         for line in tree_lines(node):
             console.print(line, markup=False, highlight=False, soft_wrap=True)
