@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,9 +11,15 @@ from flows.console import Json, console
 from flows.settings import state
 
 if TYPE_CHECKING:
+    from warehouse.catalog import Warehouse
     from warehouse.tree import TraceNode
 
 Mermaid = Annotated[bool, typer.Option("--mermaid", help="Print a Mermaid flowchart, sources at the left.")]
+
+AsOf = Annotated[
+    str | None,
+    typer.Option("--as-of", metavar="NAME@N", help="What was known when that dataset version was published."),
+]
 
 
 def trace(
@@ -26,15 +33,15 @@ def trace(
     ],
     as_json: Json = False,
     mermaid: Mermaid = False,
+    as_of: AsOf = None,
     limit: Annotated[
         int, typer.Option(min=0, help="Samples shown per list; totals are always given. 0 lists everything.")
     ] = 3,
 ) -> None:
     """Walk from a model, or anything else that has an id, down to the documents and calls that it came from."""
-    from warehouse.catalog import Warehouse
     from warehouse.lineage import trace as walk
 
-    with Warehouse.open(state()) as warehouse:
+    with _opened(as_of) as warehouse:
         _show(walk(warehouse, identity, limit=limit), as_json, mermaid)
 
 
@@ -48,13 +55,21 @@ def impact(
     ],
     as_json: Json = False,
     mermaid: Mermaid = False,
+    as_of: AsOf = None,
 ) -> None:
     """Walk up from a source to every dataset version, model and score that used it."""
-    from warehouse.catalog import Warehouse
     from warehouse.impact import impact as walk
 
-    with Warehouse.open(state()) as warehouse:
+    with _opened(as_of) as warehouse:
         _show(walk(warehouse, identity), as_json, mermaid, upward=True)
+
+
+def _opened(label: str | None) -> AbstractContextManager[Warehouse]:
+    """The warehouse as it is, or as of a version."""
+    from warehouse.catalog import Warehouse
+    from warehouse.versions import as_of
+
+    return Warehouse.open(state()) if label is None else as_of(state(), label)
 
 
 def _show(node: TraceNode, as_json: bool, mermaid: bool, upward: bool = False) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 
 import duckdb
 import polars as pl
@@ -119,6 +121,47 @@ def held(warehouse: Warehouse) -> set[str]:
 def list_versions(warehouse: Warehouse) -> list[DatasetVersion]:
     """All versions, oldest first."""
     return _versions(warehouse.query("SELECT * FROM lake.dataset_versions ORDER BY created_at, name, number"))
+
+
+def snapshot_of(warehouse: Warehouse, version: DatasetVersion) -> int:
+    """The snapshot whose commit published a version: what was known then, the version itself included.
+
+    A version's own `snapshot` is the one before. DuckLake keeps each row's snapshot, also where files are merged.
+
+    Raises:
+        EvoError: that snapshot has been expired.
+    """
+    found = warehouse.query(
+        "SELECT snapshot_id FROM lake.dataset_versions WHERE dataset_id = ?", (version.dataset_id,)
+    ).item()
+    kept = warehouse.query("SELECT 1 FROM lake.snapshots() WHERE snapshot_id = ?", (found,))
+    if kept.is_empty():
+        raise EvoError(
+            f"snapshot {found}, which published {version.label}, has been expired; what was known then cannot be read; "
+            "ask without it, for what is known now"
+        )
+    return int(found)
+
+
+@contextmanager
+def as_of(home: Path, label: str) -> Iterator[Warehouse]:
+    """The warehouse as it was when a version was published, read-only; `label` is `name@N`, or `name` for its newest.
+
+    Raises:
+        EvoError: there is no such version, its snapshot has been expired, or what is asked came later to warehouses.
+    """
+    with Warehouse.open(home) as now:
+        version = resolve(now, label)
+        snapshot = snapshot_of(now, version)
+    with Warehouse.open(home, at=snapshot) as then:
+        try:
+            yield then
+        except (duckdb.CatalogException, duckdb.BinderException) as error:
+            first = str(error).strip().splitlines()[0]
+            raise EvoError(
+                f"{version.label} was published by an older version of this code, whose tables cannot answer this "
+                f"({first}); nothing was shown; ask without it, for what is known now"
+            ) from error
 
 
 def episodes_of(warehouse: Warehouse, dataset_id: str) -> pl.DataFrame:
