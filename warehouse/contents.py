@@ -15,10 +15,14 @@ from warehouse.tree import Chunks, TraceNode, more
 MEMBERS = """lake.episodes e SEMI JOIN
     (SELECT episode_id FROM lake.dataset_members WHERE dataset_id = $dataset) m ON e.episode_id = m.episode_id"""
 # The contexts of a version, and those that its memories were made from.
-_UNDER = f"""WITH RECURSIVE edges AS (SELECT context_id, unnest(source_ids) AS source_id FROM lake.contexts),
-    under(context_id) AS (SELECT e.context_id FROM {MEMBERS}
-                          UNION SELECT edges.source_id FROM edges JOIN under ON edges.context_id = under.context_id),
-    used AS (SELECT DISTINCT unnest(document_ids) AS document_id FROM lake.contexts SEMI JOIN under USING (context_id))
+_UNDER = f"""WITH RECURSIVE chosen AS (SELECT e.context_id FROM {MEMBERS}),
+    edges AS (SELECT context_id, unnest(source_ids) AS source_id FROM lake.contexts WHERE len(source_ids) > 0),
+    lower(context_id) AS (
+        SELECT edges.source_id FROM edges SEMI JOIN chosen USING (context_id)
+        UNION SELECT edges.source_id FROM edges JOIN lower ON edges.context_id = lower.context_id),
+    under AS (FROM chosen UNION ALL FROM lower),
+    used AS (SELECT DISTINCT unnest(document_ids) AS document_id FROM lake.contexts SEMI JOIN under USING (context_id)
+             WHERE len(document_ids) > 0)
     SELECT document_id, source_id, title, uri, license FROM lake.documents SEMI JOIN used USING (document_id)
     ORDER BY source_id, document_id"""
 

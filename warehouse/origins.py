@@ -28,15 +28,20 @@ _EVIDENCE = f"SELECT * FROM lake.evidence WHERE question_id {_AMONG} ORDER BY qu
 _VERDICTS = f"""SELECT * FROM lake.verdicts WHERE question_id {_AMONG}
     ORDER BY question_id, fingerprint, "check" = 'all', "check" """
 # `chosen` gives context_id, question_id and generator. What a memory was made from is followed; each call counts once.
-_CALLS = """WITH RECURSIVE chosen AS ({chosen}),
-    edges AS (SELECT context_id, unnest(source_ids) AS source_id FROM lake.contexts),
-    under(context_id, generator) AS (
-        SELECT context_id, generator FROM chosen
-        UNION SELECT edges.source_id, under.generator FROM edges JOIN under ON edges.context_id = under.context_id),
-    used AS (SELECT under.generator, unnest(calls) AS call_id FROM lake.contexts JOIN under USING (context_id)
-             UNION SELECT c.generator, unnest(calls) FROM lake.questions JOIN chosen c USING (question_id)
-             UNION SELECT c.generator, unnest(calls) FROM lake.evidence JOIN chosen c USING (question_id)
-             UNION SELECT c.generator, unnest(calls) FROM lake.verdicts JOIN chosen c USING (question_id))
+_CALLS = """WITH RECURSIVE chosen AS MATERIALIZED ({chosen}),
+    edges AS (SELECT context_id, unnest(source_ids) AS source_id FROM lake.contexts WHERE len(source_ids) > 0),
+    lower(context_id, generator) AS (
+        SELECT edges.source_id, chosen.generator FROM edges JOIN chosen USING (context_id)
+        UNION SELECT edges.source_id, lower.generator FROM edges JOIN lower ON edges.context_id = lower.context_id),
+    under AS (SELECT context_id, generator FROM chosen UNION ALL FROM lower),
+    made AS (SELECT under.generator, calls FROM lake.contexts JOIN under USING (context_id) WHERE len(calls) > 0
+             UNION ALL SELECT c.generator, calls FROM lake.questions JOIN chosen c USING (question_id)
+             WHERE len(calls) > 0
+             UNION ALL SELECT c.generator, calls FROM lake.evidence JOIN chosen c USING (question_id)
+             WHERE len(calls) > 0
+             UNION ALL SELECT c.generator, calls FROM lake.verdicts JOIN chosen c USING (question_id)
+             WHERE len(calls) > 0),
+    used AS (SELECT DISTINCT generator, unnest(calls) AS call_id FROM made)
     SELECT used.generator, model, stage, count(*) AS calls, sum(prompt_tokens + completion_tokens)::BIGINT AS tokens,
            sum(cost) AS cost, min(call_id) AS first_call, {listed} AS listed
     FROM lake.teacher_calls JOIN used USING (call_id) GROUP BY ALL ORDER BY used.generator, model, stage"""
