@@ -16,6 +16,7 @@ from flows.settings import git_commit
 from flows.synthesize import made_by
 from schemas.configs import ModelConfig, Recipe
 from schemas.dataset import DatasetVersion, ShardSet
+from schemas.errors import EvoError
 from trainer.text import EvoTokenizer, load_tokenizer, train_tokenizer
 from warehouse import assets
 from warehouse.catalog import Warehouse
@@ -63,9 +64,18 @@ def publish_version(home: Path, name: str, recipe: Recipe) -> DatasetVersion:
 @task(cache_policy=NO_CACHE)
 @emits("shard", of="label")
 def shard_version(home: Path, label: str, config: ModelConfig, force: bool = False) -> ShardSet:
-    """Tokenise the version once and write its shards, manifest last."""
+    """Tokenise the version once and write its shards, manifest last.
+
+    Raises:
+        EvoError: all its episodes were withdrawn.
+    """
     with Warehouse.open(home) as warehouse:
         version = resolve(warehouse, label)
+        if not version.episodes:
+            raise EvoError(
+                f"dataset {version.label} holds no episode, since all of them were withdrawn; no shard was written; "
+                "synthesize from other sources and publish again"
+            )
         reads(assets.dataset(version))
         tokenizer = EvoTokenizer.load(tokenizer_folder(warehouse, home, version, config))
         shards = build_shards(

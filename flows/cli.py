@@ -92,7 +92,8 @@ def ingest(
     say(
         done.model_dump(),
         as_json,
-        f"{done.read} documents read from {source}, {done.new} new, {len(done.failures)} rejected",
+        f"{done.read} documents read from {source}, {done.new} new, {len(done.failures)} rejected"
+        + (f"; withdrawn, and still not used: {', '.join(done.withdrawn)}" if done.withdrawn else ""),
     )
     if not done.read:
         raise EvoError(
@@ -244,8 +245,11 @@ def report(
 
 
 app.command(epilog="Example: evo doctor   evo doctor --deep --json   evo doctor --remove-orphans")(doctor)
-app.command(epilog="Example: evo trace model-0a1b --json")(trace)
-app.command(epilog="Example: evo impact doc-0a1b2c   evo impact Qwen3-30B-A3B-Instruct-2507 --json")(impact)
+app.command(epilog="Example: evo trace model-0a1b --json   evo trace ep-0a1b --as-of demo@1 --mermaid")(trace)
+app.command(
+    epilog="Example: evo impact doc-0a1b2c   evo impact Qwen3-30B-A3B-Instruct-2507 --json   "
+    "evo impact doc-0a1b2c --withdraw --dry-run"
+)(impact)
 
 
 def _print_made(recipe: Recipe) -> None:

@@ -13,32 +13,39 @@ from flows.progress import tell
 from schemas.arrow import to_frame
 from schemas.dataset import Failure
 from schemas.episode import Document, Record
-from synth.documents import read_documents
+from synth.documents import failure, read_documents
 from warehouse import assets
 from warehouse.catalog import Warehouse
+from warehouse.withdrawn import text_digest, withdrawn_texts
 
 ROWS_A_COMMIT = 2000
 
 
 class Ingested(Record):
-    """What an ingest did: documents read, of those new, and the items that failed."""
+    """What an ingest did: documents read, of those new, the items that failed, and documents that were withdrawn."""
 
     source: str
     read: int
     new: int
     failures: tuple[Failure, ...]
+    withdrawn: tuple[str, ...] = ()
 
 
 @task(cache_policy=NO_CACHE)
 def ingest_source(home: Path, source: str) -> Ingested:
-    """Read `source` and append its documents, `ROWS_A_COMMIT` a transaction."""
-    read, new, failed = 0, 0, []
+    """Read `source` and append its documents, `ROWS_A_COMMIT` a transaction.
+
+    A withdrawn document stays withdrawn, and so does its text under another title: that is refused.
+    """
+    read, new, failed, still = 0, 0, [], dict[str, None]()
     rows = read_documents(source)
     reads(assets.source(source))
     with Warehouse.open(home) as warehouse:
-        while chunk := list(islice(rows, ROWS_A_COMMIT)):
+        withdrawn = withdrawn_texts(warehouse)
+        while chunk := [_refused(row, withdrawn) for row in islice(rows, ROWS_A_COMMIT)]:
             documents = [row for row in chunk if isinstance(row, Document)]
             failures = [row for row in chunk if isinstance(row, Failure)]
+            still |= {row.document_id: None for row in documents if text_digest(row.text) in withdrawn}
             counts = warehouse.append_all(
                 {"documents": to_frame(Document, documents), "failures": to_frame(Failure, failures)}
             )
@@ -46,7 +53,17 @@ def ingest_source(home: Path, source: str) -> Ingested:
             failed += failures
             tell(f"ingest {source}: {read} documents read, {new} new, {len(failed)} rejected")
         writes(assets.table("documents", warehouse.snapshot(), rows=new))
-    return Ingested(source=source, read=read, new=new, failures=tuple(failed))
+    return Ingested(source=source, read=read, new=new, failures=tuple(failed), withdrawn=tuple(still))
+
+
+def _refused(row: Document | Failure, withdrawn: dict[str, set[str]]) -> Document | Failure:
+    """A document, unless its text was withdrawn under another id."""
+    if isinstance(row, Failure):
+        return row
+    same = withdrawn.get(text_digest(row.text), set())
+    if not same or row.document_id in same:
+        return row
+    return failure(row.source_id, f"its text is that of {', '.join(sorted(same))}, which was withdrawn")
 
 
 @flow(name="ingest")

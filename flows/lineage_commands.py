@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.console import Json, console
+from flows.console import Json, console, say
 from flows.settings import state
 
 if TYPE_CHECKING:
     from warehouse.catalog import Warehouse
     from warehouse.tree import TraceNode
+    from warehouse.withdrawal import Withdrawn
 
 Mermaid = Annotated[bool, typer.Option("--mermaid", help="Print a Mermaid flowchart, sources at the left.")]
 
@@ -56,12 +57,59 @@ def impact(
     as_json: Json = False,
     mermaid: Mermaid = False,
     as_of: AsOf = None,
+    withdraw: Annotated[
+        bool,
+        typer.Option("--withdraw", help="Record that it may be used no longer; publish versions that do without it."),
+    ] = False,
+    reason: Annotated[str, typer.Option(help="With --withdraw: why, for the record.")] = "",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="With --withdraw: show what would follow; store nothing.")
+    ] = False,
 ) -> None:
-    """Walk up from a source to every dataset version, model and score that used it."""
+    """Walk up from a source to every dataset version, model and score that used it; or withdraw it."""
     from warehouse.impact import impact as walk
 
+    if not withdraw and (reason or dry_run):
+        raise typer.BadParameter("--reason and --dry-run go with --withdraw")
+    if withdraw and (as_of or mermaid):
+        raise typer.BadParameter("--withdraw changes what is, and tells it as text or --json; leave out the rest")
+    if withdraw:
+        _withdraw(identity, reason, dry_run, as_json)
+        return
     with _opened(as_of) as warehouse:
         _show(walk(warehouse, identity), as_json, mermaid, upward=True)
+
+
+def _withdraw(identity: str, reason: str, dry_run: bool, as_json: bool) -> None:
+    from flows.settings import git_commit, user
+    from warehouse.catalog import Warehouse
+    from warehouse.tree import as_dict, render_tree
+    from warehouse.withdrawal import withdraw
+
+    with Warehouse.open(state()) as warehouse:
+        done = withdraw(warehouse, identity, reason, user(), git_commit(), dry_run)
+    told = {
+        "withdrawal": done.withdrawal.model_dump(),
+        "new": done.new,
+        "dry_run": dry_run,
+        "successors": [one.model_dump() for one in done.successors],
+        "retrain": [{"model_id": model, "on": label} for model, label in done.retrain.items()],
+        "tree": as_dict(done.tree),
+    }
+    say(told, as_json, f"{_sentence(done, dry_run)}\n{render_tree(done.tree)}")
+
+
+def _sentence(done: Withdrawn, dry_run: bool) -> str:
+    one = done.withdrawal
+    if not done.new:
+        start = f"{one.kind} {one.source} was withdrawn already, on {one.created_at[:10]} by {one.withdrawn_by}"
+        start += f" ({one.reason})" if one.reason else ""
+    else:
+        start = f"{one.kind} {one.source} " + ("would be withdrawn; nothing was stored" if dry_run else "is withdrawn")
+    if not done.successors:
+        return f"{start}; no dataset version holds anything made from it"
+    follows = ", ".join(f"{s.after} follows {s.before} without {s.episodes_withdrawn}" for s in done.successors)
+    return f"{start}; {follows} of its episodes; models to retrain: {', '.join(done.retrain) or 'none'}"
 
 
 def _opened(label: str | None) -> AbstractContextManager[Warehouse]:

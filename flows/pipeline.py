@@ -17,6 +17,7 @@ from schemas.dataset import ModelRecord
 from schemas.episode import Document
 from synth.documents import read_documents
 from warehouse.catalog import Warehouse
+from warehouse.withdrawn import withdrawn_versions
 
 
 @flow(name="pipeline")
@@ -45,7 +46,7 @@ def finished(home: Path, recipe: Recipe, source: str) -> ModelRecord | None:
         ):
             return None
         runs = warehouse.query(
-            """select m.* from models m join training_runs r using (training_run_id)
+            """select m.*, d.dataset_id from models m join training_runs r using (training_run_id)
                join shard_sets s using (shard_set_id) join dataset_versions d using (dataset_id)
                where d.recipe = ? and r.config = ? and d.name = ?
                  and exists (select 1 from evaluations e
@@ -53,4 +54,6 @@ def finished(home: Path, recipe: Recipe, source: str) -> ModelRecord | None:
                order by d.number desc limit 1""",
             (recipe.model_dump_json(), recipe.train.model_dump_json(), recipe.name),
         )
-    return ModelRecord(**runs.row(0, named=True)) if len(runs) else None
+        # A model of episodes that were withdrawn is to be trained again.
+        done = runs.filter(~runs["dataset_id"].is_in(list(withdrawn_versions(warehouse)))).drop("dataset_id")
+    return ModelRecord(**done.row(0, named=True)) if len(done) else None

@@ -76,7 +76,10 @@ def _offline(warehouse: Warehouse, recipe: Recipe) -> list[PlanRow]:
         pending = len(pending_seeds(warehouse, config))
         rows.append(_free(f"simulator {config.split}", config.contexts - pending, pending))
     if recipe.cloze:
-        total = int(warehouse.query("SELECT count(*) FROM documents").item())
+        total = warehouse.query(
+            """SELECT count(*) FROM documents
+               WHERE document_id NOT IN (SELECT source FROM withdrawals WHERE kind = 'document')"""
+        ).item()
         pending = len(pending_documents(warehouse, recipe.cloze))
         rows.append(_free("cloze", total - pending, pending))
     return rows

@@ -34,6 +34,7 @@ from warehouse.catalog import Warehouse
 from warehouse.funnel import assert_balanced, funnel
 from warehouse.ledger import SqliteLedger
 from warehouse.versions import EpisodeFilter
+from warehouse.withdrawn import withdrawn_ids
 
 CONTEXTS_A_PARTITION = 2000
 DOCUMENTS_A_PARTITION = 100
@@ -63,13 +64,16 @@ def pending_seeds(warehouse: Warehouse, config: SimulatorConfig) -> list[int]:
 
 
 def pending_documents(warehouse: Warehouse, config: ClozeConfig | None) -> list[str]:
-    """Ids of the documents that have neither a cloze context nor a recorded failure under this config."""
+    """Ids of the documents that have neither a cloze context nor a recorded failure under this config, and were not
+    withdrawn.
+    """
     if config is None:
         return []
     return warehouse.query(
         """select document_id from documents
            where document_id not in (select unnest(document_ids) from contexts where fingerprint = ?)
              and document_id not in (select item from failures where stage = ?)
+             and document_id not in (select source from withdrawals where kind = 'document')
            order by document_id""",
         (cloze.fingerprint(config), f"cloze:{cloze.fingerprint(config)}"),
     )["document_id"].to_list()
@@ -179,9 +183,14 @@ def retry(home: Path, recipe: Recipe) -> int:
 
 @task(cache_policy=NO_CACHE)
 def ask_teachers(home: Path, recipe: Recipe, again: bool = False) -> int:
-    """The items that lack an outcome (`again`: those with failures), by all three stages; the new episodes."""
+    """The items that lack an outcome (`again`: those with failures), by all three stages; the new episodes.
+
+    Raises:
+        EvoError: a teacher's model was withdrawn.
+    """
     with alone(home, recipe.name):
         with Warehouse.open(home) as warehouse:
+            _refuse_withdrawn(warehouse, recipe)
             todo = pending_items(warehouse, recipe, again)
             reads(assets.table("documents", warehouse.snapshot()), *_teachers(recipe))
         if not todo:
@@ -196,6 +205,16 @@ def ask_teachers(home: Path, recipe: Recipe, again: bool = False) -> int:
 
 def _teachers(recipe: Recipe) -> list[assets.Asset]:
     return [assets.teacher(teacher) for teacher in recipe.teaching.teachers] if recipe.teaching else []
+
+
+def _refuse_withdrawn(warehouse: Warehouse, recipe: Recipe) -> None:
+    assert recipe.teaching is not None
+    gone = withdrawn_ids(warehouse, "teacher model") & {teacher.model for teacher in recipe.teaching.teachers}
+    if gone:
+        raise EvoError(
+            f"teacher model '{min(gone)}' was withdrawn; nothing was asked, since nothing made of its answers can be "
+            "published; name another --model"
+        )
 
 
 def _with_servers(home: Path, recipe: Recipe, servers: ExitStack) -> Recipe:

@@ -80,8 +80,26 @@ class Todo(NamedTuple):
 
 
 def all_items(warehouse: Warehouse, config: TeachingConfig) -> list[Item]:
-    """Every item of the config, over the documents that are ingested."""
-    return list(items(config, warehouse.query("SELECT document_id FROM documents")["document_id"]))
+    """Every item of the config, over the documents that are ingested, but for those that were withdrawn.
+
+    No other document takes their place: a withdrawal makes nothing pending.
+    """
+    every = items(config, warehouse.query("SELECT document_id FROM documents")["document_id"])
+    gone = _withdrawn_items(warehouse, config)
+    return [item for item in every if not {item.name, item.source} & gone]
+
+
+def _withdrawn_items(warehouse: Warehouse, config: TeachingConfig) -> set[str]:
+    """The items of withdrawn documents, and those whose contexts were withdrawn; memories have them as their source."""
+    marks = [chain.contexts.fingerprint for chain in chains(config).values()]
+    rows = warehouse.query(
+        """SELECT 'web:' || source AS item FROM withdrawals WHERE kind = 'document'
+           UNION SELECT CASE kind WHEN 'web' THEN 'web:' || document_ids[1] ELSE 'dialogue:' || seed END FROM contexts
+           WHERE kind <> 'memory' AND list_contains(?::VARCHAR[], fingerprint)
+             AND context_id IN (SELECT source FROM withdrawals WHERE kind = 'context')""",
+        (marks,),
+    )
+    return set(rows["item"])
 
 
 def pending_items(warehouse: Warehouse, recipe: Recipe, retry: bool = False) -> list[Todo]:

@@ -91,6 +91,16 @@ class Evaluation(Record):
     questions: int
 
 
+class Withdrawal(Record):
+    """A source that may be used no longer: what was made from it stays on record, but is never published again."""
+
+    source: str  # its id
+    kind: str  # what it is: a document, context, question, episode, teacher call, teacher model or stage fingerprint
+    reason: str
+    withdrawn_by: str
+    created_at: str
+
+
 class Outcome(Record):
     """What became of one item (a persona, a document) at the stages of `fingerprint`: written with its rows, last.
 

@@ -10,9 +10,10 @@ from schemas.dataset import DatasetVersion
 from schemas.errors import EvoError
 from warehouse.catalog import Warehouse
 from warehouse.lineage import model_facts
-from warehouse.sources import SOURCES, Source, episodes_from
+from warehouse.sources import Source, episodes_from, source_of
 from warehouse.tree import TraceNode
 from warehouse.versions import find_version, list_versions
+from warehouse.withdrawn import marked
 
 
 def impact(warehouse: Warehouse, identity: str) -> TraceNode:
@@ -22,6 +23,10 @@ def impact(warehouse: Warehouse, identity: str) -> TraceNode:
     Raises:
         EvoError: nothing has that id.
     """
+    return marked(warehouse, _impact(warehouse, identity))
+
+
+def _impact(warehouse: Warehouse, identity: str) -> TraceNode:
     source = source_of(warehouse, identity)
     if source is not None:
         return _from_source(warehouse, source, identity)
@@ -36,15 +41,6 @@ def impact(warehouse: Warehouse, identity: str) -> TraceNode:
         f"unknown id {identity[:80]!r}; nothing was looked up; give a document, context, question, episode, teacher "
         "call, teacher model, stage fingerprint, shard set, training run, model or NAME@N"
     )
-
-
-def source_of(warehouse: Warehouse, identity: str) -> Source | None:
-    """What kind of source has that id; None when none has."""
-    for source in SOURCES:
-        known = warehouse.query(f"SELECT 1 FROM lake.{source.table} WHERE {source.column} = ? LIMIT 1", (identity,))
-        if len(known):
-            return source
-    return None
 
 
 def models_of(node: TraceNode) -> list[str]:

@@ -24,6 +24,7 @@ from warehouse.origins import (
 )
 from warehouse.tree import TraceNode
 from warehouse.versions import find_version, list_versions, resolve
+from warehouse.withdrawn import marked
 
 ROWS_WITH_FINGERPRINTS = ("contexts", "questions", "evidence", "verdicts", "episodes")
 BEFORE = "stage before"  # names the fingerprint of the stage before among components
@@ -39,6 +40,10 @@ def trace(warehouse: Warehouse, identity: str, limit: int = 3) -> TraceNode:
     Raises:
         EvoError: nothing has that id.
     """
+    return marked(warehouse, _trace(warehouse, identity, limit))
+
+
+def _trace(warehouse: Warehouse, identity: str, limit: int) -> TraceNode:
     found = warehouse.query(f"SELECT kind FROM ({_LOOK_UP}) ORDER BY n", {"id": identity})["kind"]
     if len(found):
         return KINDS[found[0]][1](warehouse, identity, limit)

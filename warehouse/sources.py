@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from warehouse.catalog import Warehouse
+
 _NOTHING = "SELECT NULL::VARCHAR WHERE false"
 
 
@@ -80,6 +82,19 @@ def episodes_from(source: Source) -> str:
     return _made([(source, _GIVEN)]) + _of_episodes([(source, _GIVEN)])
 
 
+def source_of(warehouse: Warehouse, identity: str) -> Source | None:
+    """What kind of source has that id; None when none has."""
+    for source in SOURCES:
+        known = warehouse.query(f"SELECT 1 FROM lake.{source.table} WHERE {source.column} = ? LIMIT 1", (identity,))
+        if len(known):
+            return source
+    return None
+
+
+def _withdrawn() -> list[tuple[Source, str]]:
+    return [(s, f"SELECT source AS id FROM lake.withdrawals WHERE kind = '{s.kind}'") for s in SOURCES]
+
+
 def _made(parts: list[tuple[Source, str]]) -> str:
     """The common tables `used` and `asked`: all contexts and questions made of the parts' ids."""
     calls, contexts, questions = (
@@ -95,3 +110,8 @@ def _made(parts: list[tuple[Source, str]]) -> str:
 def _of_episodes(parts: list[tuple[Source, str]]) -> str:
     direct = [f" UNION ({source.episodes.format(ids=ids)})" for source, ids in parts if source.episodes]
     return f" {_EPISODES}" + "".join(direct)
+
+
+# What was made from anything withdrawn, whenever it was made: columns context_id, and episode_id.
+WITHDRAWN_CONTEXTS = _made(_withdrawn()) + " SELECT context_id FROM used"
+WITHDRAWN_EPISODES = _made(_withdrawn()) + _of_episodes(_withdrawn())

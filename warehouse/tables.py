@@ -20,6 +20,7 @@ from schemas.dataset import (
     ShardSet,
     StageFingerprint,
     TrainingRun,
+    Withdrawal,
 )
 from schemas.episode import Context, Document, Episode, Evidence, Question, Verdict
 from schemas.teacher import TeacherCall
@@ -47,6 +48,7 @@ TABLES: dict[str, Table] = {
     "training_runs": Table(TrainingRun, ("training_run_id",)),
     "models": Table(ModelRecord, ("model_id",)),
     "evaluations": Table(Evaluation, ("evaluation_id",)),
+    "withdrawals": Table(Withdrawal, ("source", "kind")),
     "failures": Table(Failure, ("failure_id",)),
     "outcomes": Table(Outcome, ("item", "fingerprint", "attempt")),
     "fingerprints": Table(StageFingerprint, ("fingerprint", "scope")),

@@ -18,6 +18,7 @@ from schemas.episode import Record, Segment, Split
 from schemas.errors import EvoError
 from schemas.ids import content_id
 from warehouse.catalog import Warehouse, fetch_all, insert_new
+from warehouse.sources import WITHDRAWN_EPISODES
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 CHUNK = 10_000
@@ -36,14 +37,15 @@ class EpisodeFilter(Record):
 
 
 MEMBERS = "(SELECT episode_id FROM lake.dataset_members WHERE dataset_id = $dataset_id)"
-MATCHING = """FROM lake.episodes WHERE split = $split
+MATCHING = f"""FROM lake.episodes WHERE split = $split
     AND (len($generators::VARCHAR[]) = 0 OR list_contains($generators::VARCHAR[], generator))
     AND (len($fingerprints::VARCHAR[]) + len($verified::VARCHAR[]) = 0
          OR list_contains($fingerprints::VARCHAR[], fingerprint)
          OR episode_id IN (SELECT v.episode_id FROM lake.verdicts v WHERE v."check" = 'all' AND v.passed
                            AND list_contains($verified::VARCHAR[], v.fingerprint)))
     AND episode_id NOT IN (SELECT r.episode_id FROM lake.verdicts r
-                           WHERE NOT r.passed AND r.fingerprint = $curation AND r.episode_id <> '')"""
+                           WHERE NOT r.passed AND r.fingerprint = $curation AND r.episode_id <> '')
+    AND episode_id NOT IN ({WITHDRAWN_EPISODES})"""  # noqa: S608
 
 
 def publish(
@@ -114,8 +116,12 @@ def tags(warehouse: Warehouse, name: str) -> dict[str, str]:
 
 
 def held(warehouse: Warehouse) -> set[str]:
-    """The ids of the versions whose episodes are there; the others were retired."""
-    return set(warehouse.query("SELECT DISTINCT dataset_id FROM lake.dataset_members")["dataset_id"])
+    """The ids of the versions whose episodes are there; the others were retired. After withdrawals there may be none."""
+    rows = warehouse.query(
+        """SELECT DISTINCT dataset_id FROM lake.dataset_members
+           UNION SELECT dataset_id FROM lake.dataset_versions WHERE episodes = 0"""
+    )
+    return set(rows["dataset_id"])
 
 
 def list_versions(warehouse: Warehouse) -> list[DatasetVersion]:
@@ -237,23 +243,48 @@ def texts_of(warehouse: Warehouse, dataset_id: str, contexts: int) -> Iterator[s
 def _publish(
     con: duckdb.DuckDBPyConnection, name: str, recipe: str, git_commit: str, where: EpisodeFilter, curated: str
 ) -> DatasetVersion:
-    if curated and _digest(con, where.model_copy(update={"curation": ""}))[0] != curated:
+    looked_at = where.model_copy(update={"curation": ""})
+    if curated and _digest(con, f"SELECT episode_id {MATCHING}", _bound(looked_at))[0] != curated:
         raise EvoError(
-            f"episodes came while those of '{name}' were looked at; it was not published, since the new ones could "
-            "repeat others or a benchmark; publish again when synthesis has ended"
+            f"episodes came or were withdrawn while those of '{name}' were looked at; it was not published, since new "
+            "ones could repeat others or a benchmark; publish again when synthesis has ended"
         )
-    digest, count = _digest(con, where)
-    if count == 0:
+    members = f"SELECT episode_id {MATCHING}"
+    if con.execute(f"{members} LIMIT 1", _bound(where)).fetchone() is None:
         raise EvoError(
             f"no episodes match {where.model_dump_json()}; '{name}' was not published; run 'evo synthesize' first"
         )
-    dataset_id = content_id("ds", {"name": name, "digest": digest})
+    return add_version(con, name, members, _bound(where), recipe=recipe, git_commit=git_commit, curation=where.curation)
+
+
+def add_version(
+    con: duckdb.DuckDBPyConnection,
+    name: str,
+    members: str,
+    bound: dict[str, object],
+    *,
+    recipe: str,
+    git_commit: str,
+    curation: str,
+    newer_than: int = 0,
+) -> DatasetVersion:
+    """In a transaction: the next version of a name, of the episodes of the query `members` with its parameters.
+
+    The newest version that has this content and a number above `newer_than` is given instead, where there is one.
+    """
+    digest, count = _digest(con, members, bound)
     older = _versions(con.execute("SELECT * FROM lake.dataset_versions WHERE name = ? ORDER BY number", [name]).pl())
-    for version in older:
-        if version.dataset_id == dataset_id:
-            if not fetch_all(con, "SELECT 1 FROM lake.dataset_members WHERE dataset_id = ? LIMIT 1", [dataset_id]):
-                _insert_members(con, dataset_id, where)  # it was retired, and its episodes are there again
+    for version in reversed(older):
+        if version.digest == digest and version.number > newer_than:
+            there = fetch_all(
+                con, "SELECT 1 FROM lake.dataset_members WHERE dataset_id = ? LIMIT 1", [version.dataset_id]
+            )
+            if not there:
+                _insert_members(con, version.dataset_id, members, bound)  # it was retired; its episodes are there again
             return version
+    dataset_id = content_id("ds", {"name": name, "digest": digest})
+    if any(version.dataset_id == dataset_id for version in older):  # back to what an older version held
+        dataset_id = content_id("ds", {"name": name, "digest": digest, "after": older[-1].label})
     version = DatasetVersion(
         dataset_id=dataset_id,
         name=name,
@@ -265,22 +296,22 @@ def _publish(
         snapshot=int(fetch_all(con, "SELECT id FROM lake.current_snapshot()")[0][0]),
         episodes=count,
         created_at=datetime.now(UTC).isoformat(),
-        curation=where.curation,
+        curation=curation,
     )
     insert_new(con, "dataset_versions", to_frame(DatasetVersion, [version]))
-    _insert_members(con, dataset_id, where)
+    _insert_members(con, dataset_id, members, bound)
     return version
 
 
-def _insert_members(con: duckdb.DuckDBPyConnection, dataset_id: str, where: EpisodeFilter) -> None:
+def _insert_members(con: duckdb.DuckDBPyConnection, dataset_id: str, members: str, bound: dict[str, object]) -> None:
     con.execute(
-        f"INSERT INTO lake.dataset_members SELECT $dataset_id, episode_id {MATCHING}",
-        {"dataset_id": dataset_id, **_bound(where)},
+        f"INSERT INTO lake.dataset_members SELECT $new, episode_id FROM ({members})",  # noqa: S608
+        {"new": dataset_id, **bound},
     )
 
 
-def _digest(con: duckdb.DuckDBPyConnection, where: EpisodeFilter) -> tuple[str, int]:
-    result = con.execute(f"SELECT episode_id {MATCHING} ORDER BY episode_id", _bound(where))
+def _digest(con: duckdb.DuckDBPyConnection, members: str, bound: dict[str, object]) -> tuple[str, int]:
+    result = con.execute(f"SELECT episode_id FROM ({members}) ORDER BY episode_id", bound)  # noqa: S608
     return _hash(row for rows in iter(lambda: result.fetchmany(CHUNK), []) for row in rows)
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from schemas.arrow import to_frame
+from schemas.dataset import DatasetVersion
 from schemas.errors import EvoError
 from schemas.shard import EpisodeTokenizer
 from warehouse.catalog import Warehouse
@@ -90,9 +92,26 @@ def test_an_expired_snapshot_and_an_unknown_version_are_one_sentence(
 def test_tables_of_an_older_code_are_one_sentence(tmp_path: Path, make_partition: Callable[[int, int], Frames]) -> None:
     with Warehouse.open(tmp_path) as warehouse:
         warehouse.append_all(make_partition(0, 2))
+        new = publish(warehouse, "d", "{}", None, EpisodeFilter())
         warehouse.transaction(lambda con: con.execute("ALTER TABLE lake.contexts DROP COLUMN source_ids"))
-        publish(warehouse, "d", "{}", None, EpisodeFilter())
+        old = new.model_copy(update={"dataset_id": "ds-old", "number": 2, "digest": ""})
+        warehouse.append("dataset_versions", to_frame(DatasetVersion, [old]))
     with Warehouse.open(tmp_path) as warehouse:  # adds what is missing
-        assert trace(warehouse, "d@1").facts["episodes"] == "2"
-    with pytest.raises(EvoError, match="older version of this code"), as_of(tmp_path, "d@1") as then:
-        trace(then, "d@1")
+        assert trace(warehouse, "d@2").label == "d@2"
+    with pytest.raises(EvoError, match="older version of this code"), as_of(tmp_path, "d@2") as then:
+        trace(then, "d@2")
+
+
+def test_a_version_from_before_withdrawals_were_known_has_none(
+    tmp_path: Path, make_partition: Callable[[int, int], Frames]
+) -> None:
+    with Warehouse.open(tmp_path) as warehouse:
+        warehouse.append_all(make_partition(0, 2))
+        new = publish(warehouse, "d", "{}", None, EpisodeFilter())
+        warehouse.transaction(lambda con: con.execute("DROP TABLE lake.withdrawals"))
+        old = new.model_copy(update={"dataset_id": "ds-old", "number": 2, "digest": ""})
+        warehouse.append("dataset_versions", to_frame(DatasetVersion, [old]))
+    with Warehouse.open(tmp_path):  # makes the table again
+        pass
+    with as_of(tmp_path, "d@2") as then:
+        assert trace(then, "d@1").facts["episodes"] == "2"
