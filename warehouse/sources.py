@@ -54,6 +54,12 @@ SOURCES: tuple[Source, ...] = (
                     SELECT episode_id FROM lake.episodes SEMI JOIN later ON fingerprint = later.id""",
     ),
 )
+_LOOK_UP = "SELECT n FROM ({}) ORDER BY n".format(
+    " UNION ALL ".join(
+        f"(SELECT {n} AS n FROM lake.{source.table} WHERE {source.column} = $id LIMIT 1)"
+        for n, source in enumerate(SOURCES)
+    )
+)
 _GIVEN = "SELECT unnest($ids::VARCHAR[]) AS id"
 _MADE = """WITH RECURSIVE
     called(call_id) AS ({calls}),
@@ -84,11 +90,8 @@ def episodes_from(source: Source) -> str:
 
 def source_of(warehouse: Warehouse, identity: str) -> Source | None:
     """What kind of source has that id; None when none has."""
-    for source in SOURCES:
-        known = warehouse.query(f"SELECT 1 FROM lake.{source.table} WHERE {source.column} = ? LIMIT 1", (identity,))
-        if len(known):
-            return source
-    return None
+    found = warehouse.query(_LOOK_UP, {"id": identity})["n"]
+    return SOURCES[found[0]] if len(found) else None
 
 
 def _withdrawn() -> list[tuple[Source, str]]:

@@ -84,7 +84,7 @@ def add_model(warehouse: Warehouse, version: DatasetVersion, name: str) -> str:
     return model.model_id
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(plans(), st.integers(0, 2))
 def test_trace_and_impact_are_inverse_and_a_withdrawal_cuts_both(
     shared: Warehouse,
@@ -111,8 +111,9 @@ def test_trace_and_impact_are_inverse_and_a_withdrawal_cuts_both(
             version = publish(shared, f"{world}-{number}", "{}", None, where)
             models.append(add_model(shared, version, f"{world}-{number}"))
     under = {model: set(everything(trace(shared, model, limit=0))) for model in models}
-    calls = [f"call-{world}-{n}-{part}" for n in range(len(plan)) for part in ("context", "vote-1", "grounded")]
-    rows = [f"{kind}-{world}-{n}" for n in range(len(plan)) for kind in ("ctx", "q", "ep")]
+    last = f"{world}-{len(plan) - 1}"
+    rows = [f"ctx-{world}-{n}" for n in range(len(plan))] + [f"{kind}-{last}" for kind in ("q", "ep")]
+    calls = [f"call-{last}-{part}" for part in ("context", "vote-1", "grounded")]
     for identity in (*name.values(), *rows, *calls):
         above = set(models_of(impact(shared, identity)))
         assert above == {model for model in models if identity in under[model]}, identity
