@@ -34,17 +34,15 @@ _CALLS = """WITH RECURSIVE chosen AS MATERIALIZED ({chosen}),
         SELECT edges.source_id, chosen.generator FROM edges JOIN chosen USING (context_id)
         UNION SELECT edges.source_id, lower.generator FROM edges JOIN lower ON edges.context_id = lower.context_id),
     under AS (SELECT context_id, generator FROM chosen UNION ALL FROM lower),
-    made AS (SELECT under.generator, calls FROM lake.contexts JOIN under USING (context_id) WHERE len(calls) > 0
-             UNION ALL SELECT c.generator, calls FROM lake.questions JOIN chosen c USING (question_id)
-             WHERE len(calls) > 0
-             UNION ALL SELECT c.generator, calls FROM lake.evidence JOIN chosen c USING (question_id)
-             WHERE len(calls) > 0
-             UNION ALL SELECT c.generator, calls FROM lake.verdicts JOIN chosen c USING (question_id)
-             WHERE len(calls) > 0),
+    asked AS (SELECT question_id, calls FROM lake.questions WHERE len(calls) > 0
+              UNION ALL SELECT question_id, calls FROM lake.evidence WHERE len(calls) > 0
+              UNION ALL SELECT question_id, calls FROM lake.verdicts WHERE len(calls) > 0),
+    made AS (SELECT under.generator, calls FROM under JOIN lake.contexts USING (context_id) WHERE len(calls) > 0
+             UNION ALL SELECT generator, calls FROM asked JOIN chosen USING (question_id)),
     used AS (SELECT DISTINCT generator, unnest(calls) AS call_id FROM made)
-    SELECT used.generator, model, stage, count(*) AS calls, sum(prompt_tokens + completion_tokens)::BIGINT AS tokens,
+    SELECT generator, model, stage, count(*) AS calls, sum(prompt_tokens + completion_tokens)::BIGINT AS tokens,
            sum(cost) AS cost, min(call_id) AS first_call, {listed} AS listed
-    FROM lake.teacher_calls JOIN used USING (call_id) GROUP BY ALL ORDER BY used.generator, model, stage"""
+    FROM used JOIN lake.teacher_calls USING (call_id) GROUP BY ALL ORDER BY generator, model, stage"""
 
 
 def context_nodes(warehouse: Warehouse, ids: Sequence[str], limit: int, dataset_id: str = "") -> list[TraceNode]:

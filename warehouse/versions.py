@@ -116,7 +116,7 @@ def tags(warehouse: Warehouse, name: str) -> dict[str, str]:
 
 
 def held(warehouse: Warehouse) -> set[str]:
-    """The ids of the versions whose episodes are there; the others were retired. After withdrawals there may be none."""
+    """The ids of the versions whose episodes are there, also of those that hold none; the others were retired."""
     rows = warehouse.query(
         """SELECT DISTINCT dataset_id FROM lake.dataset_members
            UNION SELECT dataset_id FROM lake.dataset_versions WHERE episodes = 0"""
