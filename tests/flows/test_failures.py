@@ -111,7 +111,7 @@ def sentence(done: Done) -> str:
     """What a command that failed as it should has said."""
     assert done.returncode == 1, done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
-    lines = [line for line in done.stderr.splitlines() if not re.match(r"(curate|shard .*): ", line)]
+    lines = [line for line in done.stderr.splitlines() if not re.match(r"(curate|shard .*|lineage): ", line)]
     assert len(lines) == 1, done.stderr
     assert lines[0].startswith("evo: ")
     return lines[0]
