@@ -133,6 +133,26 @@ class StageFingerprint(Record):
     created_at: str
 
 
+class Import(Record):
+    """Rows that came from elsewhere as a dataset version: its lineage goes back to `source` as far as we know it.
+
+    `exported` is the JSON of the version that the source was an export of, or ''.
+    """
+
+    import_id: str
+    dataset_id: str
+    source: str
+    revision: str  # of a hub's dataset: its commit
+    digest: str  # of the bytes that were read
+    fingerprint: str  # of the rows that it made, and of the verdicts that let them pass
+    rows: int
+    episodes: int
+    rejected: int  # rows; each is in `failures`
+    licence: str
+    exported: str
+    created_at: str
+
+
 class Failure(Record):
     """An item that ended in error: which stage, which item, why."""
 

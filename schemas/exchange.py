@@ -1,0 +1,35 @@
+"""An exported dataset version: the published record form of EvoTrain (arXiv 2606.21649), and what vouches for it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from schemas.dataset import DatasetVersion
+from schemas.episode import Record
+
+Format = Literal["parquet", "jsonl"]
+MANIFEST = "export.json"  # its name in the folder
+FORM = 1  # raise when the meaning of a column changes
+
+
+class ExportFile(Record):
+    """One file of an export; `name` is relative to its folder."""
+
+    name: str
+    rows: int
+    bytes: int
+    blake2b: str
+
+
+class ExportManifest(Record):
+    """What an exported folder holds: episodes, a row each, and the rows of other tables that they name."""
+
+    form: int
+    format: Format
+    version: DatasetVersion
+    episodes: tuple[ExportFile, ...]
+    named: dict[str, ExportFile]  # by table
+
+    @property
+    def files(self) -> tuple[ExportFile, ...]:
+        return (*self.episodes, *self.named.values())
