@@ -70,8 +70,10 @@ class Backend:
         if self.data:
             _set_s3(con)
         place = f"postgres:{self.catalog}" if self.catalog else f"sqlite:{self.folder}/catalog.sqlite"
-        # A folder may have been moved.
-        settings = [f"DATA_PATH '{_quoted(self.data_path)}'", "OVERRIDE_DATA_PATH true", *options]
+        # A folder may have been moved. Few rows are files as well: DuckLake would keep lists of texts in its catalog as
+        # one text, and after a '}' in one of them it cannot read the table any more.
+        settings = [f"DATA_PATH '{_quoted(self.data_path)}'", "OVERRIDE_DATA_PATH true", "DATA_INLINING_ROW_LIMIT 0"]
+        settings += options
         if not self.catalog:
             # Readers do not wait for a writer, and writers of other programs get their turn.
             settings += ["META_BUSY_TIMEOUT 30000", "META_JOURNAL_MODE 'WAL'"]

@@ -13,7 +13,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from schemas.arrow import polars_schema
+from schemas.arrow import polars_schema, to_frame
+from schemas.episode import Context, Segment
 from schemas.errors import EvoError
 from warehouse.catalog import Warehouse
 from warehouse.tables import TABLES
@@ -32,6 +33,25 @@ with Warehouse.open(home) as warehouse:
         rows = [Failure(failure_id=f"f{i}", stage="s", item=str(i), reason="r", payload="", attempts=1) for i in ids]
         warehouse.append("failures", to_frame(Failure, rows))
 """
+
+
+def test_few_rows_come_back_as_they_went(tmp_path: Path) -> None:
+    texts = ("}", "a } b", "{'x': [", "'", '"', "\\'", ",", "NULL", "", "\n", "\x1f", "😀")
+    one = Context(
+        context_id="ctx-1",
+        kind="dialogue",
+        generator="",
+        split="train",
+        seed=0,
+        document_ids=texts,
+        segments=tuple(Segment(user=text, assistant=f"x{text}") for text in texts),
+        fingerprint="",
+    )
+    with Warehouse.open(tmp_path) as warehouse:
+        for single in [one, *(one.model_copy(update={"context_id": t, "segments": (Segment(user=t),)}) for t in texts)]:
+            warehouse.append("contexts", to_frame(Context, [single]))
+            stored = warehouse.query("SELECT * FROM lake.contexts WHERE context_id = ?", (single.context_id,))
+            assert Context(**stored.row(0, named=True)) == single
 
 
 def test_append_twice_adds_once(warehouse: Warehouse, make_partition: Callable[[int, int], Frames]) -> None:
