@@ -85,6 +85,8 @@ def _read_text(path: Path, name: str) -> Document:
             f"'{name}' is not valid UTF-8 (byte 0x{error.object[error.start]:02x} at offset {error.start}); "
             "its text would be damaged; convert it, for example with iconv -t utf-8"
         ) from error
+    if "\0" in text:
+        raise EvoError(f"'{name}' holds a NUL character, as binary data does; it cannot be stored; give a file of text")
     if not text.strip():
         raise EvoError(f"'{name}' holds only white space; it holds no document; remove it or give a file with text")
     title = next(line.strip("# ").strip() for line in text.splitlines() if line.strip("# ").strip())
@@ -143,6 +145,10 @@ def _from_row(row: object, item: str) -> Document | Failure:
     text = row.get("text")
     if not isinstance(text, str) or not text.strip():
         return failure(item, f"no text: 'text' is {type(text).__name__} and must be a non-empty string", repr(row))
+    if "\0" in text:
+        return failure(
+            item, "text holds a NUL character, as binary data does; the warehouse cannot store it", repr(text)
+        )
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:

@@ -27,13 +27,13 @@ def test_same_content_same_id_and_source_id_kept(tmp_path: Path) -> None:
 def test_malformed_lines_are_reported_by_line_and_the_rest_kept(tmp_path: Path) -> None:
     file = tmp_path / "d.jsonl"
     file.write_bytes(
-        b'{"text": "one"}\n{"text": \n\n[1]\n{"text": 5}\n\xff\xfe\n{"text": "\\ud800"}\n'
+        b'{"text": "one"}\n{"text": \n\n[1]\n{"text": 5}\n\xff\xfe\n{"text": "\\ud800"}\n{"text": "a\\u0000"}\n'
         + b"[" * 200_000
         + b'\n{"text": "two"}\n'
     )
     rows = list(read_documents(str(file)))
     assert [row.text for row in rows if isinstance(row, Document)] == ["one", "two"]
-    assert [row.item for row in rows if isinstance(row, Failure)] == [f"d.jsonl:{n}" for n in (2, 4, 5, 6, 7, 8)]
+    assert [row.item for row in rows if isinstance(row, Failure)] == [f"d.jsonl:{n}" for n in (2, 4, 5, 6, 7, 8, 9)]
 
 
 def test_folder_names_its_files(tmp_path: Path) -> None:
@@ -50,6 +50,7 @@ def test_folder_names_its_files(tmp_path: Path) -> None:
         ("a.txt", b"", "is empty"),
         ("a.jsonl", b"", "is empty"),
         ("a.txt", b" \n", "only white space"),
+        ("a.txt", b"x\0y", "holds a NUL"),
         ("a.txt", b"caf\xe9", "not valid UTF-8 .* offset 3"),
         ("a.parquet", b"PAR1 no", "not a readable Parquet"),
         ("a.doc", b"x", "ends in '.doc'"),
