@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from flows import exchange_commands
 from flows.console import Json, console, say
 from flows.dataset_commands import dataset_app, print_funnel
 from flows.doctor_command import doctor
@@ -47,6 +48,12 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
+)
+dataset_app.command("export", epilog="Example: evo dataset export demo@1 exported/ --format jsonl")(
+    exchange_commands.export
+)
+dataset_app.command("import", epilog="Example: evo dataset import MiG-NJU/EvoTrain-180K evotrain180k")(
+    exchange_commands.import_
 )
 app.add_typer(dataset_app, name="dataset")
 app.add_typer(lineage_app, name="lineage")

@@ -16,6 +16,7 @@ from schemas.episode import Document, Record
 from synth.documents import failure, read_documents
 from warehouse import assets
 from warehouse.catalog import Warehouse
+from warehouse.documents import add_documents
 from warehouse.withdrawn import text_digest, withdrawn_texts
 
 ROWS_A_COMMIT = 2000
@@ -46,10 +47,8 @@ def ingest_source(home: Path, source: str) -> Ingested:
             documents = [row for row in chunk if isinstance(row, Document)]
             failures = [row for row in chunk if isinstance(row, Failure)]
             still |= {row.document_id: None for row in documents if text_digest(row.text) in withdrawn}
-            counts = warehouse.append_all(
-                {"documents": to_frame(Document, documents), "failures": to_frame(Failure, failures)}
-            )
-            read, new = read + len(documents), new + counts["documents"]
+            new += add_documents(warehouse, to_frame(Document, documents), to_frame(Failure, failures))
+            read += len(documents)
             failed += failures
             tell(f"ingest {source}: {read} documents read, {new} new, {len(failed)} rejected")
         writes(assets.table("documents", warehouse.snapshot(), rows=new))

@@ -31,6 +31,7 @@ from synth.checks import verify
 from synth.stages import chains, offline
 from warehouse import assets
 from warehouse.catalog import Warehouse
+from warehouse.documents import WITHOUT_TEXT
 from warehouse.funnel import assert_balanced, funnel
 from warehouse.ledger import SqliteLedger
 from warehouse.versions import EpisodeFilter
@@ -70,11 +71,12 @@ def pending_documents(warehouse: Warehouse, config: ClozeConfig | None) -> list[
     if config is None:
         return []
     return warehouse.query(
-        """select document_id from documents
+        f"""select document_id from documents
            where document_id not in (select unnest(document_ids) from contexts where fingerprint = ?)
              and document_id not in (select item from failures where stage = ?)
              and document_id not in (select source from withdrawals where kind = 'document')
-           order by document_id""",
+             and document_id not in ({WITHOUT_TEXT})
+           order by document_id""",  # noqa: S608
         (cloze.fingerprint(config), f"cloze:{cloze.fingerprint(config)}"),
     )["document_id"].to_list()
 

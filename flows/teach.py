@@ -32,6 +32,7 @@ from synth.stages import Chain, Stage, chains
 from synth.teacher import Purse, Teacher
 from warehouse import outcomes
 from warehouse.catalog import Warehouse
+from warehouse.documents import WITHOUT_TEXT
 from warehouse.ledger import SqliteLedger
 
 COMMIT_EVERY_S = 3.0
@@ -80,11 +81,12 @@ class Todo(NamedTuple):
 
 
 def all_items(warehouse: Warehouse, config: TeachingConfig) -> list[Item]:
-    """Every item of the config, over the documents that are ingested, but for those that were withdrawn.
+    """Every item of the config, over the documents whose texts are here, but for those that were withdrawn.
 
     No other document takes their place: a withdrawal makes nothing pending.
     """
-    every = items(config, warehouse.query("SELECT document_id FROM documents")["document_id"])
+    ingested = f"SELECT document_id FROM documents WHERE document_id NOT IN ({WITHOUT_TEXT})"  # noqa: S608
+    every = items(config, warehouse.query(ingested)["document_id"])
     gone = _withdrawn_items(warehouse, config)
     return [item for item in every if not {item.name, item.source} & gone]
 

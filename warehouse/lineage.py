@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from schemas.dataset import DatasetVersion
+from schemas.dataset import DatasetVersion, Import
 from schemas.errors import EvoError
 from warehouse.catalog import Warehouse
 from warehouse.contents import contents, documents_under
@@ -124,7 +124,36 @@ def _dataset_node(warehouse: Warehouse, version: DatasetVersion, limit: int) -> 
         "created": version.created_at,
         "recipe": _recipe_name(version.recipe),
     }
-    return TraceNode("dataset", version.dataset_id, version.label, facts, contents(warehouse, version, limit))
+    children = (*_imports(warehouse, version.dataset_id), *contents(warehouse, version, limit))
+    return TraceNode("dataset", version.dataset_id, version.label, facts, children)
+
+
+def _imports(warehouse: Warehouse, dataset_id: str) -> list[TraceNode]:
+    """The sources outside of this warehouse that a dataset came from."""
+    rows = warehouse.query(
+        "SELECT * FROM lake.imports WHERE dataset_id = ? ORDER BY created_at, import_id", (dataset_id,)
+    )
+    return [
+        TraceNode("import", row["import_id"], row["source"], import_facts(Import(**row)))
+        for row in rows.iter_rows(named=True)
+    ]
+
+
+def import_facts(one: Import) -> dict[str, str]:
+    """What is told of an import; of an export, the version that it held and what that was made from."""
+    facts = {
+        "rows": str(one.rows),
+        "rejected": str(one.rejected),
+        "licence": one.licence,
+        "digest": one.digest[:16],
+        "created": one.created_at,
+    }
+    if one.revision:
+        facts["revision"] = one.revision
+    if one.exported:
+        was = DatasetVersion.model_validate_json(one.exported)
+        facts |= {"was": was.label, "recipe": _recipe_name(was.recipe), "commit": was.git_commit or "none"}
+    return facts
 
 
 def _episode(warehouse: Warehouse, identity: str, limit: int) -> TraceNode:
