@@ -7,7 +7,6 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -74,8 +73,8 @@ class Warehouse:
         backend = Backend.of(folder)
         con = duckdb.connect(config=SETTINGS)
         try:
-            # Without one, what memory cannot hold would be spilled into the caller's folder.
-            con.execute("SET temp_directory = ?", [str(home / "spill" / str(os.getpid()))])
+            # Without one, what memory cannot hold would be spilled into the caller's folder. DuckDB makes no parents.
+            con.execute("SET temp_directory = ?", [str(folder / f"spill-{os.getpid()}")])
             if read_only or at is not None:
                 _retry(
                     lambda: backend.attach(con, "READ_ONLY", *([f"SNAPSHOT_VERSION {at:d}"] if at is not None else []))
@@ -111,17 +110,13 @@ class Warehouse:
         with self._thread_lock:
             return self._guarded(lambda: _fetch(self._con, sql, params))
 
-    def stream(
-        self, sql: str, params: Parameters = (), rows: int = 2048, memory: str | None = None
-    ) -> Iterator[pl.DataFrame]:
+    def stream(self, sql: str, params: Parameters = (), rows: int = 2048) -> Iterator[pl.DataFrame]:
         """Rows of a query, about `rows` at a time, on a cursor of their own: other queries may run in between.
-
-        What DuckDB has to sort or join beyond `memory`, the warehouse's limit by default, is spilled to disk.
 
         Raises:
             EvoError: the catalog or one of its files is damaged.
         """
-        with self._con.cursor() as cursor, _at_most(cursor, memory):
+        with self._con.cursor() as cursor:
             cursor.execute("USE lake")
             bound = params if isinstance(params, Mapping) else list(params)
             reader = self._guarded(lambda: cursor.execute(sql, bound).to_arrow_reader(rows))
@@ -180,16 +175,6 @@ class Warehouse:
                 self._con.interrupt()
                 raise KeyboardInterrupt from error
             raise
-
-
-@contextmanager
-def _at_most(con: duckdb.DuckDBPyConnection, memory: str | None) -> Iterator[None]:
-    """Lowers the memory limit, which all cursors share, meanwhile."""
-    con.execute("SET memory_limit = ?", [memory or SETTINGS["memory_limit"]])
-    try:
-        yield
-    finally:
-        con.execute("SET memory_limit = ?", [SETTINGS["memory_limit"]])
 
 
 def fetch_all(con: duckdb.DuckDBPyConnection, sql: str, params: Sequence[object] = ()) -> list[tuple[Any, ...]]:

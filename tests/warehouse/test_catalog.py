@@ -54,6 +54,14 @@ def test_few_rows_come_back_as_they_went(tmp_path: Path) -> None:
             assert Context(**stored.row(0, named=True)) == single
 
 
+def test_what_memory_cannot_hold_is_spilled(tmp_path: Path) -> None:
+    with Warehouse.open(tmp_path) as warehouse:
+        warehouse.query("SET memory_limit = '300MB'")
+        rows = warehouse.query("SELECT i, repeat(md5(i::VARCHAR), 40) AS text FROM range(300000) t(i) ORDER BY text")
+    assert rows["i"].n_unique() == 300_000
+    assert list(tmp_path.rglob("*.tmp")) == []
+
+
 def test_append_twice_adds_once(warehouse: Warehouse, make_partition: Callable[[int, int], Frames]) -> None:
     before = warehouse.snapshot()
     assert set(warehouse.append_all(make_partition(0, 30)).values()) == {0}
