@@ -25,10 +25,10 @@ from schemas.exchange import FORM, MANIFEST, ExportManifest, Format
 from schemas.files import write_whole
 from warehouse.card import dataset_card
 from warehouse.catalog import Warehouse
+from warehouse.parts import parts
 from warehouse.row_files import write_rows
 
 ROWS_A_FILE = 20_000
-SORT_MEMORY = "512MB"
 ROWS_A_READ = 500  # about 10 MB of text where contexts have 1.3 K tokens
 IMPORT = "import-"  # how fingerprints of imports begin
 SPACES = "".join(c for c in map(chr, range(sys.maxunicode + 1)) if c.isspace())
@@ -37,24 +37,22 @@ _MEMBERS = "(SELECT episode_id FROM lake.dataset_members WHERE dataset_id = $dat
 # Rows by context: what repeats lies together, and readers keep one context in mind. That an import let an episode pass
 # is no check of it, so that verdict stays behind.
 _ROWS = f"""
-WITH chosen AS (SELECT * FROM lake.episodes SEMI JOIN {_MEMBERS} USING (episode_id)),
-annotated AS (
+WITH annotated AS (
     SELECT question_id, list({{'indices': indices, 'votes': votes, 'voters': voters, 'generator': generator,
         'fingerprint': fingerprint, 'calls': coalesce(calls, [])}} ORDER BY fingerprint) AS evidence
-    FROM lake.evidence SEMI JOIN chosen USING (question_id) GROUP BY question_id
+    FROM evidence GROUP BY question_id
 ), judged AS (
     SELECT question_id, list({{'check': "check", 'passed': passed, 'reason': reason, 'score': score,
         'episode_id': episode_id, 'fingerprint': fingerprint, 'calls': coalesce(calls, [])}}
         ORDER BY fingerprint, "check") AS verdicts
-    FROM lake.verdicts SEMI JOIN chosen USING (question_id) WHERE NOT starts_with(fingerprint, '{IMPORT}')
-    GROUP BY question_id
+    FROM verdicts WHERE NOT starts_with(fingerprint, '{IMPORT}') GROUP BY question_id
 )
 SELECT e.* EXCLUDE (segments), c.segments, c.kind, c.document_ids, coalesce(a.evidence, []) AS annotations, q.reasoning,
     list_filter(coalesce(j.verdicts, []), lambda v: v.episode_id IN ('', e.episode_id)) AS verdicts,
     {{'generator': c.generator, 'fingerprint': c.fingerprint, 'seed': c.seed,
       'source_ids': coalesce(c.source_ids, []), 'calls': coalesce(c.calls, [])}} AS "of_context",
     {{'fingerprint': q.fingerprint, 'calls': coalesce(q.calls, [])}} AS of_question
-FROM chosen e JOIN lake.contexts c USING (context_id) JOIN lake.questions q USING (question_id)
+FROM episodes e JOIN contexts c USING (context_id) JOIN questions q USING (question_id)
 LEFT JOIN annotated a USING (question_id) LEFT JOIN judged j USING (question_id)
 ORDER BY e.context_id, e.episode_id
 """  # noqa: S608
@@ -92,11 +90,12 @@ LEFT_OUT: dict[str, tuple[str, ...]] = {
     "fingerprints": (),
 }
 _NAMED = {
-    "documents": f"""SELECT * FROM lake.documents SEMI JOIN (
+    "documents": f"""SELECT * EXCLUDE (text) FROM lake.documents SEMI JOIN (
         SELECT unnest(document_ids) AS document_id FROM lake.contexts SEMI JOIN (
             SELECT context_id FROM lake.episodes SEMI JOIN {_MEMBERS} USING (episode_id)) USING (context_id))
         USING (document_id) ORDER BY document_id""",  # noqa: S608
-    "teacher_calls": f"SELECT * FROM lake.teacher_calls SEMI JOIN {_CALLS} USING (call_id) ORDER BY call_id",  # noqa: S608
+    "teacher_calls": f"""SELECT * EXCLUDE (content, endpoint) FROM lake.teacher_calls SEMI JOIN {_CALLS} USING (call_id)
+        ORDER BY call_id""",  # noqa: S608
     "fingerprints": f"""SELECT * FROM lake.fingerprints SEMI JOIN {_FINGERPRINTS} USING (fingerprint)
         ORDER BY fingerprint, scope""",  # noqa: S608
 }
@@ -198,7 +197,9 @@ def _write(
     count = -(-version.episodes // rows_a_file)
     names = (f"data/{split}-{number:05d}-of-{count:05d}.{form}" for number in range(count))
     episodes, schemas = [], dict[str, pa.Schema]()
-    for file, schema in write_rows(_episodes(warehouse, version, progress), work, names, form, rows_a_file):
+    for file, schema in write_rows(
+        _episodes(warehouse, version, work / "parts", progress), work, names, form, rows_a_file
+    ):
         episodes.append(file)
         schemas["default"] = schema
     named = {}
@@ -213,17 +214,25 @@ def _write(
 
 
 def _episodes(
-    warehouse: Warehouse, version: DatasetVersion, progress: Callable[[int, int], None] | None
+    warehouse: Warehouse, version: DatasetVersion, work: Path, progress: Callable[[int, int], None] | None
 ) -> Iterator[pa.Table]:
     """The version's rows in the published form, by context and episode."""
     done = 0
-    with duckdb.connect(config={"threads": 1}) as con:
-        for frame in warehouse.stream(_ROWS, {"dataset_id": version.dataset_id}, ROWS_A_READ, SORT_MEMORY):
-            con.register("rows", frame.to_arrow())
-            yield con.execute(_FORM, {"spaces": SPACES}).to_arrow_table()
-            done += len(frame)
-            if progress:
-                progress(done, version.episodes)
+    work.mkdir()
+    for tables in parts(warehouse, version.dataset_id, work):
+        with duckdb.connect(
+            config={"threads": 1, "memory_limit": "1GB"}
+        ) as con:  # anew, since it holds what it has seen
+            for name, table in tables.items():
+                con.register(name, table)
+            rows = con.execute(_ROWS).to_arrow_table()
+            for batch in rows.to_batches(ROWS_A_READ):
+                con.register("rows", batch)
+                yield con.execute(_FORM, {"spaces": SPACES}).to_arrow_table()
+        done += rows.num_rows
+        if progress:
+            progress(done, version.episodes)
+    work.rmdir()
     if done != version.episodes:
         raise EvoError(
             f"dataset {version.label} has {version.episodes} episodes, and the warehouse holds {done} of them with "
@@ -234,7 +243,7 @@ def _episodes(
 def _named(warehouse: Warehouse, table: str, sql: str, version: DatasetVersion) -> Iterator[pa.Table]:
     """The rows of another table that the version's rows name, less what is not handed on."""
     for frame in warehouse.stream(sql, {"dataset_id": version.dataset_id}):
-        yield frame.drop(LEFT_OUT[table]).to_arrow(compat_level=pl.CompatLevel.oldest())
+        yield frame.to_arrow(compat_level=pl.CompatLevel.oldest())
 
 
 def _split(warehouse: Warehouse, version: DatasetVersion) -> str:
