@@ -4,80 +4,21 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from schemas.dataset import Failure
 from schemas.episode import Context, Episode, Evidence, Question, Segment, Split, Verdict
 from schemas.ids import content_id
 from warehouse.import_source import LONGEST, Line
+from warehouse.record_form import GENERATOR, Kind, OfContext, OfQuestion, OwnRow, Row
 
-GENERATOR = "import"
-UNKNOWN = "unknown"
 PAYLOAD = 2000  # characters of a rejected row that are kept
-Kind = Literal["dialogue", "web", "memory"]
 
 
 class RowError(Exception):
     """Why a row cannot be imported."""
-
-
-class _Loose(BaseModel):
-    """Takes keys that it does not know, so that they can be told."""
-
-    model_config = ConfigDict(extra="allow")
-
-
-class Message(_Loose):
-    role: Literal["user", "assistant"]
-    content: str
-
-
-class Meta(_Loose):
-    turns: list[str]
-    evidence_turns: list[int]
-
-
-class Row(_Loose):
-    """The published form, and what describes the row, where a file has such columns."""
-
-    messages: list[Message]
-    meta: Meta
-    generator: str = GENERATOR
-    question_type: str = UNKNOWN
-    family: str = UNKNOWN
-    kind: Kind | None = None
-    split: Split = "train"
-    reasoning: str = ""
-
-
-class OfContext(BaseModel):
-    generator: str
-    fingerprint: str
-    seed: int
-    source_ids: list[str]
-    calls: list[str]
-
-
-class OfQuestion(BaseModel):
-    fingerprint: str
-    calls: list[str]
-
-
-class OwnRow(Row):
-    """A row of an export: with everything that its warehouse knew."""
-
-    episode_id: str
-    context_id: str
-    question_id: str
-    fingerprint: str
-    kind: Kind
-    document_ids: list[str]
-    context: OfContext
-    question: OfQuestion
-    evidence: list[dict[str, Any]]
-    verdicts: list[dict[str, Any]]
 
 
 class Made(NamedTuple):
