@@ -24,7 +24,8 @@ from warehouse.catalog import Warehouse
 from warehouse.export import export_version
 from warehouse.funnel import assert_balanced
 from warehouse.import_dataset import Imported, import_dataset
-from warehouse.lineage import render_tree, trace
+from warehouse.lineage import trace
+from warehouse.tree import render_tree
 from warehouse.versions import EpisodeFilter, episodes_of, list_versions, publish, resolve
 
 TABLES = ("documents", "contexts", "questions", "evidence", "verdicts", "episodes", "failures", "imports")
