@@ -13,6 +13,7 @@ from schemas.dataset import DatasetVersion
 from schemas.episode import Record
 from warehouse.catalog import Warehouse
 from warehouse.fingerprints import Fingerprints
+from warehouse.sources import WITHDRAWN_EPISODES
 
 SAMPLES = 3
 _SIDES = """WITH
@@ -28,8 +29,9 @@ _CHANGED = """before AS (
 SELECT n.generator, n.answer <> b.e.answer AS other_answer, n.evidence <> b.e.evidence AS other_evidence,
        n.fingerprint, b.e.mark AS before, count(*) AS episodes, min(n.episode_id, 3) AS such_as
 FROM only_mine n JOIN before b USING (context_id, question) GROUP BY ALL"""
-# Why the version `without` lacks episodes that the version `having` has: its curation left them out, or its
-# verification rejected the question, or it holds others under the same fingerprint, or none under it.
+# Why the version `without` lacks episodes that the version `having` has: what they were made from was withdrawn, its
+# curation left them out, its verification rejected the question, or it holds others under the same fingerprint, or none
+# under it.
 _LACKING = """left_out AS (
     SELECT episode_id, min("check") AS "check" FROM lake.verdicts
     WHERE NOT passed AND fingerprint = $curation AND fingerprint <> '' GROUP BY episode_id),
@@ -39,9 +41,11 @@ verified AS (
 rejected AS (
     SELECT question_id, min({'reason': reason, 'mark': fingerprint}) AS why FROM lake.verdicts
     SEMI JOIN verified USING (fingerprint) WHERE "check" = 'all' AND NOT passed GROUP BY question_id),
-held AS (SELECT DISTINCT fingerprint FROM lake.episodes SEMI JOIN theirs USING (episode_id) UNION FROM verified)
+held AS (SELECT DISTINCT fingerprint FROM lake.episodes SEMI JOIN theirs USING (episode_id) UNION FROM verified),
+withdrawn AS (SELECT episode_id FROM (WITHDRAWN) WHERE $went)
 SELECT o.generator, o.fingerprint,
-       CASE WHEN l."check" IS NOT NULL THEN 'left out' WHEN r.why IS NOT NULL THEN 'rejected'
+       CASE WHEN w.episode_id IS NOT NULL THEN 'withdrawn' WHEN l."check" IS NOT NULL THEN 'left out'
+            WHEN r.why IS NOT NULL THEN 'rejected'
             WHEN h.fingerprint IS NOT NULL THEN 'items' ELSE 'settings' END AS cause,
        coalesce(l."check", r.why.reason, '') AS "check", coalesce(r.why.mark, '') AS rejecting,
        count(*) AS episodes, min(o.episode_id, 3) AS such_as
@@ -49,7 +53,8 @@ FROM only_mine o ANTI JOIN only_theirs t ON o.context_id = t.context_id AND o.qu
 LEFT JOIN left_out l ON o.episode_id = l.episode_id
 LEFT JOIN rejected r ON o.question_id = r.question_id
 LEFT JOIN held h ON o.fingerprint = h.fingerprint
-GROUP BY ALL"""
+LEFT JOIN withdrawn w ON o.episode_id = w.episode_id
+GROUP BY ALL""".replace("WITHDRAWN", WITHDRAWN_EPISODES)
 _HELD = """SELECT generator, fingerprint, count(*) AS episodes FROM lake.episodes
     SEMI JOIN (SELECT episode_id FROM lake.dataset_members WHERE dataset_id = ?) USING (episode_id)
     GROUP BY ALL ORDER BY episodes DESC, fingerprint"""
@@ -114,7 +119,8 @@ def _changed(warehouse: Warehouse, known: Fingerprints, old: DatasetVersion, new
 def _came(warehouse: Warehouse, known: Fingerprints, old: DatasetVersion, new: DatasetVersion) -> list[Change]:
     changes = []
     for change, having, without in (("came", new, old), ("went", old, new)):
-        bound = {"having": having.dataset_id, "without": without.dataset_id, "curation": without.curation}
+        sides = {"having": having.dataset_id, "without": without.dataset_id}
+        bound = {**sides, "curation": without.curation, "went": change == "went"}
         rows = warehouse.query(_SIDES + _LACKING, bound)
         held = warehouse.query(_HELD, (without.dataset_id,)) if len(rows) else pl.DataFrame()
         changes += [_change(change, row, _why(row, change, without, known, held)) for row in rows.iter_rows(named=True)]
@@ -123,6 +129,8 @@ def _came(warehouse: Warehouse, known: Fingerprints, old: DatasetVersion, new: D
 
 def _why(row: dict[str, str], change: str, without: DatasetVersion, known: Fingerprints, held: pl.DataFrame) -> str:
     """The cause in words."""
+    if row["cause"] == "withdrawn":
+        return "what it was made from was withdrawn"
     if row["cause"] == "left out":
         return f"{without.label} leaves it out: {row['check']}"
     if row["cause"] == "rejected":

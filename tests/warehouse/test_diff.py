@@ -15,6 +15,7 @@ from schemas.errors import EvoError
 from warehouse.catalog import Warehouse
 from warehouse.diff import Change, diff
 from warehouse.versions import EpisodeFilter, publish, resolve
+from warehouse.withdrawal import withdraw
 
 STAGES = {
     "ctx-a": ("contexts", {"model": "m1", "seed": 0}),
@@ -186,3 +187,14 @@ def test_a_retired_version_has_no_episodes_to_compare(warehouse: Warehouse) -> N
     assert resolve(warehouse, "d@1", retired=True) == version
     assert publish(warehouse, "d", "{}", None, EpisodeFilter()) == version
     assert resolve(warehouse, "d") == version
+
+
+def test_what_was_made_from_something_withdrawn_says_so(warehouse: Warehouse) -> None:
+    add(warehouse, *(episode(str(n), "ver-a") for n in range(4)))
+    first = publish(warehouse, "d", "{}", None, EpisodeFilter())
+    withdraw(warehouse, "ep-2", "its author asked", "us", "")
+    found = diff(warehouse, first, resolve(warehouse, "d@2"))
+    assert [(c.change, c.why, c.such_as) for c in found.changes] == [
+        ("went", "what it was made from was withdrawn", ("ep-2",))
+    ]
+    assert diff(warehouse, resolve(warehouse, "d@2"), first).changes[0].why == "more items of the same settings"
