@@ -157,7 +157,7 @@ def as_of(home: Path, label: str) -> Iterator[Warehouse]:
         EvoError: there is no such version, its snapshot has been expired, or what is asked came later to warehouses.
     """
     with Warehouse.open(home) as now:
-        version = resolve(now, label)
+        version = resolve(now, label, retired=True)  # what was known then may be there still
         snapshot = snapshot_of(now, version)
     with Warehouse.open(home, at=snapshot) as then:
         try:

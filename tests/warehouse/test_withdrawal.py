@@ -14,6 +14,7 @@ from schemas.errors import EvoError
 from schemas.shard import EpisodeTokenizer
 from warehouse import withdrawal as module
 from warehouse.catalog import Warehouse
+from warehouse.diff import diff
 from warehouse.impact import impact
 from warehouse.lineage import trace
 from warehouse.shards import build_shards
@@ -105,6 +106,15 @@ def test_every_name_that_held_any_gets_a_successor_without_them(warehouse: Wareh
     told = render_tree(done.tree)
     for part in ("successor: all@3 with 7 episodes", "retrain on: all@3", "by an auditor: licence", "run-1"):
         assert part in told
+
+
+def test_a_diff_tells_that_they_were_withdrawn(warehouse: Warehouse) -> None:
+    ask(warehouse, "doc-0003")
+    old, new = resolve(warehouse, "all@2"), resolve(warehouse, "all@3")
+    (went,) = diff(warehouse, old, new).changes
+    assert (went.change, went.why, went.such_as) == ("went", "what it was made from was withdrawn", ("ep-0003",))
+    (came,) = diff(warehouse, new, old).changes
+    assert (came.change, came.why) != ("came", "what it was made from was withdrawn")
 
 
 def test_memories_of_its_contexts_go_too(warehouse: Warehouse) -> None:
@@ -199,8 +209,8 @@ def test_old_versions_still_tell_the_truth(home: Path, warehouse: Warehouse) -> 
     assert tree.facts["withdrawn"] == "2 of its episodes"
     for identity, note in (
         ("doc-0002", "by an auditor: licence"),
-        ("ctx-told", "made from a withdrawn source"),
-        ("ep-remembered", "made from a withdrawn source"),
+        ("ctx-told", "what it was made from was withdrawn"),
+        ("ep-remembered", "what it was made from was withdrawn"),
     ):
         assert all(note in node.facts["withdrawn"] for node in find(tree, identity))
         assert list(find(tree, identity))
