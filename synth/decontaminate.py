@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from schemas.errors import EvoError
 from schemas.files import file_digest
 from schemas.ids import digest
-from synth.runs import Words
+from synth.shingles import Words
 
 VERSION = "decontaminate-2"
 SUFFIXES = (".json", ".jsonl", ".parquet", ".txt", ".md", ".rst")
@@ -45,7 +45,7 @@ class Benchmarks:
         With `whole`, a text shorter than a run is compared with the benchmarks' short texts: for questions.
         """
         words = Words.of(texts)
-        runs = words.runs(self._words)
+        runs = words.shingles(self._words)
         held = np.flatnonzero(self._holds(runs.hashes))
         found = [""] * len(texts)
         for run in held[::-1]:  # backwards, so that the first is what stays
@@ -74,7 +74,7 @@ class Benchmarks:
             )
         for n in np.flatnonzero((lengths >= LEAST_WORDS) & (lengths < self._words)):
             self._short.add(words.text(int(words.offsets[n]), self._words, int(n)))
-        runs = words.runs(self._words)
+        runs = words.shingles(self._words)
         return runs.hashes[np.repeat(lengths >= self._words, np.diff(runs.offsets))]
 
 

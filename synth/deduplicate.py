@@ -12,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 from rensa import RMinHash
 
-from synth.runs import Words
+from synth.shingles import Words
 
 VERSION = "deduplicate-2"
 PERMUTATIONS = 128  # the estimate's standard error is about 0.04 at a similarity of 0.8
@@ -43,7 +43,7 @@ class NearDuplicates:
 
     def add(self, names: Sequence[str], texts: Sequence[str] | pl.Series) -> None:
         """Sketch texts; each name comes once."""
-        runs = Words.of(texts).runs(self._words)
+        runs = Words.of(texts).shingles(self._words)
         matrix = RMinHash.digest_matrix_from_flat_token_hashes(
             runs.hashes, runs.offsets.astype(np.uint64), PERMUTATIONS, SEED
         )

@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import duckdb
 import polars as pl
 from pydantic import ValidationError
 
@@ -24,7 +23,8 @@ from schemas.errors import EvoError
 from schemas.files import file_digest, write_whole
 from schemas.ids import content_id
 from schemas.shard import EpisodeTokenizer, ShardRow
-from warehouse.catalog import SETTINGS, Warehouse
+from warehouse.catalog import Warehouse
+from warehouse.sorted_runs import merged, write_run
 from warehouse.tokenised import tokenise
 
 T = TypeVar("T")
@@ -179,14 +179,14 @@ def _write_parts(
     folder: Path,
     progress: Callable[[int, int], None] | None,
 ) -> tuple[int, int]:
-    """Tokenise all contexts into Parquet files in no order; how many rows and tokens those are.
+    """Tokenise all contexts, in no order, into sorted runs; how many rows and tokens those are.
 
     Threads, because reading, encoding and writing all let go of Python's lock.
     """
 
     def write(number: int, contexts: pl.DataFrame) -> tuple[int, int, int]:
         part = tokenise(contexts, tokenizer)
-        part.write_parquet(folder / f"{number:06d}.parquet", compression="lz4")
+        write_run(part, folder / f"{number:06d}.parquet")
         return len(part), int(part["tokens"].sum()), int(contexts["asked"].list.len().sum())
 
     total = warehouse.query(CONTEXTS, (version.dataset_id,)).item()
@@ -223,32 +223,13 @@ def ahead(
 
 
 def _write_sorted(work: Path, rows_per_shard: int) -> list[tuple[str, int]]:
-    """Sort the parts into shards. DuckDB sorts, because it spills to disk what memory cannot hold."""
-    parts, written = sorted(str(part) for part in (work / "parts").iterdir()), 0
-    if not parts:
-        return []
+    """Merge the sorted parts into shards: their names and rows."""
     names: list[tuple[str, int]] = []
-    with duckdb.connect(config=SETTINGS) as con:
-        con.execute("SET temp_directory = ?", [str(work / "parts" / "spill")])
-        ordered = con.execute("SELECT * FROM read_parquet(?) ORDER BY segments, tokens, context_id", [parts])
-        for frame in _sized(ordered.to_arrow_reader(rows_per_shard), rows_per_shard):
-            name = f"shard-{written:05d}.parquet"
-            frame.write_parquet(work / name, compression="zstd")
-            names.append((name, len(frame)))
-            written += 1
+    for number, frame in enumerate(merged(sorted((work / "parts").iterdir()), rows_per_shard)):
+        name = f"shard-{number:05d}.parquet"
+        frame.write_parquet(work / name, compression="zstd")
+        names.append((name, len(frame)))
     return names
-
-
-def _sized(batches: Any, size: int) -> Iterator[pl.DataFrame]:
-    """Frames of exactly `size` rows, but for the last: Arrow batches come in sizes of their own."""
-    held = pl.DataFrame(schema=polars_schema(ShardRow))
-    for batch in batches:
-        held = pl.concat([held, pl.DataFrame(batch).cast(held.schema)])
-        while len(held) >= size:
-            yield held[:size]
-            held = held[size:]
-    if len(held):
-        yield held
 
 
 def _file(path: Path, rows: int) -> ShardFile:

@@ -6,7 +6,7 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from synth.runs import Words
+from synth.shingles import Words
 
 WORDS = st.lists(st.sampled_from(["a", "b", "c", "d"]), max_size=9).map(" ".join)
 TEXTS = st.lists(st.one_of(st.text(max_size=40), WORDS), max_size=8)
@@ -21,7 +21,7 @@ def cut(words: list[str], size: int) -> list[tuple[str, ...]]:
 @given(TEXTS, st.integers(1, 6))
 def test_runs_are_those_of_each_text_alone(texts: list[str], size: int) -> None:
     words = Words.of(texts)
-    runs = words.runs(size)
+    runs = words.shingles(size)
     split = pl.Series(texts, dtype=pl.String).str.to_lowercase().str.extract_all(r"\w+").to_list()
     expected = [run for one in split for run in cut(one, size)]
     assert len(runs.hashes) == len(expected) == runs.offsets[-1]
@@ -34,4 +34,4 @@ def test_runs_are_those_of_each_text_alone(texts: list[str], size: int) -> None:
 
 
 def test_hashes_are_the_same_everywhere() -> None:
-    assert Words.of(["Où est Porto?"]).runs(2).hashes.tolist() == HASHES
+    assert Words.of(["Où est Porto?"]).shingles(2).hashes.tolist() == HASHES

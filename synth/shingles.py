@@ -1,4 +1,4 @@
-"""Runs of words (w-shingles) of many texts at once, as 64-bit hashes: by them near-duplicates and leaks are found."""
+"""Word shingles of many texts at once, as 64-bit hashes: by them near-duplicates and leaks are found."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Words:
         words = split.filter(lengths > 0).explode()
         return cls(words, _hashes(words), np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]))
 
-    def runs(self, size: int) -> Runs:
-        """All runs of `size` words; of a text with fewer words the whole of it, of one without words nothing."""
+    def shingles(self, size: int) -> Shingles:
+        """All runs of `size` words, repeats included; of a text with fewer words the whole of it, of one without words nothing."""
         lengths = np.diff(self.offsets)
         counts = np.where(lengths > 0, np.maximum(1, lengths - size + 1), 0)
         offsets = np.concatenate([[0], np.cumsum(counts)])
@@ -44,7 +44,7 @@ class Words:
             following = self.hashes[np.minimum(place, len(self.hashes) - 1)] if len(begin) else hashes
             mixed = hashes * _FACTOR + following
             hashes = np.where(inside, mixed ^ (mixed >> _SHIFT), hashes)
-        return Runs(hashes, offsets, begin)
+        return Shingles(hashes, offsets, begin)
 
     def text(self, start: int, size: int, of: int) -> str:
         """The words of text `of` from place `start` on, at most `size` of them."""
@@ -52,12 +52,12 @@ class Words:
 
 
 @dataclass(frozen=True)
-class Runs:
-    """Hashes of the R runs of N texts, text by text."""
+class Shingles:
+    """Hashes of the R shingles of N texts, text by text."""
 
     hashes: NDArray[np.uint64]  # [R]
     offsets: NDArray[np.int64]  # [N + 1]
-    starts: NDArray[np.int64]  # [R] the place of a run's first word
+    starts: NDArray[np.int64]  # [R] the place of a shingle's first word
 
 
 def _hashes(words: pl.Series) -> NDArray[np.uint64]:
