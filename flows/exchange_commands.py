@@ -29,13 +29,21 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write a version as a folder with a dataset card that datasets.load_dataset opens, in EvoTrain's record form."""
+    from flows.lineage_events import lineage_run
+    from warehouse import assets
     from warehouse.catalog import Warehouse
     from warehouse.export import export_version
     from warehouse.versions import resolve
 
-    with Warehouse.open(state()) as warehouse, _counting("export") as progress:
+    with (
+        lineage_run(state(), "export", dataset, "Export a dataset version.", __file__) as run,
+        Warehouse.open(state()) as warehouse,
+        _counting("export") as progress,
+    ):
         version = resolve(warehouse, dataset)
         made = export_version(warehouse, version, folder, form, rows_per_file, force, progress)
+        run.reads([assets.dataset(version)])
+        run.writes([assets.source(str(folder))])
     size = sum(file.bytes for file in made.files) / 1e6
     told = f"{version.label}: {version.episodes} episodes in {len(made.episodes)} files, {size:.1f} MB, in {folder}"
     say({**made.model_dump(), "folder": str(folder)}, as_json, told)
@@ -54,11 +62,19 @@ def import_(
 
     Every row that is malformed is reported and kept in `failures`. The same bytes give the same version again.
     """
+    from flows.lineage_events import lineage_run
+    from warehouse import assets
     from warehouse.catalog import Warehouse
     from warehouse.import_dataset import import_dataset
 
-    with Warehouse.open(state()) as warehouse, _counting("import") as progress:
+    with (
+        lineage_run(state(), "import", name, "Import a dataset.", __file__) as run,
+        Warehouse.open(state()) as warehouse,
+        _counting("import") as progress,
+    ):
+        run.reads([assets.source(source)])
         done = import_dataset(warehouse, name, source, git_commit(), licence, lambda rows: progress(rows, 0))
+        run.writes([assets.dataset(done.version)])
     for reason in done.reasons:
         print(reason, file=sys.stderr)
     if done.rejected > len(done.reasons):

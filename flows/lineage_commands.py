@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -81,13 +81,22 @@ def impact(
 
 
 def _withdraw(identity: str, reason: str, dry_run: bool, as_json: bool) -> None:
+    from flows.lineage_events import lineage_run, reads, writes
     from flows.settings import git_commit, user
+    from warehouse import assets
     from warehouse.catalog import Warehouse
     from warehouse.tree import as_dict, render_tree
+    from warehouse.versions import resolve
     from warehouse.withdrawal import withdraw
 
-    with Warehouse.open(state()) as warehouse:
+    with (
+        nullcontext() if dry_run else lineage_run(state(), "withdraw", identity, "Withdraw a source.", __file__),
+        Warehouse.open(state()) as warehouse,
+    ):
         done = withdraw(warehouse, identity, reason, user(), git_commit(), dry_run)
+        for one in () if dry_run else done.successors:
+            reads(assets.dataset(resolve(warehouse, one.before, retired=True)))
+            writes(assets.dataset(resolve(warehouse, one.after, retired=True)))
     told = {
         "withdrawal": done.withdrawal.model_dump(),
         "new": done.new,

@@ -31,7 +31,7 @@ class Words:
         return cls(words, _hashes(words), np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]))
 
     def shingles(self, size: int) -> Shingles:
-        """All runs of `size` words, repeats included; of a text with fewer words the whole of it, of one without words nothing."""
+        """All runs of `size` words; of a text with fewer words the whole of it, of one without words nothing."""
         lengths = np.diff(self.offsets)
         counts = np.where(lengths > 0, np.maximum(1, lengths - size + 1), 0)
         offsets = np.concatenate([[0], np.cumsum(counts)])

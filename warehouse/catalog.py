@@ -39,6 +39,7 @@ OURS = (
 )
 NOT_THERE = "creating a new DuckLake is explicitly disabled"
 ATTEMPTS = 12
+SPILL = "spill-"  # and the process: what memory cannot hold
 SETTINGS: dict[str, str | bool | int | float | list[str]] = {"threads": os.cpu_count() or 1, "memory_limit": "2GB"}
 
 
@@ -74,7 +75,7 @@ class Warehouse:
         con = duckdb.connect(config=SETTINGS)
         try:
             # Without one, what memory cannot hold would be spilled into the caller's folder. DuckDB makes no parents.
-            con.execute("SET temp_directory = ?", [str(folder / f"spill-{os.getpid()}")])
+            con.execute("SET temp_directory = ?", [str(folder / f"{SPILL}{os.getpid()}")])
             if read_only or at is not None:
                 _retry(
                     lambda: backend.attach(con, "READ_ONLY", *([f"SNAPSHOT_VERSION {at:d}"] if at is not None else []))

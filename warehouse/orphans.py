@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from schemas.episode import Record
-from warehouse.catalog import Warehouse
+from warehouse.catalog import SPILL, Warehouse
 from warehouse.shards import MANIFEST
 
 _LAKE = "SELECT path FROM ducklake_delete_orphaned_files('lake', dry_run => true, {which})"
@@ -93,8 +93,9 @@ def _unfinished(home: Path) -> dict[Path, str]:
 def _spilled(home: Path) -> dict[Path, str]:
     """What processes that are gone had spilled from memory."""
     found = {}
-    for path in (home / "spill").glob("*"):
-        if path.name.isdigit() and not _runs(int(path.name)) and any(path.iterdir()):
+    for path in (home / "warehouse").glob(f"{SPILL}*"):
+        process = path.name.removeprefix(SPILL)
+        if process.isdigit() and not _runs(int(process)):
             found[path] = "spilled by a process that is gone"
     return found
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -71,6 +72,17 @@ def test_export_and_import_as_commands(home: Path, tmp_path: Path) -> None:
     traced = evo(tmp_path / "there", "trace", "notes@1")
     assert f"import {tmp_path / 'out'}" in traced.stdout
     assert "notes.txt" in traced.stdout
+    # The folder that one warehouse's event names as written is what the other's names as read.
+    assert events(home)[-1]["eventType"] == "FAIL"  # the second export
+    written, read = events(home)[1]["outputs"], events(tmp_path / "there")[1]["inputs"]
+    assert [(one["namespace"], one["name"]) for one in written] == [(one["namespace"], one["name"]) for one in read]
+    assert events(tmp_path / "there")[1]["outputs"][0]["name"].endswith("dataset_versions/notes@1")
+
+
+def events(home: Path) -> list[dict[str, Any]]:
+    """What OpenLineage was told."""
+    (file,) = (home / "lineage").glob("*.jsonl")
+    return [json.loads(line) for line in file.read_text().splitlines()]
 
 
 def test_import_tells_what_it_rejects(home: Path, tmp_path: Path) -> None:

@@ -167,6 +167,14 @@ def test_the_command_shows_does_and_repeats_a_withdrawal(home: Path, evo_here: C
     assert [(one["before"], one["after"]) for one in done["successors"]] == [("texts@1", "texts@2")]
     assert (done["new"], done["dry_run"], done["retrain"]) == (True, False, [])
     assert done["tree"]["children"][0]["facts"]["successor"].startswith("texts@2")
+    (file,) = (home / "lineage").glob("*.jsonl")
+    told = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [(e["eventType"], e["job"]["name"].partition(".")[0]) for e in told][-2:] == [
+        ("START", "withdraw"),
+        ("COMPLETE", "withdraw"),
+    ]
+    assert told[-1]["inputs"][0]["name"].endswith("texts@1")
+    assert told[-1]["outputs"][0]["name"].endswith("texts@2")
     again = evo_here("impact", rivers, "--withdraw")
     assert "was withdrawn already" in again.stdout
     assert "(licence); texts@2 follows texts@1" in again.stdout
