@@ -11,11 +11,10 @@ from schemas.dataset import DatasetVersion
 from warehouse.catalog import Warehouse
 from warehouse.origins import MOST, call_nodes, context_chunks, context_nodes, document_node
 from warehouse.tree import Chunks, TraceNode, more
+from warehouse.versions import EPISODES
 
-MEMBERS = """lake.episodes e SEMI JOIN
-    (SELECT episode_id FROM lake.dataset_members WHERE dataset_id = $dataset) m ON e.episode_id = m.episode_id"""
 # The contexts of a version, and those that its memories were made from.
-_UNDER = f"""WITH RECURSIVE chosen AS (SELECT e.context_id FROM {MEMBERS}),
+_UNDER = f"""WITH RECURSIVE chosen AS (SELECT e.context_id FROM {EPISODES}),
     edges AS (SELECT context_id, unnest(source_ids) AS source_id FROM lake.contexts WHERE len(source_ids) > 0),
     lower(context_id) AS (
         SELECT edges.source_id FROM edges SEMI JOIN chosen USING (context_id)
@@ -42,11 +41,11 @@ def _generators(warehouse: Warehouse, version: DatasetVersion, limit: int) -> li
     few = min(limit or 1, MOST)
     rows = warehouse.query(
         f"""SELECT generator, sum(n)::BIGINT AS episodes, count(*) AS contexts, min(context_id, {few}) AS few
-            FROM (SELECT generator, context_id, count(*) AS n FROM {MEMBERS} GROUP BY ALL)
+            FROM (SELECT generator, context_id, count(*) AS n FROM {EPISODES} GROUP BY ALL)
             GROUP BY generator ORDER BY generator""",
         bound,
     ).to_dicts()
-    chosen = f"SELECT e.context_id, e.question_id, e.generator FROM {MEMBERS}"
+    chosen = f"SELECT e.context_id, e.question_id, e.generator FROM {EPISODES}"
     calls: dict[str, list[TraceNode]] = {}
     for generator, node in call_nodes(warehouse, chosen, dict(bound)):
         calls.setdefault(generator, []).append(node)
@@ -69,7 +68,7 @@ def _generators(warehouse: Warehouse, version: DatasetVersion, limit: int) -> li
 def _all_contexts(warehouse: Warehouse, version: DatasetVersion, generator: str, calls: list[TraceNode]) -> Chunks:
     def make() -> Iterator[TraceNode]:
         ids = warehouse.query(
-            f"SELECT DISTINCT e.context_id FROM {MEMBERS} WHERE e.generator = $generator ORDER BY e.context_id",
+            f"SELECT DISTINCT e.context_id FROM {EPISODES} WHERE e.generator = $generator ORDER BY e.context_id",
             {"dataset": version.dataset_id, "generator": generator},
         )["context_id"]
         yield from context_chunks(warehouse, ids.to_list(), version.dataset_id)

@@ -27,13 +27,13 @@ from warehouse.card import dataset_card
 from warehouse.catalog import Warehouse
 from warehouse.parts import parts
 from warehouse.row_files import write_rows
+from warehouse.versions import MEMBERS
 
 ROWS_A_FILE = 20_000
 ROWS_A_READ = 500  # about 10 MB of text where contexts have 1.3 K tokens
 IMPORT = "import-"  # how fingerprints of imports begin
 SPACES = "".join(c for c in map(chr, range(sys.maxunicode + 1)) if c.isspace())
 
-_MEMBERS = "(SELECT episode_id FROM lake.dataset_members WHERE dataset_id = $dataset_id)"
 # Rows by context: what repeats lies together, and readers keep one context in mind. That an import let an episode pass
 # is no check of it, so that verdict stays behind.
 _ROWS = f"""
@@ -70,19 +70,19 @@ SELECT list_concat(
 FROM rows ORDER BY context_id, episode_id
 """
 _CALLS = f"""(
-    WITH chosen AS (SELECT context_id, question_id FROM lake.episodes SEMI JOIN {_MEMBERS} USING (episode_id))
+    WITH chosen AS (SELECT context_id, question_id FROM lake.episodes SEMI JOIN {MEMBERS} USING (episode_id))
     SELECT unnest(calls) AS call_id FROM lake.contexts SEMI JOIN chosen USING (context_id)
     UNION SELECT unnest(calls) FROM lake.questions SEMI JOIN chosen USING (question_id)
     UNION SELECT unnest(calls) FROM lake.evidence SEMI JOIN chosen USING (question_id)
     UNION SELECT unnest(calls) FROM lake.verdicts SEMI JOIN chosen USING (question_id))"""  # noqa: S608
 _FINGERPRINTS = f"""(
-    WITH chosen AS (SELECT * FROM lake.episodes SEMI JOIN {_MEMBERS} USING (episode_id))
+    WITH chosen AS (SELECT * FROM lake.episodes SEMI JOIN {MEMBERS} USING (episode_id))
     SELECT fingerprint FROM chosen
     UNION SELECT fingerprint FROM lake.contexts SEMI JOIN chosen USING (context_id)
     UNION SELECT fingerprint FROM lake.questions SEMI JOIN chosen USING (question_id)
     UNION SELECT fingerprint FROM lake.evidence SEMI JOIN chosen USING (question_id)
     UNION SELECT fingerprint FROM lake.verdicts SEMI JOIN chosen USING (question_id)
-    UNION SELECT curation FROM lake.dataset_versions WHERE dataset_id = $dataset_id)"""  # noqa: S608
+    UNION SELECT curation FROM lake.dataset_versions WHERE dataset_id = $dataset)"""  # noqa: S608
 # Texts of documents and answers of teachers are not ours to hand on; nor is it told where a teacher is reached.
 LEFT_OUT: dict[str, tuple[str, ...]] = {
     "documents": ("text",),
@@ -92,7 +92,7 @@ LEFT_OUT: dict[str, tuple[str, ...]] = {
 _NAMED = {
     "documents": f"""SELECT * EXCLUDE (text) FROM lake.documents SEMI JOIN (
         SELECT unnest(document_ids) AS document_id FROM lake.contexts SEMI JOIN (
-            SELECT context_id FROM lake.episodes SEMI JOIN {_MEMBERS} USING (episode_id)) USING (context_id))
+            SELECT context_id FROM lake.episodes SEMI JOIN {MEMBERS} USING (episode_id)) USING (context_id))
         USING (document_id) ORDER BY document_id""",  # noqa: S608
     "teacher_calls": f"""SELECT * EXCLUDE (content, endpoint) FROM lake.teacher_calls SEMI JOIN {_CALLS} USING (call_id)
         ORDER BY call_id""",  # noqa: S608
@@ -242,14 +242,14 @@ def _episodes(
 
 def _named(warehouse: Warehouse, table: str, sql: str, version: DatasetVersion) -> Iterator[pa.Table]:
     """The rows of another table that the version's rows name, less what is not handed on."""
-    for frame in warehouse.stream(sql, {"dataset_id": version.dataset_id}):
+    for frame in warehouse.stream(sql, {"dataset": version.dataset_id}):
         yield frame.to_arrow(compat_level=pl.CompatLevel.oldest())
 
 
 def _split(warehouse: Warehouse, version: DatasetVersion) -> str:
     rows = warehouse.query(
-        f"SELECT DISTINCT split FROM lake.episodes SEMI JOIN {_MEMBERS} USING (episode_id)",  # noqa: S608
-        {"dataset_id": version.dataset_id},
+        f"SELECT DISTINCT split FROM lake.episodes SEMI JOIN {MEMBERS} USING (episode_id)",  # noqa: S608
+        {"dataset": version.dataset_id},
     )
     return str(rows["split"][0]) if len(rows) == 1 else "train"
 

@@ -10,16 +10,15 @@ import polars as pl
 from schemas.dataset import DatasetVersion
 from schemas.episode import Episode, Segment
 from warehouse.catalog import Warehouse
+from warehouse.versions import EPISODES
 
 REASONS = 5  # told by generator and check: a reason that holds a name may occur once each
 
-_MEMBERS = """lake.episodes e SEMI JOIN
-    (SELECT episode_id FROM lake.dataset_members WHERE dataset_id = $dataset) m ON e.episode_id = m.episode_id"""
 # The outcome of a question is the first of: it is in the version, curation left it out, it is an episode all the same
 # (made since, or accepted by other thresholds), a check rejected it (the first by name, as in `warehouse.funnel`).
 _FUNNEL = f"""
 WITH members AS (
-    SELECT e.question_id, e.generator, e.split FROM {_MEMBERS}
+    SELECT e.question_id, e.generator, e.split FROM {EPISODES}
 ), stages AS (
     SELECT DISTINCT fingerprint FROM lake.questions SEMI JOIN members USING (question_id)
 ), drafted AS (
@@ -77,7 +76,7 @@ def version_funnel(warehouse: Warehouse, version: DatasetVersion) -> pl.DataFram
 def samples(warehouse: Warehouse, version: DatasetVersion, most: int) -> list[Sample]:
     """At most `most` episodes of a version, spread over its generators and their types; always the same ones."""
     firsts = warehouse.query(
-        f"""SELECT e.generator, min(e.episode_id) AS episode_id FROM {_MEMBERS}
+        f"""SELECT e.generator, min(e.episode_id) AS episode_id FROM {EPISODES}
             GROUP BY e.generator, e.question_type ORDER BY e.generator, e.question_type""",  # noqa: S608
         {"dataset": version.dataset_id},
     )
@@ -94,7 +93,7 @@ def samples(warehouse: Warehouse, version: DatasetVersion, most: int) -> list[Sa
 def documents_by_generator(warehouse: Warehouse, version: DatasetVersion) -> dict[str, int]:
     """How many documents the contexts of each generator's episodes were made from; generators without any left out."""
     rows = warehouse.query(
-        f"""WITH used AS (SELECT DISTINCT e.generator, e.context_id FROM {_MEMBERS})
+        f"""WITH used AS (SELECT DISTINCT e.generator, e.context_id FROM {EPISODES})
             SELECT generator, count(DISTINCT document_id) FROM
                 (SELECT u.generator, unnest(c.document_ids) AS document_id
                  FROM lake.contexts c JOIN used u USING (context_id))
@@ -110,7 +109,7 @@ def documents_of(warehouse: Warehouse, version: DatasetVersion, most: int) -> tu
     """
     rows = warehouse.query(
         f"""WITH used AS (SELECT DISTINCT unnest(c.document_ids) AS document_id FROM lake.contexts c
-                         SEMI JOIN (SELECT e.context_id FROM {_MEMBERS}) k ON c.context_id = k.context_id)
+                         SEMI JOIN (SELECT e.context_id FROM {EPISODES}) k ON c.context_id = k.context_id)
             SELECT source_id, title, uri, license, count(*) OVER () AS total
             FROM lake.documents SEMI JOIN used USING (document_id)
             ORDER BY source_id, document_id LIMIT $most""",  # noqa: S608

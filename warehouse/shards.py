@@ -26,18 +26,18 @@ from schemas.shard import EpisodeTokenizer, ShardRow
 from warehouse.catalog import Warehouse
 from warehouse.sorted_runs import merged, write_run
 from warehouse.tokenised import tokenise
+from warehouse.versions import EPISODES
 
 T = TypeVar("T")
 VERSION = 1  # raise when the meaning of a row changes
 CONTEXTS_A_CHUNK = 2048
 THREADS = os.cpu_count() or 1
 MANIFEST = "manifest.json"
-MEMBERS = """lake.episodes SEMI JOIN
-    (SELECT episode_id FROM lake.dataset_members WHERE dataset_id = ?) USING (episode_id)"""
-CONTEXTS = f"SELECT count(DISTINCT context_id) FROM {MEMBERS}"  # noqa: S608
+CONTEXTS = f"SELECT count(DISTINCT context_id) FROM {EPISODES}"  # noqa: S608
 WITH_QUESTIONS = f"""SELECT context_id, segments, asked FROM lake.contexts JOIN
-    (SELECT context_id, list({{'episode_id': episode_id, 'question': question, 'answer': answer, 'evidence': evidence}}
-                             ORDER BY episode_id) AS asked FROM {MEMBERS} GROUP BY context_id) USING (context_id)"""  # noqa: S608
+    (SELECT context_id, list(
+         {{'episode_id': e.episode_id, 'question': question, 'answer': answer, 'evidence': evidence}}
+         ORDER BY e.episode_id) AS asked FROM {EPISODES} GROUP BY context_id) USING (context_id)"""  # noqa: S608
 
 
 class ShardFile(Record):
@@ -189,9 +189,10 @@ def _write_parts(
         write_run(part, folder / f"{number:06d}.parquet")
         return len(part), int(part["tokens"].sum()), int(contexts["asked"].list.len().sum())
 
-    total = warehouse.query(CONTEXTS, (version.dataset_id,)).item()
+    bound = {"dataset": version.dataset_id}
+    total = warehouse.query(CONTEXTS, bound).item()
     rows = tokens = episodes = 0
-    chunks = enumerate(warehouse.stream(WITH_QUESTIONS, (version.dataset_id,), CONTEXTS_A_CHUNK))
+    chunks = enumerate(warehouse.stream(WITH_QUESTIONS, bound, CONTEXTS_A_CHUNK))
     for made in ahead(write, chunks, THREADS):
         rows, tokens, episodes = rows + made[0], tokens + made[1], episodes + made[2]
         if progress:

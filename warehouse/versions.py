@@ -36,7 +36,8 @@ class EpisodeFilter(Record):
     curation: str = ""  # fingerprint of verdicts that leave episodes out
 
 
-MEMBERS = "(SELECT episode_id FROM lake.dataset_members WHERE dataset_id = $dataset_id)"
+MEMBERS = "(SELECT episode_id FROM lake.dataset_members WHERE dataset_id = $dataset)"
+EPISODES = f"lake.episodes e SEMI JOIN {MEMBERS} m ON e.episode_id = m.episode_id"  # a version's
 MATCHING = f"""FROM lake.episodes WHERE split = $split
     AND (len($generators::VARCHAR[]) = 0 OR list_contains($generators::VARCHAR[], generator))
     AND (len($fingerprints::VARCHAR[]) + len($verified::VARCHAR[]) = 0
@@ -225,7 +226,7 @@ def texts_of(warehouse: Warehouse, dataset_id: str, contexts: int) -> Iterator[s
     """
     chosen = f"""(SELECT DISTINCT context_id FROM lake.episodes SEMI JOIN {MEMBERS} USING (episode_id)
                   ORDER BY context_id LIMIT $contexts)"""  # noqa: S608
-    bound = {"dataset_id": dataset_id, "contexts": contexts}
+    bound = {"dataset": dataset_id, "contexts": contexts}
     for rows in warehouse.stream(
         f"SELECT segments FROM lake.contexts SEMI JOIN {chosen} USING (context_id) ORDER BY context_id",  # noqa: S608
         bound,
