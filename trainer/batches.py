@@ -65,8 +65,9 @@ class Schedule:
     """Which rows each rank reads at each step: a function of the step alone, so a job resumes anywhere.
 
     Neighbouring batches form a step, one a rank, so ranks wait little for each other; which rank gets the longest
-    of them alternates, so that an epoch costs all ranks the same. Steps are shuffled every epoch. The last step of an epoch is filled up with batches of its front, so no row is left out.
-    """  # noqa: E501
+    of them alternates, so that an epoch costs all ranks the same. Steps are shuffled every epoch. The last step of an
+    epoch is filled up with batches of its front, so no row is left out.
+    """
 
     def __init__(self, tokens: Sequence[int], max_rows: int, token_budget: int, ranks: int, seed: int) -> None:
         batches = cut(tokens, max_rows, token_budget)
