@@ -188,7 +188,9 @@ def read(home: Path, table: str) -> int:
 
 def test_commands_that_meet_a_damaged_data_file_say_so(home: Path) -> None:
     with changed(data_file(home, "contexts"), flip(1.0)):
-        shard, *others = run(home, ("shard", "d@2", "--recipe", "smallest"), ("dataset", "list"), DIFF)
+        shard, *others = run(
+            home, ("shard", "d@2", "--recipe", "smallest"), ("dataset", "list"), ("dataset", "show", "d@2")
+        )
         assert "cannot be used" in sentence(shard)
         assert [done.returncode for done in others] == [0, 0]  # what does not need the file still reads
     with changed(data_file(home, "episodes"), lambda data: data[: len(data) // 2]):

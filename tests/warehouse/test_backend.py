@@ -107,7 +107,5 @@ def test_servers_that_are_not_there_are_one_sentence(
     assert "hunter2" not in str(raised.value)
     monkeypatch.setenv(CATALOG_URL, there[CATALOG_URL])
     monkeypatch.setenv(DATA_URL, "s3://no-such-bucket/data")
-    with Warehouse.open(tmp_path) as warehouse, pytest.raises(EvoError, match="no-such-bucket"):
-        warehouse.transaction(
-            lambda con: con.execute("INSERT INTO lake.dataset_members SELECT 'a', range FROM range(99)")
-        )
+    with pytest.raises(EvoError, match="no-such-bucket"):
+        Warehouse.open(tmp_path)

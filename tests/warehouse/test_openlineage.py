@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import importlib
 import json
-import multiprocessing
-import os
 import pkgutil
 import re
-import resource
-import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -219,20 +217,21 @@ def test_message_holds_no_secret(run: Run, monkeypatch: pytest.MonkeyPatch) -> N
     assert "pass@" not in told
 
 
-def _append(path: Path, writer: int) -> None:
-    for number in range(40):
-        append_line(path, json.dumps({"writer": writer, "number": number, "pad": "x" * 30_000}).encode())
+# A process of its own each: what pytest imported cannot be imported in them.
+APPEND = """
+import json, sys
+from pathlib import Path
+from warehouse.event_log import append_line
+for number in range(40):
+    row = {"writer": int(sys.argv[2]), "number": number, "pad": "x" * 30_000}
+    append_line(Path(sys.argv[1]), json.dumps(row).encode())
+"""
 
 
 def test_processes_append_whole_lines(tmp_path: Path) -> None:
     path = tmp_path / "lineage" / "openlineage-2026-01.jsonl"
-    spawn = multiprocessing.get_context("spawn")
-    writers = [spawn.Process(target=_append, args=(path, writer)) for writer in range(4)]
-    for process in writers:
-        process.start()
-    for process in writers:
-        process.join()
-    assert [process.exitcode for process in writers] == [0] * 4
+    writers = [subprocess.Popen([sys.executable, "-c", APPEND, str(path), str(writer)]) for writer in range(4)]
+    assert [process.wait(timeout=200) for process in writers] == [0] * 4
     seen = [(one["writer"], one["number"]) for one in map(json.loads, path.read_text().splitlines())]
     assert sorted(seen) == [(writer, number) for writer in range(4) for number in range(40)]
 
@@ -246,21 +245,22 @@ def test_half_a_line_of_a_killed_writer_harms_no_other(tmp_path: Path) -> None:
     assert list(read_events(tmp_path)) == [{"a": 1}, {"a": 3}]
 
 
-def _append_on_full_disk(path: Path) -> None:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))  # what a full disk does: some bytes go, the rest not
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    try:
-        append_line(path, b"y" * 2000)
-    except OSError:
-        os._exit(7)
-    os._exit(0)
+# What a full disk does: some bytes go, the rest not.
+FULL_DISK = """
+import resource, signal, sys
+from pathlib import Path
+from warehouse.event_log import append_line
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+try:
+    append_line(Path(sys.argv[1]), b"y" * 2000)
+except OSError:
+    sys.exit(7)
+"""
 
 
 def test_line_that_does_not_fit_is_not_there(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     append_line(path, b"x" * 500)
-    process = multiprocessing.get_context("spawn").Process(target=_append_on_full_disk, args=(path,))
-    process.start()
-    process.join()
-    assert process.exitcode == 7
+    assert subprocess.run([sys.executable, "-c", FULL_DISK, str(path)]).returncode == 7
     assert path.read_bytes() == b"x" * 500 + b"\n"

@@ -209,8 +209,8 @@ def test_old_versions_still_tell_the_truth(home: Path, warehouse: Warehouse) -> 
     assert tree.facts["withdrawn"] == "2 of its episodes"
     for identity, note in (
         ("doc-0002", "by an auditor: licence"),
-        ("ctx-told", "what it was made from was withdrawn"),
-        ("ep-remembered", "what it was made from was withdrawn"),
+        ("ctx-told", "made from a withdrawn source"),
+        ("ep-remembered", "made from a withdrawn source"),
     ):
         assert all(note in node.facts["withdrawn"] for node in find(tree, identity))
         assert list(find(tree, identity))
