@@ -164,6 +164,7 @@ def test_the_world_is_well(home: Path) -> None:
     assert (plain.stdout.strip(), deep.stdout.strip(), found_by(as_json)) == ("all is well", "all is well", [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("table", ["episodes", "contexts", "questions"])
 def test_a_byte_flipped_in_a_data_file_is_found_or_is_one_that_nothing_reads(home: Path, table: str) -> None:
     path, rng, found = data_file(home, table), random.Random(table), 0
@@ -225,6 +226,7 @@ def test_a_damaged_shard_is_named(home: Path, change: Callable[[bytes], bytes] |
     all_is_well(home)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep", [None, 0.0, 0.3, 0.9])
 def test_a_truncated_catalog_is_not_taken_for_a_new_one(home: Path, keep: float | None) -> None:
     path = home / "warehouse" / "catalog.sqlite"
@@ -292,6 +294,7 @@ def test_a_read_only_folder_is_said_or_read(tmp_path: Path) -> None:
         assert {one.returncode for one in run(home, *READING, ("doctor", "--deep"))} == {0}
 
 
+@pytest.mark.slow
 def test_hostile_names_are_refused_by_every_command(home: Path) -> None:
     commands: list[Words] = []
     for name in HOSTILE:
