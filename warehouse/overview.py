@@ -103,21 +103,6 @@ def documents_by_generator(warehouse: Warehouse, version: DatasetVersion) -> dic
     return dict(rows.iter_rows())
 
 
-def documents_of(warehouse: Warehouse, version: DatasetVersion, most: int) -> tuple[int, list[dict[str, Any]]]:
-    """How many documents a version's contexts were made from, and the first of them: source_id, title, uri,
-    license.
-    """
-    rows = warehouse.query(
-        f"""WITH used AS (SELECT DISTINCT unnest(c.document_ids) AS document_id FROM lake.contexts c
-                         SEMI JOIN (SELECT e.context_id FROM {EPISODES}) k ON c.context_id = k.context_id)
-            SELECT source_id, title, uri, license, count(*) OVER () AS total
-            FROM lake.documents SEMI JOIN used USING (document_id)
-            ORDER BY source_id, document_id LIMIT $most""",  # noqa: S608
-        {"dataset": version.dataset_id, "most": most},
-    ).to_dicts()
-    return (rows[0]["total"] if rows else 0), rows
-
-
 def models_of(warehouse: Warehouse, dataset_id: str) -> list[dict[str, Any]]:
     """The models trained on a version, oldest first: model_id, training_run_id, steps, final_loss, seconds, created_at,
     and their overall `scores` (benchmark, system, metric, value, low, high, questions).

@@ -24,8 +24,8 @@ from schemas.errors import EvoError
 from schemas.files import write_whole
 from trainer.job import METRICS
 from warehouse.catalog import Warehouse
-from warehouse.lineage import trace
-from warehouse.overview import documents_by_generator, documents_of, models_of, samples, scores, version_funnel
+from warehouse.lineage import documents_of, trace
+from warehouse.overview import documents_by_generator, models_of, samples, scores, version_funnel
 from warehouse.statistics import Statistics, of_version, statistics
 from warehouse.versions import list_versions, resolve
 
@@ -120,7 +120,8 @@ def gather(warehouse: Warehouse, identity: str) -> Page:
     model = _model(warehouse, identity)
     version = _version(warehouse, identity, model)
     found = statistics(warehouse, of_version(version))
-    total, documents = documents_of(warehouse, version, DOCUMENTS)
+    documents = documents_of(warehouse, version.dataset_id)
+    total = len(documents)
     name = model[0].model_id if model else version.label
     drawn = layers(trace(warehouse, identity, limit=1), documents_by_generator(warehouse, version), found.licences)
     told = f"Lineage of {name}: " + ", then ".join(", ".join(f"{b.kind} {b.label}" for b in layer) for layer in drawn)
@@ -146,7 +147,7 @@ def gather(warehouse: Warehouse, identity: str) -> Page:
         kinds=bars(found.kinds),
         samples=[view(sample) for sample in samples(warehouse, version, SAMPLES)],
         licences=bars(found.licences, "no licence stated"),
-        documents=documents,
+        documents=documents.head(DOCUMENTS).to_dicts(),
         repeat=repeat(_subject(version, model), total),
     )
 

@@ -13,7 +13,8 @@ from schemas.dataset import DatasetVersion
 from schemas.episode import Verdict
 from schemas.shard import EpisodeTokenizer
 from warehouse.catalog import Warehouse
-from warehouse.overview import _spread, documents_by_generator, documents_of, models_of, samples, version_funnel
+from warehouse.lineage import documents_of
+from warehouse.overview import _spread, documents_by_generator, models_of, samples, version_funnel
 from warehouse.shards import build_shards
 from warehouse.versions import EpisodeFilter, publish
 
@@ -91,8 +92,8 @@ def test_documents_and_models(
     add_model: Callable[[Warehouse, str], None],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    total, first = documents_of(warehouse, version, 2)
-    assert (total, [row["source_id"] for row in first]) == (14, ["pep-0001", "pep-0005"])
+    documents = documents_of(warehouse, version.dataset_id)["source_id"].to_list()
+    assert (len(documents), documents[:2]) == (14, ["pep-0001", "pep-0005"])
     assert documents_by_generator(warehouse, version) == {"cloze": 14}
     assert models_of(warehouse, version.dataset_id) == []
     add_model(warehouse, build_shards(warehouse, version, tokenizer, tmp_path_factory.mktemp("shards")).shard_set_id)
