@@ -172,16 +172,20 @@ class TrainConfig(Record):
 
     model: ModelConfig = ModelConfig()
     steps: int = Field(800, ge=1)
-    batch_episodes: int = Field(16, ge=1)  # contexts a step and rank, each with its questions
-    token_budget: int = Field(8192, ge=1)  # memory tokens a step and rank, padding included
+    batches_per_step: int = Field(1, ge=1)  # over all ranks: each accumulates the gradients of its share
+    batch_episodes: int = Field(16, ge=1)  # contexts a batch, each with its questions
+    token_budget: int = Field(8192, ge=1)  # memory tokens a batch, padding included
     learning_rate: float = Field(1e-3, gt=0)
     final_lr_fraction: float = 0.1
     warmup_fraction: float = 0.05
     gradient_clip: float = 1.0
     memory_loss_weight: float = 1.0
+    length_weight: bool = True  # log(N+1) in L_con
     temperature: float = 0.1  # tau
     batch_segments: int = 16  # a segment batch closes at this many segments...
     batch_tokens: int = 2048  # ...or before this many tokens
+    precision: Literal["float32", "bfloat16"] = "float32"  # bfloat16 is for GPUs
+    checkpoint_activations: bool = False  # recompute every pass in backward: less memory, about a third more time
     zero_stage: Literal[0, 1, 2, 3] = 1
     checkpoint_every: int = Field(100, ge=1)
     seed: int = 0

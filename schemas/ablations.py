@@ -1,0 +1,34 @@
+"""What the paper leaves out of the model to see what it is worth (arXiv 2606.21649, ablations), as changes of a config."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from schemas.configs import TrainConfig
+from schemas.errors import EvoError
+
+# Memory overwritten in place: C latents come out of every pass and push all C older ones off the queue. A segment batch
+# would then hold one memory only, so segments are read one at a time.
+_ABLATIONS: dict[str, Callable[[TrainConfig], TrainConfig]] = {
+    "no-queue": lambda c: _model(c.model_copy(update={"batch_segments": 1}), latents=c.model.capacity),
+    "no-memory-loss": lambda c: c.model_copy(update={"memory_loss_weight": 0.0}),
+    "no-length-weight": lambda c: c.model_copy(update={"length_weight": False}),
+    "no-segment-batching": lambda c: c.model_copy(update={"batch_segments": 1}),
+    "no-memory": lambda c: _model(c, memory=False),
+}
+ABLATIONS = tuple(_ABLATIONS)
+
+
+def ablated(config: TrainConfig, name: str) -> TrainConfig:
+    """The config without what `name` says.
+
+    Raises:
+        EvoError: there is no such ablation.
+    """
+    if name not in _ABLATIONS:
+        raise EvoError(f"unknown ablation '{name}'; nothing was trained; the ablations are: {', '.join(ABLATIONS)}")
+    return _ABLATIONS[name](config)
+
+
+def _model(config: TrainConfig, **changes: object) -> TrainConfig:
+    return config.model_copy(update={"model": config.model.model_copy(update=changes)})
