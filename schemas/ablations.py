@@ -1,4 +1,4 @@
-"""What the paper leaves out of the model to see what it is worth (arXiv 2606.21649, ablations), as changes of a config."""
+"""What the paper leaves out of the model to see its worth (arXiv 2606.21649, ablations), as changes of a config."""
 
 from __future__ import annotations
 
