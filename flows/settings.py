@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from schemas.errors import EvoError
+from schemas.home import home
 
 QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -21,11 +22,6 @@ QUIET = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "DS_ACCELERATOR": "cpu",  # what `trainer.launch` uses; without it every import warns that there is no GPU
 }
-
-
-def home() -> Path:
-    """The state folder: `$EVO_HOME`, or `./.evo`."""
-    return Path(os.environ.get("EVO_HOME") or ".evo").absolute()
 
 
 def state() -> Path:

@@ -39,7 +39,7 @@ class EvoModel(nn.Module):
     def __init__(self, config: TrainConfig, vocabulary: int) -> None:
         super().__init__()
         self.config = config
-        self.backbone: Backbone = make_backbone(config.model, vocabulary)
+        self.backbone: Backbone = make_backbone(config, vocabulary)
         D, E, K = self.backbone.hidden_size, config.model.embedding, config.model.latents
         self.queries = nn.Parameter(torch.randn(K, D) * 0.02)  # Q
         self.memory_projection = _identity(D, D)  # f_m, before its ReLU

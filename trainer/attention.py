@@ -1,0 +1,31 @@
+"""What each layer of a decoder may see: a mask that is handed in takes the place of its sliding windows too."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+FULL, SLIDING = "full_attention", "sliding_attention"
+
+
+def layer_kinds(config: Any) -> set[str]:
+    """The kinds of layers of a text decoder's config."""
+    return set(getattr(config, "layer_types", None) or ())
+
+
+def layer_masks(config: Any, mask: Tensor | None, positions: Tensor) -> Tensor | dict[str, Tensor] | None:
+    """The mask in the form that a Hugging Face decoder takes, its sliding windows put back.
+
+    A window counts positions, not places in the row, so that packed pieces see what they would see alone.
+
+    Args:
+        config: of the text decoder.
+        mask: [B, 1, S, S] True where a token attends; None is causal, and the decoder sees to its windows itself.
+        positions: [B, S] position ids.
+    """
+    window, kinds = getattr(config, "sliding_window", None), layer_kinds(config)
+    if mask is None or window is None or (kinds and SLIDING not in kinds):
+        return mask
+    near = mask & (positions[:, None, :, None] - positions[:, None, None, :] < window)
+    return {FULL: mask, SLIDING: near} if kinds else near  # a decoder that names no kinds slides in every layer
