@@ -68,11 +68,12 @@ def ticks(low: float, high: float, most: int, whole: bool = False) -> list[float
     if high <= low:
         return [low]
     rough = max((high - low) / most, 1.0 if whole else 0.0)
-    unit = 10 ** math.floor(math.log10(rough))
+    exponent = math.floor(math.log10(rough))
+    unit = 10.0**exponent
     nice = (1, 2, 5, 10) if whole else (1, 2, 2.5, 5, 10)
     step = next(unit * n for n in nice if unit * n >= rough * (1 - 1e-9))
     first = math.ceil(low / step - 1e-9)
-    return [round(n * step, 12) for n in range(first, math.floor(high / step + 1e-9) + 1)]
+    return [round(n * step, 2 - exponent) for n in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
 def histogram(bins: Sequence[Bin], marks: Sequence[Mark], told: str) -> Markup:
@@ -123,6 +124,28 @@ def curve(points: Sequence[Point], told: str) -> Markup:
     parts.append(f'<polyline class="line" points="{line}"/>')
     end = points[-1]
     parts.append(f'<circle class="dot" cx="{x(end.step):.1f}" cy="{y(end.mean):.1f}" r="3"/>')
+    return _svg(parts, height, told)
+
+
+def lines(series: Mapping[str, Sequence[tuple[float, float]]], told: str) -> Markup:
+    """A line of (x, y) points for each name, which stands at its end; y from zero. CSS classes are s0, s1 and so on."""
+    height, top, names = 220.0, 10.0, 88.0
+    points = [point for line in series.values() for point in line]
+    x = _scale(min(p[0] for p in points), max(p[0] for p in points), LEFT, WIDTH - RIGHT - names)
+    most = max(p[1] for p in points) or 1.0
+    y = _scale(0.0, most, height - BOTTOM, top)
+    parts = _axes(
+        x, y, ticks(min(p[0] for p in points), max(p[0] for p in points), 5, whole=True), ticks(0, most, 4), height
+    )
+    taken: list[float] = []
+    for n, (name, line) in sorted(enumerate(series.items()), key=lambda item: item[1][1][-1][1]):
+        path = " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in line)
+        at = min([y(line[-1][1]) + 4, *(used - 13 for used in taken[-1:])])  # names keep apart
+        taken.append(at)
+        parts.append(
+            f'<polyline class="line s{n}" points="{path}"/>'
+            f'<text class="s{n}" x="{WIDTH - RIGHT - names + 6:.1f}" y="{at:.1f}">{escape(name)}</text>'
+        )
     return _svg(parts, height, told)
 
 

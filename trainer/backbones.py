@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from peft import LoraConfig, get_peft_model
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
-from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    AutoConfig,
+    AutoModelForCausalLM,
+    DynamicCache,
+    LlamaConfig,
+    LlamaForCausalLM,
+)
 
 from schemas.configs import ModelConfig, TrainConfig
 from schemas.errors import EvoError
@@ -20,6 +27,8 @@ from trainer.attention import FULL, SLIDING, layer_kinds, layer_masks
 from trainer.backbone_names import source
 
 Role = Literal["memory", "retriever", "plain"]
+T = TypeVar("T")
+Keys = Sequence[tuple[Tensor, Tensor]]  # of each layer: keys and values [B, heads, P, head size]
 ADAPTERS = ("memory", "retriever")
 LORA_TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError)  # of folders, by transformers
@@ -67,20 +76,41 @@ class Backbone(nn.Module):
         embedded: Tensor = self._plain.get_input_embeddings()(ids)
         return embedded
 
-    def hidden(self, inputs: Tensor, positions: Tensor, mask: Tensor | None, role: Role) -> Tensor:
+    def hidden(
+        self,
+        inputs: Tensor,
+        positions: Tensor,
+        mask: Tensor | None,
+        role: Role,
+        behind: Keys = (),
+        since: int = 0,
+    ) -> Tensor:
         """Last hidden states [B, S, D] of input embeddings [B, S, D], in their type.
 
         Calls the decoder without its head: vocabulary logits of every token would be computed and thrown away.
 
         Args:
             positions: [B, S] position ids.
-            mask: [B, 1, S, S] True where a token attends; None is causal.
+            mask: [B, 1, S, P + S] True where a token attends; None is causal.
             role: which adapter is on; `plain` is neither.
+            behind: keys of a prefix of P tokens that these stand behind.
+            since: position id of the first token of that prefix; the others count on from it.
         """
-        if self.checkpoint_activations and torch.is_grad_enabled():
-            out: Tensor = checkpoint(self._run, inputs, positions, mask, role, use_reentrant=False)
-            return out
-        return self._run(inputs, positions, mask, role)
+
+        def run(inputs: Tensor) -> Tensor:
+            return self._run(inputs, positions, mask, role, DynamicCache(behind) if behind else None, since)
+
+        return self._pass(run, inputs)
+
+    def keys(self, inputs: Tensor, positions: Tensor, mask: Tensor | None, role: Role) -> Keys:
+        """Keys and values of a prefix [B, P, D], for others to stand behind."""
+
+        def run(inputs: Tensor) -> Keys:
+            cache = DynamicCache()  # no config: a sliding layer's cache would drop what our masks say is seen
+            self._run(inputs, positions, mask, role, cache, 0)
+            return [(layer.keys, layer.values) for layer in cache.layers]  # type: ignore[union-attr, misc]
+
+        return self._pass(run, inputs)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """[A, D] hidden states to [A, V], in float32 at least."""
@@ -91,14 +121,32 @@ class Backbone(nn.Module):
         cap = getattr(config, "final_logit_softcapping", None)
         return (scores / cap).tanh() * cap if cap else scores
 
-    def _run(self, inputs: Tensor, positions: Tensor, mask: Tensor | None, role: Role) -> Tensor:
-        """One pass; the role is taken in here, since a recomputation in backward must play the same one."""
+    def _pass(self, run: Callable[[Tensor], T], inputs: Tensor) -> T:
+        """A pass of the decoder, whose activations are kept for backward or computed again there."""
+        if not (self.checkpoint_activations and torch.is_grad_enabled()):
+            return run(inputs)
+        out: T = checkpoint(run, inputs, use_reentrant=False)
+        return out
+
+    def _run(
+        self,
+        inputs: Tensor,
+        positions: Tensor,
+        mask: Tensor | None,
+        role: Role,
+        cache: DynamicCache | None,
+        since: int,
+    ) -> Tensor:
+        """The role is taken in here, since a recomputation in backward must play the same one."""
+        prefix = cache.get_seq_length() if cache is not None else 0
+        before = torch.arange(since, since + prefix, device=positions.device).expand(len(positions), -1)
         with self._playing(role), self._autocast(inputs):
             out: Tensor = self._plain.get_decoder()(
                 inputs_embeds=inputs.to(self._plain.get_input_embeddings().weight.dtype),
                 position_ids=positions,
-                attention_mask=layer_masks(self._text_config, mask, positions),
-                use_cache=False,
+                attention_mask=layer_masks(self._text_config, mask, positions, before),
+                past_key_values=cache,
+                use_cache=cache is not None,
             ).last_hidden_state
         return out.to(inputs.dtype)
 

@@ -66,8 +66,8 @@ class Session:
 
     def __init__(self, model: EvoModel, tokenizer: EvoTokenizer) -> None:
         self._model, self._tokenizer = model, tokenizer
-        hidden = model.backbone.hidden_size
-        self._queue = MemoryQueue.empty(1, hidden, model.capacity, like=model.queries)
+        self._history = model.queries.new_zeros(1, 0, model.backbone.hidden_size)
+        self._segments = 0
         self._vectors: list[NDArray[np.float32]] = []
 
     @property
@@ -95,15 +95,20 @@ class Session:
         """Cosine similarities [queries, segments so far]."""
         return np.asarray(self._queries(queries) @ self.vectors.T, dtype=np.float32)
 
+    @property
+    def _queue(self) -> MemoryQueue:
+        return MemoryQueue(self._history[:, -self._model.capacity :], self._model.capacity)
+
     def _together(self, parts: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
         return np.concatenate([np.zeros((0, self._model.config.model.embedding), dtype=np.float32), *parts])
 
     def _read(self, segments: Sequence[Segment]) -> NDArray[np.float32]:
         model = self._model
         new = model.read(Pieces.of([self._tokenizer.memory(segments)]), self._queue)
-        history = torch.cat([self._queue.latents, new], dim=1)
-        vectors = model.embed_segments(history, Pieces.of([self._tokenizer.retriever(segments)]), len(self._queue))
-        self._queue = self._queue.push(new)
+        history = torch.cat([self._history, new], dim=1)
+        vectors = model.embed_segments(history, Pieces.of([self._tokenizer.retriever(segments)]), self._segments)
+        self._segments += len(segments)
+        self._history = history[:, max(0, history.shape[1] - model.kept(self._segments)) :]
         return _array(vectors[0])
 
     def _queries(self, texts: Sequence[str]) -> NDArray[np.float32]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from trainer.model import EvoModel
+from trainer.model import BLOCK, EvoModel
 
 
 @dataclass(frozen=True)
@@ -24,13 +24,17 @@ class Read:
     memory: list[float]
 
 
-def decode(model: EvoModel, inputs: Tensor, role: str) -> Tensor:
-    """Hidden states [S, D] of [S, D] inputs by the Hugging Face model itself, which masks and counts on its own."""
+def decode(model: EvoModel, inputs: Tensor, role: str, mask: Tensor | None = None) -> Tensor:
+    """Hidden states [S, D] of [S, D] inputs by the Hugging Face model itself, which masks and counts on its own.
+
+    Args:
+        mask: [S, S] in place of its own.
+    """
     causal = model.backbone.causal
-    if not model.backbone.adapters:
-        return causal(inputs_embeds=inputs[None], output_hidden_states=True).hidden_states[-1][0]
-    causal.set_adapter(role)
-    return causal(inputs_embeds=inputs[None], output_hidden_states=True).hidden_states[-1][0]
+    if model.backbone.adapters:
+        causal.set_adapter(role)
+    given = None if mask is None else mask[None, None]
+    return causal(inputs_embeds=inputs[None], attention_mask=given, output_hidden_states=True).hidden_states[-1][0]
 
 
 def words(model: EvoModel, tokens: list[int]) -> Tensor:
@@ -70,7 +74,24 @@ def read_memory(model: EvoModel, row: dict[str, Any]) -> list[Tensor]:
 def embed(model: EvoModel, queue: list[Tensor], tokens: list[int]) -> Tensor:
     """[E] of `[P_lat(M); x; EOS]`."""
     parts = [model.latent_projection(latent[None]) for latent in queue]
-    hidden = decode(model, torch.cat([*parts, words(model, tokens)]), "retriever")
+    return embedding(model, decode(model, torch.cat([*parts, words(model, tokens)]), "retriever"))
+
+
+def embed_beyond(model: EvoModel, pushed: list[Tensor], t: int, tokens: list[int]) -> Tensor:
+    """A segment beyond a full queue, alone: each token and each latent sees the C newest latents before it."""
+    K, C = model.config.model.latents, model.capacity
+    prefix = pushed[max(0, t // BLOCK * BLOCK * K - C) : t * K]
+    P, S = len(prefix), len(tokens)
+    mask = torch.zeros(P + S, P + S, dtype=torch.bool)
+    for i in range(P + S):
+        for j in range(i + 1):
+            mask[i, j] = j >= P or (i - j < C if i < P else j >= P - C)
+    inputs = torch.cat([model.latent_projection(torch.stack(prefix)), words(model, tokens)])
+    return embedding(model, decode(model, inputs, "retriever", mask))
+
+
+def embedding(model: EvoModel, hidden: Tensor) -> Tensor:
+    """[E] of the last of the hidden states."""
     return F.normalize(model.embedding_projection(F.relu(model.memory_projection(hidden[-1]))), dim=-1)
 
 
@@ -101,7 +122,10 @@ def reference(model: EvoModel, row: dict[str, Any], plain: Any = None) -> Read:
     """
     K, C = model.config.model.latents, model.capacity
     pushed = read_memory(model, row) if model.config.model.memory else []
-    segments = [embed(model, pushed[: t * K][-C:], tokens) for t, tokens in enumerate(row["retriever_tokens"])]
+    segments = [
+        embed(model, pushed[: t * K], tokens) if t * K <= C else embed_beyond(model, pushed, t, tokens)
+        for t, tokens in enumerate(row["retriever_tokens"])
+    ]
     queries = [embed(model, pushed[-C:], q["query_tokens"]) for q in row["questions"]]
     v = torch.stack(segments)
     return Read(

@@ -61,7 +61,7 @@ def test_each_segment_alone_is_within_float_error(family: str, make_adapted: Ada
         history = model.read(batch.memory)
         K = model.config.model.latents
         for t in range(row["segments"]):
-            alone = model.embed_segments(history[:, : t * K], batch.segments[t : t + 1], before=t * K)
+            alone = model.embed_segments(history[:, : (t + 1) * K], batch.segments[t : t + 1], first=t)
             assert torch.allclose(alone[0, 0], wanted.segments[t], atol=1e-5)
 
 
@@ -72,7 +72,7 @@ def test_windows_matter(
     """Without them the comparison above would fail: the segments are longer than the window."""
     model, row = make_adapted(family), family_rows(family)[0]
     batch, wanted = collate([row]), reference(make_adapted(family), row)
-    monkeypatch.setattr("trainer.backbones.layer_masks", lambda config, mask, positions: mask)
+    monkeypatch.setattr("trainer.backbones.layer_masks", lambda config, mask, *rest: mask)
     with torch.no_grad():
         segments = model.embed_segments(model.read(batch.memory), batch.segments)
     assert not torch.allclose(segments[0], wanted.segments, atol=1e-2)

@@ -44,7 +44,8 @@ def test_where_packed_rows_are_cut_changes_nothing(
     with torch.no_grad():
         history = model.read(batch.memory)
         whole = model.embed_segments(history, batch.segments), model.embed_queries(history, batch.totals, batch.queries)
-        monkeypatch.setattr("trainer.model.PACKED_TOKENS", 40)
+        monkeypatch.setattr("trainer.model.ROW_TOKENS", 40)
+        monkeypatch.setattr("trainer.model.PASS_TOKENS", 90)
         parts = model.embed_segments(history, batch.segments), model.embed_queries(history, batch.totals, batch.queries)
     for one, other in zip(whole, parts, strict=True):
         assert torch.allclose(one, other, atol=1e-5)
