@@ -98,7 +98,7 @@ def paper() -> Recipe:
 
 
 def smollm2() -> Recipe:
-    """The paper's shape on a real language model that trains on a CPU: proves the path, in about an hour."""
+    """The paper's shape on a real language model that trains on a CPU: proves the path, says nothing of quality."""
     base = paper().train
     small = {"backbone": "smollm2", "latents": 4, "capacity": 128, "embedding": 256, "lora_rank": 8, "lora_alpha": 16}
     return Recipe(

@@ -93,14 +93,17 @@ def _read(checkpoint: Path) -> Iterator[tuple[str, Callable[[], Tensor]]]:
         try:
             if file.suffix == ".safetensors":
                 opened: Any = safe_open(str(file), "pt")
-                yield from ((n, partial(opened.get_tensor, n)) for n in opened.keys() if not n.startswith(BESIDE))
+                names, read = opened.keys(), opened.get_tensor
             else:
                 loaded = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
                 if not isinstance(loaded, dict) or not all(isinstance(t, Tensor) for t in loaded.values()):
                     raise _unusable(checkpoint, f"'{file.name}' is no state dictionary")
-                yield from ((n, partial(loaded.__getitem__, n)) for n in loaded if not n.startswith(BESIDE))
+                names, read = loaded.keys(), loaded.__getitem__
+            yield from ((name, partial(read, name)) for name in names if not name.startswith(BESIDE))
         except (OSError, RuntimeError, SafetensorError, UnpicklingError) as error:
-            raise _unusable(checkpoint, f"'{file.name}' cannot be read: {' '.join(str(error).split())[:200]}") from error
+            raise _unusable(
+                checkpoint, f"'{file.name}' cannot be read: {' '.join(str(error).split())[:200]}"
+            ) from error
     if checkpoint.is_dir() and (index := checkpoint / "model.safetensors.index.json").exists():
         _check_shards(checkpoint, index)
 
@@ -124,9 +127,7 @@ def _told(checkpoint: Path) -> dict[str, int]:
     return {name: value for name, value in named.items() if isinstance(value, int)}
 
 
-def _config(
-    checkpoint: Path, tensors: Tensors, backbone: str, alpha: int | None, capacity: int | None
-) -> TrainConfig:
+def _config(checkpoint: Path, tensors: Tensors, backbone: str, alpha: int | None, capacity: int | None) -> TrainConfig:
     """What the shapes say; the precision is that of the memory queries."""
     lora = next((n for n in tensors if ".lora_A." in n), "")
     needed = ("memory_queries", "mem_to_emb.0.weight", lora or "...lora_A.memory_generator.weight")

@@ -225,9 +225,10 @@ def _pretrained(name: str, dtype: torch.dtype) -> Any:
     try:
         config = AutoConfig.from_pretrained(place, trust_remote_code=False)
         _check_kind(name, config)
-        causal, loading = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             place, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True
         )
+        causal, loading = loaded
     except UNREADABLE as error:
         raise EvoError(
             f"no model for backbone '{name}': {reason(error)}; nothing was trained; "

@@ -147,9 +147,7 @@ def another_backbone(tensors: dict[str, Tensor]) -> str:
     [unknown, unknown_layer, missing, missing_queries, no_adapters, wrong_shape, flat_queries, another_backbone],
     ids=lambda f: f.__name__,
 )
-def test_what_does_not_fit_is_named(
-    spoil: Callable[[dict[str, Tensor]], str], model: EvoModel, tmp_path: Path
-) -> None:
+def test_what_does_not_fit_is_named(spoil: Callable[[dict[str, Tensor]], str], model: EvoModel, tmp_path: Path) -> None:
     tensors = theirs(model)
     named = spoil(tensors)
     with pytest.raises(EvoError) as caught:

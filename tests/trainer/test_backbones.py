@@ -206,7 +206,9 @@ def pickled(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "damage", [truncated, without_config, half_a_config, more_layers, wider, nonsense, pickled], ids=lambda d: d.__name__
+    "damage",
+    [truncated, without_config, half_a_config, more_layers, wider, nonsense, pickled],
+    ids=lambda d: d.__name__,
 )
 def test_a_damaged_folder_is_one_sentence(damage: Callable[[Path], None], llama: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(llama, tmp_path / "damaged")
