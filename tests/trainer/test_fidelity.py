@@ -1,4 +1,4 @@
-"""Every family of backbones against the paper's definition (tests/trainer/reference.py): values, gradients, ablations."""
+"""Every family of backbones against the paper's definition (tests/trainer/reference.py); gradients; ablations."""
 
 from __future__ import annotations
 
