@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any, Literal
 
 import torch
@@ -29,6 +30,7 @@ class Backbone(nn.Module):
         self.causal = causal
         self.adapters = adapters
         self._lora = [p for n, p in causal.named_parameters() if "lora_" in n]
+        self._turn = threading.Lock()  # which adapter is on is a state of the shared decoder
         self._train_adapters()
 
     @property
@@ -40,6 +42,11 @@ class Backbone(nn.Module):
     def vocabulary(self) -> int:
         """V, rows of the embedding table."""
         return int(self._plain.get_input_embeddings().num_embeddings)
+
+    @property
+    def positions(self) -> int | None:
+        """Positions that the decoder is defined for; None where it sets no bound."""
+        return getattr(self._plain.config, "max_position_embeddings", None)
 
     def embed(self, ids: Tensor) -> Tensor:
         """[B, S] token ids to [B, S, D]."""
@@ -59,13 +66,14 @@ class Backbone(nn.Module):
         decoder = self._plain.get_decoder()
         if not self.adapters:
             return self._run(decoder, inputs, positions, mask)
-        if role == "plain":
-            with self.causal.disable_adapter():
+        with self._turn:
+            if role == "plain":
+                with self.causal.disable_adapter():
+                    out = self._run(decoder, inputs, positions, mask)
+            else:
+                self.causal.set_adapter(role)
                 out = self._run(decoder, inputs, positions, mask)
-        else:
-            self.causal.set_adapter(role)
-            out = self._run(decoder, inputs, positions, mask)
-        self._train_adapters()
+            self._train_adapters()
         return out
 
     def logits(self, hidden: Tensor) -> Tensor:
