@@ -17,7 +17,7 @@ from schemas.episode import Segment
 from schemas.errors import EvoError
 from trainer.checkpoint import load_model
 from trainer.model import EvoModel
-from trainer.reader import Reader, array
+from trainer.reader import Reader, array, several
 from trainer.session import Hit, Session, ranked, read_together
 from trainer.text import EvoTokenizer
 
@@ -82,11 +82,12 @@ class EvoEmbedder:
         Raises:
             EvoError: something is no segment, is no valid text, or is too long.
         """
+        told = [list(several(c, f"conversation {i}")) for i, c in enumerate(several(conversations, "conversations"))]
         made: dict[int, Session] = {}
-        for some in _alike([len(conversation) for conversation in conversations], batch_size):
-            named = {f"conversation {i}": conversations[i] for i in some}
+        for some in _alike(list(map(len, told)), batch_size):
+            named = {f"conversation {i}": told[i] for i in some}
             made.update(zip(some, read_together(self._reader, named, keep_vectors), strict=True))
-        return [made[i] for i in range(len(conversations))]
+        return [made[i] for i in range(len(told))]
 
     def score(self, segments: Sequence[Segment], queries: Sequence[str]) -> NDArray[np.float32]:
         """Cosine similarities [queries, segments]; the queries come after the last segment."""
