@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -155,7 +155,7 @@ class Session:
             raise _unusable(path, str(error).splitlines()[0]) from error
 
 
-def read_together(reader: Reader, conversations: dict[str, Sequence[Segment]], keep_vectors: bool) -> list[Session]:
+def read_together(reader: Reader, conversations: Mapping[str, Sequence[Segment]], keep_vectors: bool) -> list[Session]:
     """A session of each conversation (by its name), as if read alone; all go through the model side by side."""
     sources = [reader.blocks(segments, f"{name}, segment") for name, segments in conversations.items()]
     states = [State(reader.start(), 0, reader.nothing() if keep_vectors else None) for _ in sources]
