@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import threading
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypeVar
 
 import torch
 from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, DynamicCache, LlamaConfig, LlamaForCausalLM
 
 from schemas.configs import ModelConfig
 from schemas.errors import EvoError
 
 Role = Literal["memory", "retriever", "plain"]
+T = TypeVar("T")
+Keys = Sequence[tuple[Tensor, Tensor]]  # of each layer: keys and values [B, heads, P, head size]
 ADAPTERS = ("memory", "retriever")
 LORA_TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
@@ -53,28 +56,24 @@ class Backbone(nn.Module):
         embedded: Tensor = self._plain.get_input_embeddings()(ids)
         return embedded
 
-    def hidden(self, inputs: Tensor, positions: Tensor, mask: Tensor | None, role: Role) -> Tensor:
+    def hidden(self, inputs: Tensor, positions: Tensor, mask: Tensor | None, role: Role, behind: Keys = ()) -> Tensor:
         """Last hidden states [B, S, D] of input embeddings [B, S, D].
 
         Calls the decoder without its head: vocabulary logits of every token would be computed and thrown away.
 
         Args:
             positions: [B, S] position ids.
-            mask: [B, 1, S, S] True where a token attends; None is causal.
+            mask: [B, 1, S, P + S] True where a token attends; None is causal.
             role: which adapter is on; `plain` is neither.
+            behind: keys of a prefix of P tokens that these stand behind.
         """
-        decoder = self._plain.get_decoder()
-        if not self.adapters:
-            return self._run(decoder, inputs, positions, mask)
-        with self._turn:
-            if role == "plain":
-                with self.causal.disable_adapter():
-                    out = self._run(decoder, inputs, positions, mask)
-            else:
-                self.causal.set_adapter(role)
-                out = self._run(decoder, inputs, positions, mask)
-            self._train_adapters()
-        return out
+        return self._as(role, lambda: self._run(inputs, positions, mask, DynamicCache(behind) if behind else None))
+
+    def keys(self, inputs: Tensor, positions: Tensor, mask: Tensor | None, role: Role) -> Keys:
+        """Keys and values of a prefix [B, P, D], for others to stand behind."""
+        cache = DynamicCache()  # no config: a sliding layer's cache would drop what our masks say is seen
+        self._as(role, lambda: self._run(inputs, positions, mask, cache))
+        return [(layer.keys, layer.values) for layer in cache.layers]  # type: ignore[union-attr, misc]
 
     def logits(self, hidden: Tensor) -> Tensor:
         """[A, D] hidden states to [A, V]."""
@@ -85,10 +84,27 @@ class Backbone(nn.Module):
     def _plain(self) -> Any:
         return self.causal.get_base_model() if self.adapters else self.causal
 
-    @staticmethod
-    def _run(decoder: Any, inputs: Tensor, positions: Tensor, mask: Tensor | None) -> Tensor:
-        out: Tensor = decoder(
-            inputs_embeds=inputs, position_ids=positions, attention_mask=mask, use_cache=False
+    def _as(self, role: Role, run: Callable[[], T]) -> T:
+        """Run the decoder in a role."""
+        if not self.adapters:
+            return run()
+        with self._turn:
+            if role == "plain":
+                with self.causal.disable_adapter():
+                    out = run()
+            else:
+                self.causal.set_adapter(role)
+                out = run()
+            self._train_adapters()
+        return out
+
+    def _run(self, inputs: Tensor, positions: Tensor, mask: Tensor | None, cache: DynamicCache | None) -> Tensor:
+        out: Tensor = self._plain.get_decoder()(
+            inputs_embeds=inputs,
+            position_ids=positions,
+            attention_mask=mask,
+            past_key_values=cache,
+            use_cache=cache is not None,
         ).last_hidden_state
         return out
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainer.packing import Pieces
+from trainer.packing import Pieces, cut
 
 
 @dataclass(frozen=True)
@@ -41,24 +41,6 @@ class Batch:
         """Share of the memory pass's rows that is padding."""
         sums = self.memory.lengths.sum(1)
         return 1 - int(sums.sum()) / max(int(sums.max()) * len(sums), 1)
-
-
-def cut(tokens: Sequence[int], max_rows: int, token_budget: int) -> list[list[int]]:
-    """Row indices in batches of neighbours: at most `max_rows`, and rows times longest within the budget.
-
-    A single row beyond the budget goes alone. `tokens` are the rows' lengths, in shard order.
-    """
-    batches: list[list[int]] = []
-    current: list[int] = []
-    longest = 0
-    for row, length in enumerate(tokens):
-        wider = max(longest, length)
-        if current and (len(current) == max_rows or wider * (len(current) + 1) > token_budget):
-            batches.append(current)
-            current, wider = [], length
-        current.append(row)
-        longest = wider
-    return [*batches, current] if current else batches
 
 
 class Schedule:

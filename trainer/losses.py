@@ -8,7 +8,13 @@ from torch.nn import functional as F
 
 
 def contrastive_loss(
-    queries: Tensor, segments: Tensor, evidence: Tensor, present: Tensor, asked: Tensor, temperature: float
+    queries: Tensor,
+    segments: Tensor,
+    evidence: Tensor,
+    present: Tensor,
+    asked: Tensor,
+    temperature: float,
+    length_weight: bool = True,
 ) -> Tensor:
     """L_con: positives are the evidence segments, negatives the other segments of the same episode.
 
@@ -21,6 +27,7 @@ def contrastive_loss(
         present: [B, T] True where the segment exists.
         asked: [B, G] True where the question exists.
         temperature: tau.
+        length_weight: False leaves `log(N+1)` out (but for episodes without negatives, which have no loss).
     """
     scores = (queries @ segments.transpose(1, 2)) / temperature  # [B, G, T]
     negative = present[:, None, :] & ~evidence
@@ -28,7 +35,8 @@ def contrastive_loss(
     against = scores.masked_fill(~negative, float("-inf")).logsumexp(-1, keepdim=True).clamp(min=-1e4)
     each = torch.logaddexp(scores, against) - scores  # -log of the fraction
     positives = evidence.sum(-1).clamp(min=1)
-    weight = negative.sum(-1).to(scores.dtype).log1p() / positives
+    negatives = negative.sum(-1).to(scores.dtype)
+    weight = (negatives.log1p() if length_weight else (negatives > 0).to(scores.dtype)) / positives
     loss = weight * each.masked_fill(~evidence, 0.0).sum(-1)
     return loss.masked_fill(~asked, 0.0).sum() / asked.sum().clamp(min=1)
 

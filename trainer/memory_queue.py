@@ -36,13 +36,13 @@ def windows(history: Tensor, ends: Tensor, capacity: int) -> tuple[Tensor, Tenso
 
     Args:
         history: [B, N, D] every latent ever pushed, oldest first.
-        ends: [B] latents pushed by then.
+        ends: [B] latents pushed by then, on the CPU.
 
     Returns:
-        [B, W, D] latents, padded behind, and [B] how many of them are real (min(end, capacity)).
+        [B, W, D] latents, padded behind, and [B] how many of them are real (min(end, capacity)), on the CPU.
     """
     sizes = ends.clamp(max=capacity)
     width = int(sizes.max()) if len(sizes) else 0
-    index = (ends - sizes)[:, None] + torch.arange(width, device=history.device)
-    index = index.clamp(max=max(history.shape[1] - 1, 0))
+    index = (ends - sizes)[:, None] + torch.arange(width)
+    index = index.clamp(max=max(history.shape[1] - 1, 0)).to(history.device, non_blocking=True)
     return history.gather(1, index[..., None].expand(-1, -1, history.shape[2])), sizes

@@ -13,15 +13,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from schemas.configs import TrainConfig
-from trainer.backbones import Backbone, make_backbone
+from trainer.backbones import Backbone, Keys, Role, make_backbone
 from trainer.batches import Batch
 from trainer.losses import answer_loss, contrastive_loss
 from trainer.memory_queue import MemoryQueue, windows
-from trainer.packing import Packed, Pieces, prefix_mask
+from trainer.packing import Packed, Pieces, Spots, band_mask, cut, window_mask
 from trainer.segment_batching import segment_batches
 
-SEPARATE_ROWS = 32  # segments beyond a full queue, each with a window of its own, in one forward
-PACKED_TOKENS = 1024  # attention grows with the square of a packed row: beyond this, packing costs more than it saves
+BLOCK = 64  # segments that share one prefix in the retriever
+ROW_TOKENS = 256  # of pieces in a row behind a prefix: longer rows attend to more in vain, shorter ones pad more
+PASS_TOKENS = 2048  # of such rows in one forward
 
 
 @dataclass(frozen=True)
@@ -51,18 +52,31 @@ class EvoModel(nn.Module):
         """C, rounded down to whole segments."""
         return self.config.model.capacity // self.config.model.latents * self.config.model.latents
 
+    @property
+    def latents(self) -> int:
+        """K, or 0 where the memory is off."""
+        return self.config.model.latents if self.config.model.memory else 0
+
     def forward(self, batch: Batch) -> Losses:
         """The losses of a step's batch."""
+        config = self.config
         history = self.read(batch.memory)
         segments = self.embed_segments(history, batch.segments)
         queries = self.embed_queries(history, batch.totals, batch.queries)
         contrastive = contrastive_loss(
-            queries, segments, batch.evidence, batch.present, batch.asked, self.config.temperature
+            queries,
+            segments,
+            batch.evidence,
+            batch.present,
+            batch.asked,
+            config.temperature,
+            config.length_weight,
         )
-        memory = self._answer(history, batch) if self.config.model.memory else contrastive.new_zeros(())
+        answered = config.model.memory and config.memory_loss_weight > 0
+        memory = self._answer(history, batch) if answered else contrastive.new_zeros(())
         # Every parameter takes part in every step: a rank that leaves one out would stall ZeRO's reduction.
         idle = torch.stack([p.flatten()[:1].sum() for p in self.parameters() if p.requires_grad]).sum() * 0.0
-        total = contrastive + self.config.memory_loss_weight * memory + idle
+        total = contrastive + config.memory_loss_weight * memory + idle
         return Losses(total, contrastive.detach(), memory.detach())
 
     def read(self, pieces: Pieces, queue: MemoryQueue | None = None) -> Tensor:
@@ -73,8 +87,8 @@ class EvoModel(nn.Module):
             queue: where an earlier reading stopped; empty by default.
         """
         B = len(pieces.ids)
-        K, D = self.config.model.latents, self.backbone.hidden_size
-        if not self.config.model.memory:
+        K, D = self.latents, self.backbone.hidden_size
+        if not K:
             return self.queries.new_zeros(B, 0, D)
         queue = queue or MemoryQueue.empty(B, D, self.capacity, like=self.queries)
         history: list[Tensor] = []
@@ -84,92 +98,118 @@ class EvoModel(nn.Module):
             packed = Packed.of(pieces[start:stop].followed_by(slots))
             prefix = self.latent_projection(queue.latents)
             inputs = torch.cat([prefix, self._embed(packed.ids)], dim=1)
-            positions = torch.arange(inputs.shape[1], device=inputs.device).expand(B, -1)
-            hidden = self.backbone.hidden(inputs, positions, None, "memory")
+            hidden = self.backbone.hidden(inputs, _count(inputs), None, "memory")
             ends = len(queue) + packed.start + pieces.lengths[:, start:stop]  # [B, n] first query token
-            at = (ends[..., None] + torch.arange(K, device=ends.device)).flatten(1)
-            latents = self._project(_at(hidden, at))
+            at = (ends[..., None] + torch.arange(K)).flatten(1).to(hidden.device, non_blocking=True)
+            latents = self._project(hidden.gather(1, at[..., None].expand(-1, -1, D)))
             history.append(latents)
             queue = queue.push(latents)
         return torch.cat(history, dim=1) if history else queue.latents
 
-    def embed_segments(self, history: Tensor, pieces: Pieces, before: int = 0) -> Tensor:
+    def embed_segments(self, history: Tensor, pieces: Pieces, first: int = 0) -> Tensor:
         """Embed each segment with the queue as it stood before it: [B, T, E], normalised.
 
-        While the queue is not full, all segments share one growing prefix and go in one packed forward; beyond it
-        each has a window of its own.
+        Segments go in blocks. Those of a block share a prefix: the queue before the first, and the latents pushed
+        since. A segment sees the C newest of them, and so does a latent. While the queue is not full that is what a
+        pass of its own would give; beyond it a pass of its own would cut off what the oldest latents have seen.
 
         Args:
-            history: [B, N, D] latents that were in the queue before the first segment, and those pushed since.
+            history: [B, N, D] latents up to those of the last of these segments; of earlier ones at least `kept`.
             pieces: [B, T, S] retriever tokens.
-            before: how many of the latents came before the first segment.
+            first: index of the first of these segments in its conversation.
         """
-        B, T, _ = pieces.ids.shape
-        K, C = self.config.model.latents, self.capacity
-        if not self.config.model.memory:
-            return self._embed_packed(history, pieces, torch.zeros(B, T, dtype=torch.long, device=history.device))
-        seen = before + K * torch.arange(T, device=history.device)  # latents pushed before each segment
-        shared = int((seen <= C).sum())
+        T = pieces.lengths.shape[1]
+        B, K, C = len(history), self.latents, self.capacity
+        origin = (first + T) * K - history.shape[1]  # latents pushed before the oldest of history
         out = []
-        if shared:
-            out.append(self._embed_packed(history, pieces[:shared], seen[:shared].expand(B, -1)))
-        for start in range(shared, T, SEPARATE_ROWS):
-            stop = min(start + SEPARATE_ROWS, T)
-            window = torch.stack([history[:, end - C : end] for end in seen[start:stop].tolist()], dim=1)
-            cut = pieces[start:stop]
-            rows = Pieces(cut.ids.flatten(0, 1)[:, None], cut.lengths.flatten()[:, None])
-            visible = torch.full((len(rows.lengths), 1), C, device=history.device)
-            out.append(self._embed_packed(window.flatten(0, 1), rows, visible).reshape(B, stop - start, -1))
-        return torch.cat(out, dim=1)
+        start = first
+        while start < first + T:
+            block = start // BLOCK * BLOCK
+            stop = min(block + BLOCK, first + T)
+            base = max(0, block * K - C)
+            high = (torch.arange(start, stop) * K - base).expand(B, -1)
+            prefix = history[:, base - origin : (stop - 1) * K - origin]
+            those = pieces[start - first : stop - first]
+            out.append(self._embed_behind(self.keys(prefix), those, (high - C).clamp(min=0), high))
+            start = stop
+        return torch.cat(out, dim=1) if out else history.new_zeros(B, 0, self.config.model.embedding)
 
-    def embed_queries(self, history: Tensor, totals: Tensor, pieces: Pieces) -> Tensor:
+    def kept(self, read: int) -> int:
+        """How many latents to keep once `read` segments are read, for those that follow."""
+        return min(read * self.latents, self.capacity + read % BLOCK * self.latents)
+
+    def keys(self, latents: Tensor) -> Keys:
+        """What the retriever makes of a memory [B, P, D], for any number of queries to come."""
+        prefix = self.latent_projection(latents)
+        mask = band_mask(prefix.shape[1], self.capacity, prefix.device)
+        return self.backbone.keys(prefix, _count(prefix), mask, "retriever") if prefix.shape[1] else ()
+
+    def embed_queries(self, history: Tensor, totals: Tensor, pieces: Pieces, keys: Keys | None = None) -> Tensor:
         """Embed queries with the final memory: [B, G, E], normalised.
 
         Args:
             history: [B, N, D] every latent pushed.
-            totals: [B] segments that each episode really has.
+            totals: [B] segments that each episode really has, on the CPU.
             pieces: [B, G, S] query tokens.
+            keys: of the final memory, where they are there already.
         """
         latents, sizes = self._final(history, totals)
-        return self._embed_packed(latents, pieces, sizes[:, None].expand(-1, pieces.ids.shape[1]))
+        high = sizes[:, None].expand_as(pieces.lengths)
+        keys = self.keys(latents) if keys is None else keys
+        return self._embed_behind(keys, pieces, torch.zeros_like(high), high)
 
     def _final(self, history: Tensor, totals: Tensor) -> tuple[Tensor, Tensor]:
         """The queue after each episode's last segment, and how many latents it holds."""
-        if not self.config.model.memory:
-            return history, torch.zeros_like(totals)
-        return windows(history, totals * self.config.model.latents, self.capacity)
+        return windows(history, totals * self.latents, self.capacity)
 
-    def _embed_packed(self, latents: Tensor, pieces: Pieces, visible: Tensor) -> Tensor:
-        """The retriever: [latents; piece] for each piece, which sees the first `visible` [B, G] latents."""
-        cuts = segment_batches(pieces.lengths.tolist(), pieces.lengths.shape[1], PACKED_TOKENS)
-        rows = [self._embed_row(latents, pieces[a:b], visible[:, a:b]) for a, b in cuts]
-        return torch.cat(rows, dim=1)
+    def _embed_behind(self, keys: Keys, pieces: Pieces, low: Tensor, high: Tensor) -> Tensor:
+        """The retriever: [latents; piece] for each piece, which sees the latents from `low` to `high`, [B, G] each."""
+        packed = Packed.of(pieces, ROW_TOKENS)
+        last = Spots(packed.row.flatten(), (packed.start + pieces.lengths - 1).clamp(min=0).flatten())
+        hidden = self._behind(keys, packed, low, high, last, "retriever")
+        vectors = F.normalize(self.embedding_projection(self._project(hidden)), dim=-1)
+        return vectors.view(*pieces.lengths.shape, -1)
 
-    def _embed_row(self, latents: Tensor, pieces: Pieces, visible: Tensor) -> Tensor:
-        latents = latents[:, : int(visible.max())]
-        packed = Packed.of(pieces)
-        seen = visible.gather(1, packed.group.clamp(min=0))
-        mask, positions = prefix_mask(packed, latents.shape[1], seen)
-        inputs = torch.cat([self.latent_projection(latents), self._embed(packed.ids)], dim=1)
-        hidden = self.backbone.hidden(inputs, positions, mask, "retriever")
-        last = latents.shape[1] + (packed.start + pieces.lengths - 1).clamp(min=0)
-        return F.normalize(self.embedding_projection(self._project(_at(hidden, last))), dim=-1)
+    def _behind(self, keys: Keys, packed: Packed, low: Tensor, high: Tensor, spots: Spots, role: Role) -> Tensor:
+        """Hidden states [N, D] at N spots of rows behind a prefix.
+
+        Args:
+            keys: of the prefix [B, P, D], whose place p has position id p; computed once for all rows.
+            low: [B, G] first place of the prefix that each piece sees, and
+            high: [B, G] the place behind the last: the position id of the piece's first token.
+        """
+        device = packed.ids.device
+        found, order = [], []
+        for rows in cut(packed.widths, len(packed.owner), PASS_TOKENS):
+            part = packed.rows(rows[0], rows[-1] + 1)
+            lows, highs = part.of_pieces(low), part.of_pieces(high)
+            a, b = int(lows.min()), int(highs.max())
+            mask = window_mask(part, lows - a, highs - a, b - a, device)
+            positions = (highs + part.offset).to(device, non_blocking=True)
+            behind = [(k[:, :, a:b], v[:, :, a:b]) for k, v in _of_owners(keys, part.owner)] if b > a else ()
+            hidden = self.backbone.hidden(self._embed(part.ids), positions, mask, role, behind)
+            here = ((spots.row >= rows[0]) & (spots.row <= rows[-1])).nonzero()[:, 0]
+            at = (spots.row[here] - rows[0]) * hidden.shape[1] + spots.column[here]
+            found.append(hidden.flatten(0, 1)[at.to(device, non_blocking=True)])
+            order.append(here)
+        return torch.cat(found)[torch.cat(order).argsort().to(device, non_blocking=True)]
 
     def _answer(self, history: Tensor, batch: Batch) -> Tensor:
         """L_mem: the plain backbone reads [opening; memory; question] and is to say the answer."""
         latents, sizes = self._final(history, batch.totals)
         opening = self._embed(batch.opening.expand(len(sizes), -1))
         prefix = torch.cat([opening, self.latent_projection(latents)], dim=1)
-        packed = Packed.of(batch.answers)
-        visible = (sizes + opening.shape[1])[:, None].expand_as(packed.ids)
-        mask, positions = prefix_mask(packed, prefix.shape[1], visible)
-        inputs = torch.cat([prefix, self._embed(packed.ids)], dim=1)
-        hidden = self.backbone.hidden(inputs, positions, mask, "plain")[:, prefix.shape[1] :]
-        # Token j of an answer is predicted at the position before it.
-        asked = packed.group >= 0
-        spoken = asked & (packed.offset >= batch.answer_starts.gather(1, packed.group.clamp(min=0)))
-        b, s = spoken.nonzero(as_tuple=True)
-        return answer_loss(self.backbone.logits(hidden[b, s - 1]), packed.ids[b, s], int(batch.asked.sum()))
+        packed = Packed.of(batch.answers, ROW_TOKENS)
+        high = (sizes + opening.shape[1])[:, None].expand_as(batch.answers.lengths)
+        # Token j of an answer is predicted at the place before it.
+        spoken = (packed.group >= 0) & (packed.offset >= packed.of_pieces(batch.answer_starts))
+        row, column = spoken.nonzero(as_tuple=True)
+        spots = Spots(row, column - 1)
+        keys = self.backbone.keys(prefix, _count(prefix), None, "plain")
+        hidden = self._behind(keys, packed, torch.zeros_like(high), high, spots, "plain")
+        device = hidden.device
+        targets = packed.ids[row.to(device, non_blocking=True), column.to(device, non_blocking=True)]
+        return answer_loss(self.backbone.logits(hidden), targets, len(batch.episode_ids))
 
     def _embed(self, ids: Tensor) -> Tensor:
         """Token embeddings; ids from V on are the memory queries."""
@@ -182,9 +222,17 @@ class EvoModel(nn.Module):
         return F.relu(self.memory_projection(hidden))
 
 
-def _at(hidden: Tensor, index: Tensor) -> Tensor:
-    """[B, N, D] hidden states at [B, N] positions."""
-    return hidden.gather(1, index[..., None].expand(-1, -1, hidden.shape[-1]))
+def _count(inputs: Tensor) -> Tensor:
+    """Position ids [B, S] from 0."""
+    return torch.arange(inputs.shape[1], device=inputs.device).expand(len(inputs), -1)
+
+
+def _of_owners(keys: Keys, owner: Tensor) -> Keys:
+    """The keys [B, ...] of each row's episode, [R, ...]."""
+    if keys and len(keys[0][0]) == 1:
+        return [(k.expand(len(owner), -1, -1, -1), v.expand(len(owner), -1, -1, -1)) for k, v in keys]
+    at = owner.to(keys[0][0].device, non_blocking=True) if keys else owner
+    return [(k[at], v[at]) for k, v in keys]
 
 
 def _identity(inputs: int, outputs: int) -> nn.Linear:

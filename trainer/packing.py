@@ -1,12 +1,18 @@
-"""Pieces of text packed into rows that share a prefix: the one layout of every pass of the model.
+"""Pieces of text packed into rows: the one layout of every pass of the model.
 
-A row is `[prefix; piece 1; piece 2; ...]`. In the memory pass a piece sees all before it; in the other passes a piece
-sees only itself and its share of the prefix, so that one forward gives what separate padded passes would give.
+In the memory pass a row holds all segments of an episode, and each sees all before it. In the other passes rows stand
+behind a prefix that an episode's rows share; there a piece sees only itself and its window of the prefix, so that one
+forward gives what separate padded passes would give.
+
+Only token ids are on the model's device. All that says where they lie is on the CPU, so that laying them out never
+waits for a GPU.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,7 +20,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Pieces:
-    """G pieces for each of B episodes, padded behind: ids [B, G, S], lengths [B, G] (0: no such piece)."""
+    """G pieces for each of B episodes, padded behind: ids [B, G, S], lengths [B, G] on the CPU (0: no such piece)."""
 
     ids: Tensor
     lengths: Tensor
@@ -32,6 +38,10 @@ class Pieces:
                 lengths[b, g] = len(piece)
         return cls(ids, lengths)
 
+    def to(self, device: torch.device) -> Pieces:
+        """The same with its ids on a device."""
+        return Pieces(self.ids.to(device, non_blocking=True), self.lengths)
+
     def __getitem__(self, cut: slice) -> Pieces:
         """The pieces of a range of groups."""
         lengths = self.lengths[:, cut]
@@ -42,59 +52,127 @@ class Pieces:
         """Each piece with the [K] tokens of `tail` right behind its last token."""
         B, G = self.lengths.shape
         ids = torch.cat([self.ids, self.ids.new_zeros(B, G, len(tail))], dim=2)
-        at = self.lengths[..., None] + torch.arange(len(tail), device=ids.device)
+        at = (self.lengths[..., None] + torch.arange(len(tail))).to(ids.device, non_blocking=True)
         return Pieces(ids.scatter(2, at, tail.expand(B, G, -1)), self.lengths + len(tail))
+
+
+class Spots(NamedTuple):
+    """N places in rows, on the CPU: row [N] and column [N]."""
+
+    row: Tensor
+    column: Tensor
 
 
 @dataclass(frozen=True)
 class Packed:
-    """Pieces in rows without gaps, padded behind: ids, group (-1: padding) and offset in the piece, each [B, S].
+    """R rows of pieces without gaps, padded behind to W tokens.
 
-    `start` [B, G] is where each piece begins in its row.
+    ids, group (-1: padding) and offset in the piece are [R, W]; owner [R] is the episode of a row. Piece g of episode b
+    begins at column `start[b, g]` of row `row[b, g]`.
     """
 
     ids: Tensor
     group: Tensor
     offset: Tensor
+    owner: Tensor
+    row: Tensor
     start: Tensor
 
     @classmethod
-    def of(cls, pieces: Pieces) -> Packed:
+    def of(cls, pieces: Pieces, most: int | None = None) -> Packed:
+        """Rows of at most `most` tokens, but for a longer piece, which has a row of its own; early pieces come first.
+
+        Without `most`, all pieces of an episode share one row, in the order of the episodes.
+        """
         B, G, S = pieces.ids.shape
-        device = pieces.ids.device
-        start = pieces.lengths.cumsum(1) - pieces.lengths
-        width = int(pieces.lengths.sum(1).max()) if pieces.lengths.numel() else 0
-        o = torch.arange(S, device=device).expand(B, G, S)
+        rows: list[tuple[int, int]] = []  # first piece, and episode
+        row, start = [[0] * G for _ in range(B)], [[0] * G for _ in range(B)]
+        for b, lengths in enumerate(pieces.lengths.tolist()):
+            rows.append((0, b))
+            filled = 0
+            for g, length in enumerate(lengths):
+                if most is not None and filled and filled + length > most:
+                    rows.append((g, b))
+                    filled = 0
+                row[b][g], start[b][g] = len(rows) - 1, filled
+                filled += length
+        order = torch.tensor(sorted(range(len(rows)), key=rows.__getitem__), dtype=torch.long)
+        at = order.argsort()[torch.tensor(row, dtype=torch.long).reshape(B, G)]
+        begin = torch.tensor(start, dtype=torch.long).reshape(B, G)
+        width = int((begin + pieces.lengths).max()) if G and B else 0
+        o = torch.arange(S).expand(B, G, S)
         real = o < pieces.lengths[..., None]
-        b = torch.arange(B, device=device)[:, None, None].expand(B, G, S)
-        g = torch.arange(G, device=device)[None, :, None].expand(B, G, S)
-        at = (b[real], (start[..., None] + o)[real])
-        blank = torch.zeros(B, width, dtype=torch.long, device=device)
+        places = (at[..., None] * width + begin[..., None] + o)[real]
+        blank = torch.zeros(len(rows) * width, dtype=torch.long)
+        group = torch.arange(G)[None, :, None].expand(B, G, S)
+        device = pieces.ids.device
+        found = pieces.ids.flatten()[real.flatten().nonzero()[:, 0].to(device, non_blocking=True)]
+        ids = blank.to(device).index_put((places.to(device, non_blocking=True),), found)
         return cls(
-            ids=blank.index_put(at, pieces.ids[real]),
-            group=(blank - 1).index_put(at, g[real]),
-            offset=blank.index_put(at, o[real]),
-            start=start,
+            ids=ids.view(len(rows), width),
+            group=(blank - 1).index_put((places,), group[real]).view(len(rows), width),
+            offset=blank.index_put((places,), o[real]).view(len(rows), width),
+            owner=torch.tensor([rows[i][1] for i in order], dtype=torch.long),
+            row=at,
+            start=begin,
         )
 
+    @property
+    def widths(self) -> list[int]:
+        """Tokens of each row, without its padding."""
+        return (self.group >= 0).sum(1).tolist()
 
-def prefix_mask(packed: Packed, prefix: int, visible: Tensor) -> tuple[Tensor, Tensor]:
-    """Who sees whom when each piece sees itself and the first `visible` of the prefix, and nothing else.
+    def rows(self, first: int, stop: int) -> Packed:
+        """A range of rows, as wide as its longest; `row` and `start` stay those of the whole."""
+        wide = max(self.widths[first:stop], default=0)
+        ids, group, offset = (t[first:stop, :wide] for t in (self.ids, self.group, self.offset))
+        return Packed(ids, group, offset, self.owner[first:stop], self.row, self.start)
+
+    def of_pieces(self, values: Tensor) -> Tensor:
+        """What [B, G] values say of each token's piece: [R, W] (of padding, anything)."""
+        return values[self.owner[:, None], self.group.clamp(min=0)]
+
+
+def cut(tokens: Sequence[int], max_rows: int, token_budget: int) -> list[list[int]]:
+    """Row indices in batches of neighbours: at most `max_rows`, and rows times longest within the budget.
+
+    A single row beyond the budget goes alone. `tokens` are the rows' lengths.
+    """
+    batches: list[list[int]] = []
+    current: list[int] = []
+    longest = 0
+    for row, length in enumerate(tokens):
+        wider = max(longest, length)
+        if current and (len(current) == max_rows or wider * (len(current) + 1) > token_budget):
+            batches.append(current)
+            current, wider = [], length
+        current.append(row)
+        longest = wider
+    return [*batches, current] if current else batches
+
+
+def window_mask(packed: Packed, low: Tensor, high: Tensor, prefix: int, device: torch.device) -> Tensor:
+    """Who sees whom when each token sees its piece so far and the prefix from `low` to `high`, and nothing else.
 
     Args:
-        prefix: P, length of the prefix, which sees itself causally.
-        visible: [B, S] how much of the prefix each token sees.
+        low: [R, W] first place of the prefix that each token sees, and
+        high: [R, W] the place behind the last.
+        prefix: P, length of the prefix.
 
     Returns:
-        Boolean mask [B, 1, P + S, P + S] (True: attends) and position ids [B, P + S] that count attended tokens.
+        Boolean mask [R, 1, W, P + W] on the device (True: attends).
     """
-    B, S = packed.ids.shape
-    device = packed.ids.device
-    p = torch.arange(prefix, device=device)
-    s = torch.arange(S, device=device)
-    mask = torch.zeros(B, prefix + S, prefix + S, dtype=torch.bool, device=device)
-    mask[:, :prefix, :prefix] = p[None, :] <= p[:, None]
-    mask[:, prefix:, :prefix] = p < visible[..., None]
-    mask[:, prefix:, prefix:] = (packed.group[:, None, :] == packed.group[..., None]) & (s[None, :] <= s[:, None])
-    positions = torch.cat([p.expand(B, -1), visible + packed.offset], dim=1)
-    return mask[:, None], positions
+    low, high, group = (t.to(device, non_blocking=True) for t in (low, high, packed.group))
+    p, s = torch.arange(prefix, device=device), torch.arange(group.shape[1], device=device)
+    before = (p >= low[..., None]) & (p < high[..., None])
+    own = (group[:, None, :] == group[..., None]) & (s[None, :] <= s[:, None])
+    return torch.cat([before, own], dim=2)[:, None]
+
+
+def band_mask(tokens: int, width: int, device: torch.device) -> Tensor | None:
+    """Causal mask [1, 1, S, S] of tokens that see at most `width` tokens, themselves included; None if all are seen."""
+    if tokens <= width:
+        return None
+    s = torch.arange(tokens, device=device)
+    back = s[:, None] - s[None, :]
+    return ((back >= 0) & (back < width))[None, None]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ from torch.nn.utils.rnn import pad_sequence
 from schemas.episode import Segment
 from schemas.errors import EvoError
 from schemas.ids import digest
+from trainer.backbones import Keys
 from trainer.memory_queue import MemoryQueue
 from trainer.model import EvoModel
 from trainer.packing import Pieces
@@ -34,6 +36,14 @@ class Tokens(NamedTuple):
     retriever: list[int]
 
 
+@dataclass(frozen=True)
+class Memory:
+    """What stays of a conversation once it is read: the newest latents [1, N, D], as many as what follows needs."""
+
+    segments: int
+    latents: Tensor
+
+
 class Reader:
     """What sessions share. Holds no conversation, so any number of threads may use it."""
 
@@ -41,7 +51,7 @@ class Reader:
         self.model, self.tokenizer = model, tokenizer
         config = model.config
         self.memory = config.model.memory
-        self.latents, self.embedding = config.model.latents, config.model.embedding
+        self.latents, self.embedding = model.latents, config.model.embedding
         self.capacity = model.capacity if self.memory else 0
 
     @cached_property
@@ -67,9 +77,9 @@ class Reader:
         """Where the model is."""
         return self.model.queries.device
 
-    def start(self) -> MemoryQueue:
+    def start(self) -> Memory:
         """The memory of someone who has read nothing."""
-        return MemoryQueue.empty(1, self.model.backbone.hidden_size, self.model.capacity, like=self.model.queries)
+        return Memory(0, self.model.queries.new_zeros(1, 0, self.model.backbone.hidden_size))
 
     def blocks(self, segments: Iterable[Segment], what: str = "segment") -> Iterator[list[Tokens]]:
         """Segments tokenised, in runs of whole segment batches: runs after each other are cut as all of them are.
@@ -95,30 +105,35 @@ class Reader:
 
     @torch.no_grad()
     def read(
-        self, queues: Sequence[MemoryQueue], blocks: Sequence[list[Tokens]]
-    ) -> list[tuple[MemoryQueue, NDArray[np.float32]]]:
+        self, memories: Sequence[Memory], blocks: Sequence[list[Tokens]]
+    ) -> list[tuple[Memory, NDArray[np.float32]]]:
         """Read the next block of each of B conversations; its memory after it, and the embeddings [n, E].
 
         Each conversation is cut into its own segment batches, as if it were read alone.
         """
-        after, pushed = list(queues), [[queue.latents] for queue in queues]
+        histories = [memory.latents for memory in memories]
         for batches in self._rounds(blocks):
-            for members in self._alike(batches, after):
+            for members in self._alike(batches, histories):
                 pieces = self._pieces([[tokens.memory for tokens in batches[b]] for b in members])
-                together = MemoryQueue(torch.cat([after[b].latents for b in members]), self.capacity)
-                new = self.model.read(pieces, together)
+                queue = torch.cat([histories[b][:, -self.capacity :] for b in members])
+                new = self.model.read(pieces, MemoryQueue(queue, self.capacity))
                 for row, b in enumerate(members):
                     own = new[row : row + 1, : len(batches[b]) * self.latents]
-                    pushed[b].append(own)
-                    after[b] = after[b].push(own)
-        histories = [torch.cat(parts, dim=1) for parts in pushed]
-        vectors = self._embedded(queues, histories, blocks)
-        # Cloned: a queue is a window of tensors that hold the whole block.
-        return [(MemoryQueue(q.latents.clone(), q.capacity), v) for q, v in zip(after, vectors, strict=True)]
+                    histories[b] = torch.cat([histories[b], own], dim=1)
+        vectors = self._embedded(memories, histories, blocks)
+        return [
+            (self._kept(memory.segments + len(block), history), embedded)
+            for memory, block, history, embedded in zip(memories, blocks, histories, vectors, strict=True)
+        ]
 
     @torch.no_grad()
-    def queries(self, queue: MemoryQueue, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Embeddings [G, E] of queries with a memory.
+    def keys(self, memory: Memory) -> Keys:
+        """What queries are put to: the same for all queries with a memory, and most of what the first one costs."""
+        return self.model.keys(memory.latents[:, -self.capacity :] if self.memory else memory.latents)
+
+    @torch.no_grad()
+    def queries(self, memory: Memory, keys: Keys, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Embeddings [G, E] of queries with a memory and its keys.
 
         Raises:
             EvoError: something is no valid text, or is too long.
@@ -126,8 +141,8 @@ class Reader:
         tokens = self.query_tokens(texts, self.capacity)
         if not tokens:
             return self.nothing()
-        totals = torch.tensor([len(queue) // self.latents], device=self.device)
-        return array(self.model.embed_queries(queue.latents, totals, self._pieces([tokens]))[0])
+        totals = torch.tensor([memory.latents.shape[1] // self.latents if self.memory else 0])
+        return array(self.model.embed_queries(memory.latents, totals, self._pieces([tokens]), keys)[0])
 
     @torch.no_grad()
     def alone(self, tokens: Sequence[list[int]]) -> Tensor:
@@ -193,7 +208,7 @@ class Reader:
         for n in range(max(map(len, batches), default=0)):
             yield {b: own[n] for b, own in enumerate(batches) if n < len(own)}
 
-    def _alike(self, batches: dict[int, list[Tokens]], queues: Sequence[MemoryQueue]) -> list[list[int]]:
+    def _alike(self, batches: dict[int, list[Tokens]], histories: list[Tensor]) -> list[list[int]]:
         """Conversations whose batches one pass can read: equally full queues, and no pass cuts them in two.
 
         A batch within the limit of tokens is never cut. One beyond it is a single long segment, which would cut those
@@ -202,29 +217,32 @@ class Reader:
         groups: dict[tuple[int, bool], list[int]] = defaultdict(list)
         for b, batch in batches.items():
             long = sum(len(tokens.memory) for tokens in batch) > self.model.config.batch_tokens
-            groups[len(queues[b]), long].append(b)
+            groups[min(histories[b].shape[1], self.capacity), long].append(b)
         return list(groups.values())
 
     def _embedded(
-        self, queues: Sequence[MemoryQueue], histories: list[Tensor], blocks: Sequence[list[Tokens]]
+        self, memories: Sequence[Memory], histories: list[Tensor], blocks: Sequence[list[Tokens]]
     ) -> list[NDArray[np.float32]]:
-        """Embeddings of each conversation's block; those that began with equally full queues go together."""
+        """Embeddings of each conversation's block; those that had read as many segments go together."""
         vectors = [self.nothing()] * len(blocks)
         groups: dict[int, list[int]] = defaultdict(list)
-        for b, block in enumerate(blocks):
-            if block:
-                groups[len(queues[b])].append(b)
-        for before, members in groups.items():
+        for b, memory in enumerate(memories):
+            groups[memory.segments].append(b)
+        for first, members in groups.items():
             history = pad_sequence([histories[b][0] for b in members], batch_first=True)
             pieces = self._pieces([[tokens.retriever for tokens in blocks[b]] for b in members])
-            made = array(self.model.embed_segments(history, pieces, before))
+            made = array(self.model.embed_segments(history, pieces, first))
             for row, b in enumerate(members):
                 vectors[b] = made[row, : len(blocks[b])]
         return vectors
 
+    def _kept(self, segments: int, history: Tensor) -> Memory:
+        kept = self.model.kept(segments)
+        # Cloned: what is kept would be a window of a tensor that holds the whole block.
+        return Memory(segments, history[:, history.shape[1] - kept :].clone())
+
     def _pieces(self, rows: list[list[list[int]]]) -> Pieces:
-        made = Pieces.of(rows)
-        return Pieces(made.ids.to(self.device), made.lengths.to(self.device))
+        return Pieces.of(rows).to(self.device)
 
 
 def array(vectors: Tensor) -> NDArray[np.float32]:

@@ -16,8 +16,8 @@ from safetensors.torch import save_file
 
 from schemas.episode import Segment
 from schemas.errors import EvoError
-from trainer.memory_queue import MemoryQueue
-from trainer.reader import Reader
+from trainer.backbones import Keys
+from trainer.reader import Memory, Reader
 
 FORMAT = "evoembedding session 1"
 
@@ -33,18 +33,16 @@ class Hit(NamedTuple):
 class State:
     """What a session is after some segments. Replaced whole: no thread ever sees half of a change."""
 
-    queue: MemoryQueue
-    segments: int
+    memory: Memory
     vectors: NDArray[np.float32] | None  # [T, E], read-only; None where they are not kept
 
     def __post_init__(self) -> None:
         if self.vectors is not None:
             self.vectors.setflags(write=False)
 
-    def after(self, queue: MemoryQueue, made: Sequence[NDArray[np.float32]]) -> State:
-        """The state once blocks of embeddings were made and the memory is `queue`."""
-        vectors = None if self.vectors is None else np.concatenate([self.vectors, *made])
-        return State(queue, self.segments + sum(map(len, made)), vectors)
+    def after(self, memory: Memory, made: Sequence[NDArray[np.float32]]) -> State:
+        """The state once blocks of embeddings were made and the memory is this."""
+        return State(memory, None if self.vectors is None else np.concatenate([self.vectors, *made]))
 
 
 class Session:
@@ -57,13 +55,14 @@ class Session:
 
     def __init__(self, reader: Reader, keep_vectors: bool = True, state: State | None = None) -> None:
         self._reader = reader
-        self._state = state or State(reader.start(), 0, reader.nothing() if keep_vectors else None)
+        self._state = state or State(reader.start(), reader.nothing() if keep_vectors else None)
+        self._asked: tuple[Memory, Keys] | None = None  # the memory that was asked last, and its keys
         self._appending = threading.Lock()
 
     @property
     def segments(self) -> int:
         """T, how many segments have been read."""
-        return self._state.segments
+        return self._state.memory.segments
 
     @property
     def vectors(self) -> NDArray[np.float32]:
@@ -82,11 +81,11 @@ class Session:
         """
         with self._appending:
             state, made = self._state, list[NDArray[np.float32]]()
-            queue = state.queue
+            memory = state.memory
             for block in self._reader.blocks(segments):
-                [(queue, vectors)] = self._reader.read([queue], [block])
+                [(memory, vectors)] = self._reader.read([memory], [block])
                 made.append(vectors)
-            self._state = state.after(queue, made)
+            self._state = state.after(memory, made)
         return np.concatenate([self._reader.nothing(), *made])
 
     def stream(self, segments: Iterable[Segment]) -> Iterator[NDArray[np.float32]]:
@@ -99,16 +98,16 @@ class Session:
         """
         for block in self._reader.blocks(segments):
             with self._appending:
-                [(queue, vectors)] = self._reader.read([self._state.queue], [block])
-                self._state = self._state.after(queue, [vectors])
+                [(memory, vectors)] = self._reader.read([self._state.memory], [block])
+                self._state = self._state.after(memory, [vectors])
             yield vectors
 
     def query(self, text: str | Sequence[str]) -> NDArray[np.float32]:
         """The embedding [E] of a query with the memory as it stands, or those [G, E] of several."""
         if isinstance(text, str):
-            one: NDArray[np.float32] = self._reader.queries(self._state.queue, [text])[0]
+            one: NDArray[np.float32] = self._embedded(self._state.memory, [text])[0]
             return one
-        return self._reader.queries(self._state.queue, text)
+        return self._embedded(self._state.memory, text)
 
     def score(self, queries: Sequence[str]) -> NDArray[np.float32]:
         """Cosine similarities [queries, segments so far].
@@ -118,7 +117,7 @@ class Session:
         """
         state = self._state
         vectors = _kept(state)
-        return np.asarray(self._reader.queries(state.queue, queries) @ vectors.T, dtype=np.float32)
+        return np.asarray(self._embedded(state.memory, queries) @ vectors.T, dtype=np.float32)
 
     def top(self, query: str, k: int = 10) -> list[Hit]:
         """The k segments nearest to a query, best first; all of them where there are fewer."""
@@ -127,10 +126,10 @@ class Session:
     def save(self, path: Path | str) -> None:
         """Write the session as one safetensors file, whole or not at all."""
         path, state, reader = Path(path), self._state, self._reader
-        tensors = {"queue": state.queue.latents[0].cpu().contiguous()}
+        tensors = {"latents": state.memory.latents[0].cpu().contiguous()}
         if state.vectors is not None:
             tensors["vectors"] = torch.from_numpy(state.vectors.copy())
-        metadata = {"format": FORMAT, "model": reader.digest, "segments": str(state.segments)}
+        metadata = {"format": FORMAT, "model": reader.digest, "segments": str(state.memory.segments)}
         partial = path.with_name(f"{path.name}.partial")
         save_file(tensors, str(partial), metadata=metadata)
         partial.rename(path)
@@ -145,7 +144,8 @@ class Session:
         try:
             with safe_open(str(path), framework="pt", device=str(reader.device)) as file:
                 metadata = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a dict
+                # Cloned: in the file they lie anywhere, and sums of what is not aligned may differ in the last bit.
+                tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118  not a dict
             if metadata.get("format") != FORMAT:
                 raise ValueError(f"it is no '{FORMAT}'")
             if metadata["model"] != reader.digest:
@@ -154,15 +154,21 @@ class Session:
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             raise _unusable(path, str(error).splitlines()[0]) from error
 
+    def _embedded(self, memory: Memory, queries: Sequence[str]) -> NDArray[np.float32]:
+        asked = self._asked
+        if asked is None or asked[0] is not memory:
+            self._asked = asked = memory, self._reader.keys(memory)
+        return self._reader.queries(memory, asked[1], queries)
+
 
 def read_together(reader: Reader, conversations: Mapping[str, Sequence[Segment]], keep_vectors: bool) -> list[Session]:
     """A session of each conversation (by its name), as if read alone; all go through the model side by side."""
     sources = [reader.blocks(segments, f"{name}, segment") for name, segments in conversations.items()]
-    states = [State(reader.start(), 0, reader.nothing() if keep_vectors else None) for _ in sources]
+    states = [State(reader.start(), reader.nothing() if keep_vectors else None) for _ in sources]
     while going := {i: block for i, source in enumerate(sources) if (block := next(source, None))}:
-        read = reader.read([states[i].queue for i in going], list(going.values()))
-        for i, (queue, vectors) in zip(going, read, strict=True):
-            states[i] = states[i].after(queue, [vectors])
+        read = reader.read([states[i].memory for i in going], list(going.values()))
+        for i, (memory, vectors) in zip(going, read, strict=True):
+            states[i] = states[i].after(memory, [vectors])
     return [Session(reader, state=state) for state in states]
 
 
@@ -174,7 +180,7 @@ def ranked(scores: NDArray[np.float32]) -> list[Hit]:
 def _kept(state: State) -> NDArray[np.float32]:
     if state.vectors is None:
         raise EvoError(
-            f"this session keeps no vectors, so its {state.segments} segments cannot be scored; nothing was scored; "
+            f"this session keeps no vectors, so its {state.memory.segments} segments cannot be scored; nothing was; "
             "compare session.query(text) with the vectors that append and stream gave, or open it with "
             "keep_vectors=True"
         )
@@ -182,15 +188,12 @@ def _kept(state: State) -> NDArray[np.float32]:
 
 
 def _state(reader: Reader, tensors: dict[str, torch.Tensor], segments: int) -> State:
-    start = reader.start()
-    latents, vectors = tensors["queue"][None], tensors.get("vectors")
-    held = min(segments * reader.latents, reader.capacity)
-    if latents.shape != (1, held, start.latents.shape[2]) or latents.dtype != start.latents.dtype:
-        raise ValueError(f"its queue is {list(latents.shape[1:])} {latents.dtype} for {segments} segments")
+    start, latents, vectors = reader.start().latents, tensors["latents"][None], tensors.get("vectors")
+    if latents.shape != (1, reader.model.kept(segments), start.shape[2]) or latents.dtype != start.dtype:
+        raise ValueError(f"its latents are {list(latents.shape[1:])} {latents.dtype} for {segments} segments")
     if vectors is not None and vectors.shape != (segments, reader.embedding):
         raise ValueError(f"its vectors are {list(vectors.shape)} for {segments} segments")
-    kept = None if vectors is None else vectors.cpu().numpy()
-    return State(MemoryQueue(latents, start.capacity), segments, kept)
+    return State(Memory(segments, latents), None if vectors is None else vectors.cpu().numpy())
 
 
 def _unusable(path: Path | str, why: str) -> EvoError:

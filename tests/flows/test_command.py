@@ -156,6 +156,7 @@ def test_failed_flow_tells_its_sentence(
     assert wrong_in_event(start) + wrong_in_event(end) == []
 
 
+@pytest.mark.slow
 def test_interrupted_flow_is_aborted(
     prefect_url: str, tmp_path: Path, wrong_in_event: Callable[[dict[str, Any]], list[str]]
 ) -> None:
@@ -232,6 +233,7 @@ def test_malformed_lines_are_told_and_kept_and_the_rest_is_ingested(world: tuple
     assert again["new"] == 0
 
 
+@pytest.mark.slow
 def test_damaged_shard_is_named_and_force_mends_it(world: tuple[Path, str]) -> None:
     home, _ = world
     shard = next((home / "shards").glob("*/shard-*.parquet"))

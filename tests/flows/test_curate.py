@@ -110,6 +110,7 @@ def test_episodes_that_came_meanwhile_are_not_published_unseen(warehouse: Wareho
     assert publish_curated(warehouse, CurationConfig()).number == 1
 
 
+@pytest.mark.slow
 def test_the_command_tells_what_was_left_out(evo: Callable[..., Any], tmp_path: Path) -> None:
     home, bench = tmp_path / "home", tmp_path / "bench.json"
     with Warehouse.open(home) as warehouse:

@@ -85,6 +85,7 @@ def events(home: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_import_tells_what_it_rejects(home: Path, tmp_path: Path) -> None:
     export = evo(home, "dataset", "export", "notes", str(tmp_path / "out"), "--format", "jsonl")
     assert export.returncode == 0, export.stderr

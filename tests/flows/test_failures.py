@@ -187,6 +187,7 @@ def read(home: Path, table: str) -> int:
         return int(warehouse.query(f"SELECT bit_xor(hash(t)) FROM ({read}) t").item())
 
 
+@pytest.mark.slow
 def test_commands_that_meet_a_damaged_data_file_say_so(home: Path) -> None:
     with changed(data_file(home, "contexts"), flip(1.0)):
         shard, *others = run(
@@ -259,6 +260,7 @@ def tmpfs(folder: Path, size: str) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
+@pytest.mark.slow
 def test_a_full_disk_harms_nothing_that_is_there(tmp_path: Path) -> None:
     with tmpfs(tmp_path / "disk", "24m") as disk:
         home = disk / "home"
@@ -278,6 +280,7 @@ def test_a_full_disk_harms_nothing_that_is_there(tmp_path: Path) -> None:
             assert [v.label for v in list_versions(warehouse)][:2] == ["d@1", "d@2"]
 
 
+@pytest.mark.slow
 def test_a_read_only_folder_is_said_or_read(tmp_path: Path) -> None:
     with tmpfs(tmp_path / "disk", "24m") as disk:
         home = disk / "home"

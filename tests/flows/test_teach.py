@@ -128,6 +128,7 @@ def test_three_stages_make_true_episodes(serve: Serve, truth: Any, home: Path) -
     assert server.answered.total() == calls == len(rows(home, "SELECT call_id FROM teacher_calls"))
 
 
+@pytest.mark.slow
 def test_faults_do_not_change_the_dataset(serve: Serve, truth: Any, tmp_path: Path) -> None:
     digests = []
     for name in ("calm", "faulty"):

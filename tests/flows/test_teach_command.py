@@ -79,6 +79,7 @@ def test_a_run_starts_its_own_server_and_stops_it(evo: Evo, tmp_path: Path, budg
     assert not alive(int(pid.read_text()))
 
 
+@pytest.mark.slow
 def test_two_runs_of_a_recipe_do_not_pay_twice(serve: Callable[..., Any], truth: Any, evo: Evo, tmp_path: Path) -> None:
     server = serve(truth)
     path = write(tmp_path, "twice", model="scripted", endpoints=[server.url])
@@ -113,6 +114,7 @@ def test_an_interruption_keeps_what_is_paid(
     assert [event["eventType"] for event in read_events(home)] == ["START", "ABORT"]
 
 
+@pytest.mark.slow
 def test_progress_report_and_no_key_anywhere(
     serve: Callable[..., Any],
     truth: Any,

@@ -71,6 +71,7 @@ def test_resumed_job_gives_the_curve_of_an_uninterrupted_one(
     assert losses(stopped) == pytest.approx(wanted, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_adapters_on_a_hugging_face_folder_train_and_resume(
     world: tuple[Path, Path], config: TrainConfig, llama: Path, tmp_path: Path
 ) -> None:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from schemas.configs import TrainConfig
 from trainer.batches import collate
-from trainer.model import EvoModel
+from trainer.model import BLOCK, EvoModel
 
 
 def one_pass(model: EvoModel, latents: list[Tensor], tokens: list[int], tail: Tensor | None = None) -> Tensor:
@@ -23,6 +23,21 @@ def one_pass(model: EvoModel, latents: list[Tensor], tokens: list[int], tail: Te
         parts.append(tail)
     inputs = torch.cat(parts)[None]
     return model.backbone.causal.model(inputs_embeds=inputs).last_hidden_state[0]
+
+
+def beyond(model: EvoModel, pushed: list[Tensor], t: int, tokens: list[int]) -> Tensor:
+    """A segment beyond a full queue, alone: each token and each latent sees the C newest latents before it."""
+    K, C = model.config.model.latents, model.capacity
+    prefix = pushed[max(0, t // BLOCK * BLOCK * K - C) : t * K]
+    P, S = len(prefix), len(tokens)
+    mask = torch.zeros(P + S, P + S, dtype=torch.bool)
+    for i in range(P + S):
+        for j in range(i + 1):
+            mask[i, j] = j >= P or (i - j < C if i < P else j >= P - C)
+    inputs = torch.cat([model.latent_projection(torch.stack(prefix)), model.backbone.embed(torch.tensor(tokens))])
+    hidden = model.backbone.causal.model(inputs_embeds=inputs[None], attention_mask=mask[None, None])
+    last = F.relu(model.memory_projection(hidden.last_hidden_state[0, -1]))
+    return F.normalize(model.embedding_projection(last), dim=-1)
 
 
 def reference(model: EvoModel, row: dict[str, Any]) -> tuple[list[Tensor], Tensor, Tensor, float]:
@@ -48,7 +63,10 @@ def reference(model: EvoModel, row: dict[str, Any]) -> tuple[list[Tensor], Tenso
         last = F.relu(model.memory_projection(one_pass(model, latents, tokens)[-1]))
         return F.normalize(model.embedding_projection(last), dim=-1)
 
-    segments = [embed(pushed[: t * K][-C:], tokens) for t, tokens in enumerate(row["retriever_tokens"])]
+    segments = [
+        embed(pushed[: t * K], tokens) if t * K <= C else beyond(model, pushed, t, tokens)
+        for t, tokens in enumerate(row["retriever_tokens"])
+    ]
     queries = [embed(queue, q["query_tokens"]) for q in row["questions"]]
     losses = []
     for q in row["questions"]:
@@ -94,7 +112,8 @@ def test_where_packed_rows_are_cut_changes_nothing(
     with torch.no_grad():
         history = model.read(batch.memory)
         whole = model.embed_segments(history, batch.segments), model.embed_queries(history, batch.totals, batch.queries)
-        monkeypatch.setattr("trainer.model.PACKED_TOKENS", 40)
+        monkeypatch.setattr("trainer.model.ROW_TOKENS", 40)
+        monkeypatch.setattr("trainer.model.PASS_TOKENS", 90)
         parts = model.embed_segments(history, batch.segments), model.embed_queries(history, batch.totals, batch.queries)
     for one, other in zip(whole, parts, strict=True):
         assert torch.allclose(one, other, atol=1e-5)

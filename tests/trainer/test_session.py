@@ -55,6 +55,12 @@ def adapted(
     return EvoEmbedder(make_model(config.model_copy(update={"model": model})), tokenizer)
 
 
+@pytest.fixture(autouse=True)
+def small_prefixes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few segments share a prefix in the retriever, so that short conversations have several."""
+    monkeypatch.setattr("trainer.model.BLOCK", 3)
+
+
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reads a few segments at a time, so that short conversations are several blocks."""
@@ -178,6 +184,7 @@ def test_a_restored_session_goes_on_as_if_never_stopped(
     assert restored.segments == len(a) + len(b)
     if keep:
         assert np.array_equal(through.vectors, restored.vectors)
+        assert np.array_equal(through.score(QUERIES), restored.score(QUERIES))
     assert [path.name for path in tmp_path.glob("session*")] == ["session.safetensors"]
 
 
@@ -202,11 +209,11 @@ def text_file(path: Path) -> None:
 
 
 def other_safetensors(path: Path) -> None:
-    save_file({"queue": torch.zeros(2, 32)}, str(path), metadata={"format": "pt"})
+    save_file({"latents": torch.zeros(2, 32)}, str(path), metadata={"format": "pt"})
 
 
 def no_metadata(path: Path) -> None:
-    save_file({"queue": torch.zeros(2, 32)}, str(path))
+    save_file({"latents": torch.zeros(2, 32)}, str(path))
 
 
 @pytest.mark.parametrize(
@@ -226,14 +233,16 @@ def test_a_damaged_or_foreign_file_is_one_sentence(
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("change", [{"queue": torch.zeros(3, 32)}, {"vectors": torch.zeros(2, 25)}, {"queue": None}])
+@pytest.mark.parametrize(
+    "change", [{"latents": torch.zeros(3, 32)}, {"vectors": torch.zeros(2, 25)}, {"latents": None}]
+)
 def test_tensors_that_do_not_fit_are_one_sentence(
     embedder: EvoEmbedder, tmp_path: Path, change: dict[str, torch.Tensor | None]
 ) -> None:
     session = embedder.session()
     session.append(conversation([4, 4]))
     session.save(tmp_path / "a")
-    tensors = {"queue": torch.zeros(4, 32), "vectors": torch.zeros(2, 24), **change}
+    tensors = {"latents": torch.zeros(4, 32), "vectors": torch.zeros(2, 24), **change}
     with safe_open(str(tmp_path / "a"), "pt") as file:
         metadata = file.metadata()
     save_file({name: t for name, t in tensors.items() if t is not None}, str(tmp_path / "b"), metadata=metadata)

@@ -44,6 +44,7 @@ with Warehouse.open(home) as warehouse:
 PROCESSES = 8
 
 
+@pytest.mark.slow
 def test_eight_processes_append_and_publish_at_once(served: Callable[[], dict[str, str]], tmp_path: Path) -> None:
     environment = served()
     writers = [

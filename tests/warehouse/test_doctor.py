@@ -23,6 +23,7 @@ from warehouse.versions import EpisodeFilter, members_digest, publish
 Make = Callable[[int, int], dict[str, pl.DataFrame]]
 
 
+@pytest.mark.slow
 def test_servers_are_examined_and_expired_like_a_folder(
     tmp_path: Path, served: Callable[[], dict[str, str]], make_partition: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

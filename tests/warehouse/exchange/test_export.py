@@ -137,6 +137,7 @@ def test_a_version_that_lacks_rows_is_not_exported(world: Any, tmp_path: Path) -
     assert [p.name for p in tmp_path.iterdir()] == ["home"]
 
 
+@pytest.mark.slow
 def test_a_killed_export_leaves_no_half_folder(world: Any, home: Path, tmp_path: Path) -> None:
     folder = exported(home, tmp_path / "out")
     before = world.files(folder)

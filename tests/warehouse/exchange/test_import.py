@@ -304,6 +304,7 @@ def test_more_rows_are_the_next_version(tmp_path: Path) -> None:
     assert (done.new, done.there) == (1, 1)
 
 
+@pytest.mark.slow
 def test_a_killed_import_goes_on(tmp_path: Path) -> None:
     path = jsonl(tmp_path / "rows.jsonl", [row(f"Where {n}?") for n in range(50)])
     script = (
