@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -226,6 +227,19 @@ def test_lineage_and_card(folder: Path) -> None:
     write_lineage(folder, {name: f"the-{name}" for name in names})
     assert json.loads((folder / "lineage.json").read_text())["model_id"] == "the-model_id"
     assert "evo trace the-model_id" in (folder / "README.md").read_text()
+
+
+@pytest.mark.parametrize("page", ["model card", "docs/embedder.md"])
+def test_the_examples_of_a_page_run(folder: Path, page: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("model_id", "dataset", "dataset_digest", "training_run_id", "git_commit")
+    write_lineage(folder, dict.fromkeys(names, "it"))
+    path = folder / "README.md" if page == "model card" else Path(__file__).parents[2] / page
+    examples = re.findall(r"```python\n(.*?)```", path.read_text(), flags=re.DOTALL)
+    monkeypatch.chdir(folder.parent)
+    names_of_examples: dict[str, Any] = {}
+    for example in examples:
+        exec(example, names_of_examples)
+    assert names_of_examples["session"].segments in (2, 1000)
 
 
 def cut_weights(folder: Path) -> None:
