@@ -11,7 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from schemas.ablations import ablated
-from schemas.configs import TrainConfig
+from schemas.configs import ModelConfig, TrainConfig
 from tests.trainer.families import FAMILIES
 from tests.trainer.reference import memory_batches, reference
 from trainer.batches import collate
@@ -109,3 +109,69 @@ def test_gradients_of_the_contrast_reach_both_adapters(family: str, make_adapted
     model(collate(family_rows(family)[:1])).total.backward()
     assert reached(model) == {"memory adapter", "retriever adapter", "queries", "f_m", "P_lat", "embedding"}
     assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
+
+
+def without(name: str, **model: Any) -> TrainConfig:
+    """A config with a segment batch of three and one ablation."""
+    return ablated(TrainConfig(batch_segments=3, model=ModelConfig(**model)), name)
+
+
+def test_no_queue_overwrites_the_memory(make_adapted: Adapted, family_rows: Rows) -> None:
+    """A memory holds C latents, all from the newest segment, which was read alone with those before it."""
+    config = without("no-queue", capacity=4)
+    model, row = make_adapted("llama", config, latents=config.model.latents, capacity=4), family_rows("llama")[0]
+    batch = collate([row])
+    assert config.batch_segments == 1
+    wanted = reference(model, row)
+    with torch.no_grad():
+        history = model.read(batch.memory)
+        final = model.embed_queries(history[:, -4:], torch.tensor([1]), batch.queries)
+        assert torch.allclose(model.embed_queries(history, batch.totals, batch.queries), final, atol=1e-5)
+    assert history.shape[1] == 4 * row["segments"]
+    assert torch.allclose(history[0], torch.stack(wanted.pushed), atol=1e-5)
+    assert torch.allclose(final[0], wanted.queries, atol=1e-4)
+
+
+def test_no_memory_loss_does_not_run_the_answer_pass(
+    make_adapted: Adapted, family_rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, roles = make_adapted("llama", without("no-memory-loss")), set()
+    run = model.backbone._run
+    monkeypatch.setattr(model.backbone, "_run", lambda *args: roles.add(args[3]) or run(*args))
+    losses = model(collate(family_rows("llama")[:1]))
+    assert roles == {"memory", "retriever"}
+    assert float(losses.total.detach()) == pytest.approx(float(losses.contrastive))
+
+
+def test_no_length_weight(make_adapted: Adapted, family_rows: Rows) -> None:
+    model, rows = make_adapted("llama", without("no-length-weight")), family_rows("llama")
+    wanted = mean([loss for row in rows for loss in reference(model, row).contrastive])
+    with torch.no_grad():
+        assert float(model(collate(rows)).contrastive) == pytest.approx(wanted, rel=1e-4)
+        weighted = float(make_adapted("llama")(collate(rows)).contrastive)
+    assert weighted > 1.5 * wanted
+
+
+def test_no_segment_batching_reads_segments_alone(make_adapted: Adapted, family_rows: Rows) -> None:
+    model, row = make_adapted("llama", without("no-segment-batching")), family_rows("llama")[0]
+    lengths = [len(tokens) for tokens in row["memory_tokens"]]
+    assert memory_batches(model, lengths) == [[t] for t in range(len(lengths))]
+    with torch.no_grad():
+        history = model.read(collate([row]).memory)
+        batched = make_adapted("llama").read(collate([row]).memory)
+    assert torch.allclose(history[0], torch.stack(reference(model, row).pushed), atol=1e-5)
+    assert not torch.allclose(history, batched, atol=1e-2)
+
+
+def test_no_memory_is_a_static_model(make_adapted: Adapted, family_rows: Rows) -> None:
+    config = without("no-memory")
+    model, row = make_adapted("llama", config, memory=config.model.memory), family_rows("llama")[0]
+    wanted, batch = reference(model, row), collate([row])
+    with torch.no_grad():
+        history = model.read(batch.memory)
+        assert history.shape[1] == 0
+        assert torch.allclose(model.embed_segments(history, batch.segments)[0], wanted.segments, atol=1e-4)
+        assert torch.allclose(model.embed_queries(history, batch.totals, batch.queries)[0], wanted.queries, atol=1e-4)
+    losses = model(batch)
+    losses.total.backward()
+    assert reached(model) == {"retriever adapter", "f_m", "embedding"}
