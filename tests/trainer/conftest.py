@@ -11,12 +11,16 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from schemas.arrow import to_frame
 from schemas.configs import ModelConfig, SimulatorConfig, TrainConfig
 from schemas.episode import Draft
+from schemas.files import file_digest
+from schemas.shard import ShardRow
 from synth.checks import verify
 from synth.simulator import simulate
 from trainer.model import EvoModel
 from trainer.text import EvoTokenizer, train_tokenizer
+from warehouse.shards import MANIFEST, Manifest, ShardFile
 from warehouse.tokenised import tokenise
 
 
@@ -91,3 +95,24 @@ def llama(tokenizer: EvoTokenizer, tmp_path: Path) -> Path:
     LlamaForCausalLM(config).save_pretrained(tmp_path / "llama")
     tokenizer.tokenizer.save_pretrained(tmp_path / "llama")
     return tmp_path / "llama"
+
+
+@pytest.fixture
+def world(rows: list[dict[str, Any]], tokenizer: EvoTokenizer, tmp_path: Path) -> tuple[Path, Path]:
+    """A shard set and a tokenizer folder."""
+    folder = tmp_path / "shards-made-here"
+    folder.mkdir()
+    path = folder / "shard-00000.parquet"
+    to_frame(ShardRow, [ShardRow.model_validate(row) for row in rows]).write_parquet(path)
+    file = ShardFile(name=path.name, rows=len(rows), bytes=path.stat().st_size, blake2b=file_digest(path))
+    manifest = Manifest(
+        shard_set_id=folder.name,
+        dataset_id="ds-x",
+        tokenizer_digest=tokenizer.digest,
+        rows=len(rows),
+        tokens=sum(row["tokens"] for row in rows),
+        files=(file,),
+    )
+    (folder / MANIFEST).write_text(manifest.model_dump_json())
+    tokenizer.save(tmp_path / "tokenizer")
+    return folder, tmp_path / "tokenizer"

@@ -22,27 +22,6 @@ from trainer.text import EvoTokenizer
 from warehouse.shards import MANIFEST, Manifest, ShardFile
 
 
-@pytest.fixture
-def world(rows: list[dict[str, Any]], tokenizer: EvoTokenizer, tmp_path: Path) -> tuple[Path, Path]:
-    """A shard set and a tokenizer folder."""
-    folder = tmp_path / "shards-made-here"
-    folder.mkdir()
-    path = folder / "shard-00000.parquet"
-    to_frame(ShardRow, [ShardRow.model_validate(row) for row in rows]).write_parquet(path)
-    file = ShardFile(name=path.name, rows=len(rows), bytes=path.stat().st_size, blake2b=file_digest(path))
-    manifest = Manifest(
-        shard_set_id=folder.name,
-        dataset_id="ds-x",
-        tokenizer_digest=tokenizer.digest,
-        rows=len(rows),
-        tokens=sum(row["tokens"] for row in rows),
-        files=(file,),
-    )
-    (folder / MANIFEST).write_text(manifest.model_dump_json())
-    tokenizer.save(tmp_path / "tokenizer")
-    return folder, tmp_path / "tokenizer"
-
-
 def losses(out: Path) -> list[float]:
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == list(range(1, len(lines) + 1))
