@@ -98,21 +98,37 @@ def llama(tokenizer: EvoTokenizer, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def world(rows: list[dict[str, Any]], tokenizer: EvoTokenizer, tmp_path: Path) -> tuple[Path, Path]:
+def world_of(tokenizer: EvoTokenizer, tmp_path: Path) -> Callable[[list[dict[str, Any]]], tuple[Path, Path]]:
+    """Makes a shard set of rows, ten a file, and a tokenizer folder."""
+
+    def make(rows: list[dict[str, Any]]) -> tuple[Path, Path]:
+        folder = tmp_path / "shards-made-here"
+        folder.mkdir()
+        files = []
+        for number, start in enumerate(range(0, len(rows), 10)):
+            part = [ShardRow.model_validate(row) for row in rows[start : start + 10]]
+            path = folder / f"shard-{number:05d}.parquet"
+            to_frame(ShardRow, part).write_parquet(path, row_group_size=4)
+            size, digest = path.stat().st_size, file_digest(path)
+            files.append(ShardFile(name=path.name, rows=len(part), bytes=size, blake2b=digest))
+        manifest = Manifest(
+            shard_set_id=folder.name,
+            dataset_id="ds-x",
+            tokenizer_digest=tokenizer.digest,
+            rows=len(rows),
+            tokens=sum(row["tokens"] for row in rows),
+            files=tuple(files),
+        )
+        (folder / MANIFEST).write_text(manifest.model_dump_json())
+        tokenizer.save(tmp_path / "tokenizer")
+        return folder, tmp_path / "tokenizer"
+
+    return make
+
+
+@pytest.fixture
+def world(
+    world_of: Callable[[list[dict[str, Any]]], tuple[Path, Path]], rows: list[dict[str, Any]]
+) -> tuple[Path, Path]:
     """A shard set and a tokenizer folder."""
-    folder = tmp_path / "shards-made-here"
-    folder.mkdir()
-    path = folder / "shard-00000.parquet"
-    to_frame(ShardRow, [ShardRow.model_validate(row) for row in rows]).write_parquet(path)
-    file = ShardFile(name=path.name, rows=len(rows), bytes=path.stat().st_size, blake2b=file_digest(path))
-    manifest = Manifest(
-        shard_set_id=folder.name,
-        dataset_id="ds-x",
-        tokenizer_digest=tokenizer.digest,
-        rows=len(rows),
-        tokens=sum(row["tokens"] for row in rows),
-        files=(file,),
-    )
-    (folder / MANIFEST).write_text(manifest.model_dump_json())
-    tokenizer.save(tmp_path / "tokenizer")
-    return folder, tmp_path / "tokenizer"
+    return world_of(rows)

@@ -3,49 +3,122 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from schemas.ablations import ablated
 from schemas.configs import TrainConfig
-from trainer.launch import launch
+from schemas.errors import EvoError
+from trainer.batches import collate
+from trainer.launch import RankLostError, launch
+from trainer.loop import load_weights
+from trainer.metrics import COLUMNS, combined, first_not_finite, measured
+from trainer.model import EvoModel, Losses
+from trainer.state import WEIGHT, newest_state, read_state, write_state
 
 World = tuple[Path, Path]
+Curve = list[list[float]]
 
 
-def curve(out: Path) -> list[list[float]]:
+def curve(out: Path) -> Curve:
     """Of each step, what tells one curve from another."""
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     names = ("step", "loss", "contrastive_loss", "memory_loss", "gradient_norm", "learning_rate", "tokens", "episodes")
     return [[row[name] for name in names] for row in rows]
 
 
-def train(world: World, config: TrainConfig, out: Path, ranks: int) -> list[list[float]]:
-    launch(*world, config, out, nproc=ranks, on_progress=lambda row: None)
+def train(world: World, config: TrainConfig, out: Path, ranks: int, stage: int = 1) -> Curve:
+    launch(*world, config.model_copy(update={"zero_stage": stage}), out, ranks, on_progress=lambda row: None)
     return curve(out)
 
 
-def same(one: list[list[float]], other: list[list[float]]) -> bool:
+def same(one: Curve, other: Curve) -> bool:
     return len(one) == len(other) and all(a == pytest.approx(b, rel=1e-4) for a, b in zip(one, other, strict=True))
 
 
 @pytest.fixture
-def adapters(config: TrainConfig, llama: Path) -> TrainConfig:
-    """A frozen backbone with adapters and dropout, four batches a step."""
-    model = config.model.model_copy(update={"backbone": str(llama), "lora_rank": 4, "lora_alpha": 8})
-    return config.model_copy(update={"model": model, "batches_per_step": 4, "batch_episodes": 2, "learning_rate": 1e-2})
+def tiny(config: TrainConfig) -> TrainConfig:
+    """Four batches a step."""
+    return config.model_copy(update={"batches_per_step": 4, "batch_episodes": 2, "steps": 4})
+
+
+@pytest.fixture
+def adapters(tiny: TrainConfig, llama: Path) -> TrainConfig:
+    """A frozen backbone with adapters and dropout."""
+    model = tiny.model.model_copy(update={"backbone": str(llama), "lora_rank": 4, "lora_alpha": 8})
+    return tiny.model_copy(update={"model": model, "learning_rate": 1e-2})
+
+
+def test_two_ranks_give_the_curve_of_one_and_stop_together(world: World, tiny: TrainConfig, tmp_path: Path) -> None:
+    wanted = train(world, tiny, tmp_path / "one", ranks=1, stage=0)
+    assert same(train(world, tiny, tmp_path / "two", ranks=2, stage=2), wanted)
+    # A weight that is no number, from the checkpoint on that both ranks resume.
+    newest, _ = newest_state(tmp_path / "two" / "checkpoints")
+    assert newest is not None
+    shutil.rmtree(newest)
+    step, state = read_state(newest.with_name("step-00000002"))
+    state[WEIGHT]["latent_projection.weight"][0, 0] = float("nan")
+    write_state(newest.parent, step, state)
+    with pytest.raises(EvoError, match=r"the loss is nan at step 3, on episodes ep-") as caught:
+        train(world, tiny, tmp_path / "two", ranks=2, stage=2)
+    assert not isinstance(caught.value, RankLostError)
+    assert [path.name for path in newest.parent.iterdir()] == ["step-00000002"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["adapters", "tiny", "static"])
-def test_two_ranks_give_the_curve_of_one_at_every_zero_stage(
-    world: World, config: TrainConfig, adapters: TrainConfig, kind: str, tmp_path: Path
+@pytest.mark.parametrize("kind", ["adapters", "tiny", "no-memory", "no-memory-loss"])
+def test_curve_depends_on_neither_ranks_nor_zero_stage(
+    world: World, tiny: TrainConfig, adapters: TrainConfig, kind: str, tmp_path: Path
 ) -> None:
-    tiny = config.model_copy(update={"batches_per_step": 4, "batch_episodes": 2, "steps": 4})
-    base = {"adapters": adapters, "tiny": tiny, "static": ablated(adapters, "no-memory")}[kind]
-    wanted = train(world, base.model_copy(update={"zero_stage": 0}), tmp_path / "one", 1)
+    config = {"adapters": adapters, "tiny": tiny}.get(kind) or ablated(adapters, kind)
+    wanted = train(world, config, tmp_path / "one", ranks=1, stage=0)
     for stage in (0, 1, 2, 3):
-        found = train(world, base.model_copy(update={"zero_stage": stage}), tmp_path / f"two-{stage}", 2)
-        assert same(found, wanted), stage
+        assert same(train(world, config, tmp_path / f"{stage}", ranks=2, stage=stage), wanted), stage
+    if kind in ("adapters", "tiny"):  # a checkpoint of one stage goes on under another, on other ranks
+        for written, stage, ranks in ((0, 3, 2), (1, 2, 1), (2, 0, 2), (3, 1, 4)):
+            out = tmp_path / f"{written}"
+            shutil.rmtree(out / "checkpoints" / "step-00000004")
+            shutil.rmtree(out / "model")
+            assert same(train(world, config, out, ranks, stage), wanted), (written, stage, ranks)
+            assert (out / "model").is_dir()
+
+
+@pytest.mark.slow
+def test_contexts_without_evidence_are_trained_beside_others(
+    world_of: Any, rows: list[dict[str, Any]], tiny: TrainConfig, tmp_path: Path
+) -> None:
+    bare = [{**row, "questions": [{**q, "evidence": []} for q in row["questions"]]} for row in rows]
+    mixed = [bare[i] if i // 2 % 2 else rows[i] for i in range(len(rows))]  # every other batch
+    world = world_of(mixed)
+    wanted = train(world, tiny, tmp_path / "one", ranks=1, stage=0)
+    for stage in (2, 3):
+        assert same(train(world, tiny, tmp_path / f"{stage}", ranks=2, stage=stage), wanted), stage
+
+
+def test_weights_of_another_model_are_refused(model: EvoModel) -> None:
+    weights = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
+    load_weights(model, {WEIGHT: weights}, "step-1")
+    with pytest.raises(EvoError, match=r"'step-1' does not fit the model at 1 weights, first 'queries'"):
+        load_weights(model, {WEIGHT: {**weights, "queries": torch.zeros(1)}}, "step-1")
+    del weights["queries"]
+    with pytest.raises(EvoError, match=r"at 1 weights, first 'queries'"):
+        load_weights(model, {WEIGHT: weights}, "step-1")
+
+
+def test_a_step_is_the_mean_of_its_batches(model: EvoModel, rows: list[dict[str, Any]]) -> None:
+    batches = [collate(rows[:2]), collate(rows[2:5])]
+    with torch.no_grad():
+        losses = [model(batch) for batch in batches]
+    table = [measured(model, b, each, 0.5 + i).tolist() for i, (b, each) in enumerate(zip(batches, losses, strict=True))]
+    step = combined(table)
+    assert step["loss"] == pytest.approx(sum(float(each.total) for each in losses) / 2)
+    assert (step["contexts"], step["tokens"]) == (5, sum(batch.tokens for batch in batches))
+    assert (step["memory_gb"], step["queue_use"]) == (1.5, 1.0)  # all contexts outgrow the queue of four segments
+    assert set(step) == set(COLUMNS)
+    assert first_not_finite(table) is None
+    broken = measured(model, batches[1], Losses(*[torch.tensor(float("nan"))] * 3), 0.0).tolist()
+    assert first_not_finite([table[0], broken]) == 1
