@@ -109,6 +109,17 @@ def changed(record: R, **values: Any) -> R:
     return record.model_copy(update={name: value for name, value in values.items() if value is not None})
 
 
+def seeded(base: Recipe, name: str, seed: int, steps: int | None = None) -> Recipe:
+    """The recipe under another name, with this seed for its simulated worlds, initial weights and batches."""
+    return base.model_copy(
+        update={
+            "name": name,
+            "simulator": changed(base.simulator, seed=seed),
+            "train": changed(base.train, seed=seed, steps=steps),
+        }
+    )
+
+
 def _from_file(path: Path) -> Recipe:
     try:
         text = path.read_text(encoding="utf-8")
