@@ -21,6 +21,7 @@ from deepspeed.utils import (
     set_z3_leaf_modules,
 )
 from torch import Tensor, nn
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from schemas.configs import TrainConfig
 from schemas.errors import EvoError
@@ -75,9 +76,9 @@ def join(rendezvous: Path, master: str) -> None:
         )
 
 
-def _meet(rendezvous: Path, master: str, rank: int, ranks: int) -> torch.distributed.TCPStore:
+def _meet(rendezvous: Path, master: str, rank: int, ranks: int) -> TCPStore:
     if rank == 0:
-        store = torch.distributed.TCPStore(master, 0, ranks, is_master=True, timeout=MEET, wait_for_workers=False)
+        store = TCPStore(master, 0, ranks, is_master=True, timeout=MEET, wait_for_workers=False)
         write_whole(rendezvous, str(store.port))
         return store
     until = time.monotonic() + MEET.total_seconds()
@@ -88,7 +89,7 @@ def _meet(rendezvous: Path, master: str, rank: int, ranks: int) -> torch.distrib
                 "the state folder has to be the same on all machines"
             )
         time.sleep(0.1)
-    return torch.distributed.TCPStore(master, int(rendezvous.read_text()), ranks, timeout=MEET, wait_for_workers=False)
+    return TCPStore(master, int(rendezvous.read_text()), ranks, timeout=MEET, wait_for_workers=False)
 
 
 class Whole(nn.Module):

@@ -1,8 +1,8 @@
 """Machines of a training job: DeepSpeed's hostfile, and the ssh command that starts a rank on one of them.
 
-    # comment
-    worker-1 slots=8
-    worker-2 slots=8
+# comment
+worker-1 slots=8
+worker-2 slots=8
 """
 
 from __future__ import annotations
@@ -79,5 +79,3 @@ def ssh_command(host: str, command: list[str], environment: Mapping[str, str], c
     remote = f"cd {shlex.quote(str(Path.cwd()))} && exec {shlex.join(['env', *settings, *command])}"
     ssh = ["ssh", "-T", "-o", "BatchMode=yes", "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4"]
     return [*ssh, *(["-F", str(config)] if config else []), "--", host, remote]
-
-

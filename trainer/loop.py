@@ -14,6 +14,7 @@ import random
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -114,8 +115,8 @@ def train_step(engine: Engine, feed: Feed, batches: Step, step: int, rate: float
         losses = engine.accumulate(batch)
         table[index] = measured(engine.model, batch, losses, engine.peak_gib)
     told = engine.sum(table).tolist()  # the one wait for the device before the update
-    if (index := first_not_finite(told)) is not None:
-        raise _spoiled(f"the loss is {told[index][0]}", step, feed.episodes(step, index))
+    if (spoiled := first_not_finite(told)) is not None:
+        raise _spoiled(f"the loss is {told[spoiled][0]}", step, feed.episodes(step, spoiled))
     norm = engine.update(rate)
     if not math.isfinite(norm):
         raise _spoiled(f"the gradient's norm is {norm}", step, feed.episodes(step))
@@ -174,6 +175,7 @@ def end_with_parent() -> None:
 def main() -> None:
     """Run one rank; an error is one sentence on standard error."""
     end_with_parent()
+    warnings.simplefilter("ignore", FutureWarning)  # what libraries tell each other
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     job = Job.model_validate_json(Path(sys.argv[1]).read_text())
     try:

@@ -113,7 +113,9 @@ def test_a_step_is_the_mean_of_its_batches(model: EvoModel, rows: list[dict[str,
     batches = [collate(rows[:2]), collate(rows[2:5])]
     with torch.no_grad():
         losses = [model(batch) for batch in batches]
-    table = [measured(model, b, each, 0.5 + i).tolist() for i, (b, each) in enumerate(zip(batches, losses, strict=True))]
+    table = [
+        measured(model, b, each, 0.5 + i).tolist() for i, (b, each) in enumerate(zip(batches, losses, strict=True))
+    ]
     step = combined(table)
     assert step["loss"] == pytest.approx(sum(float(each.total) for each in losses) / 2)
     assert (step["contexts"], step["tokens"]) == (5, sum(batch.tokens for batch in batches))

@@ -63,7 +63,9 @@ def test_nothing_is_trained_when_all_are_damaged(tmp_path: Path) -> None:
     for step in (2, 4):
         write_state(tmp_path, step, state(step))
         (tmp_path / f"step-{step:08d}" / MARKER).unlink()
-    with pytest.raises(EvoError, match=r"step-00000004 .*step-00000002 .* remove '.*' to train this run from its start"):
+    with pytest.raises(
+        EvoError, match=r"step-00000004 .*step-00000002 .* remove '.*' to train this run from its start"
+    ):
         newest_state(tmp_path)
     shutil.rmtree(tmp_path)
     assert newest_state(tmp_path) == (None, [])
