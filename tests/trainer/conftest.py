@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -132,3 +133,21 @@ def world(
 ) -> tuple[Path, Path]:
     """A shard set and a tokenizer folder."""
     return world_of(rows)
+
+
+@pytest.fixture
+def same_curve() -> Callable[[Path, Path], bool]:
+    """Whether two runs have one curve, but for the order in which numbers were added up."""
+    names = ("step", "loss", "contrastive_loss", "memory_loss", "gradient_norm", "learning_rate", "tokens", "episodes")
+
+    def curve(out: Path) -> list[list[float]]:
+        rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+        return [[row[name] for name in names] for row in rows]
+
+    def same(one: Path, other: Path) -> bool:
+        ours, theirs = curve(one), curve(other)
+        return len(ours) == len(theirs) and all(
+            a == pytest.approx(b, rel=1e-4) for a, b in zip(ours, theirs, strict=True)
+        )
+
+    return same

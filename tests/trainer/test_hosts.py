@@ -11,14 +11,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from schemas.configs import TrainConfig
 from schemas.errors import EvoError
-from tests.trainer.test_engine import curve, same
 from trainer.hosts import Host, read_hostfile, ssh_command
 from trainer.launch import RankLostError, launch
 
@@ -137,7 +136,12 @@ def ranks_of(job: Path) -> list[int]:
 
 @pytest.mark.slow
 def test_two_hosts_train_over_ssh_and_end_with_their_launcher(
-    world: tuple[Path, Path], config: TrainConfig, ssh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    world: tuple[Path, Path],
+    config: TrainConfig,
+    ssh: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    same_curve: Callable[[Path, Path], bool],
 ) -> None:
     monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
     hosts = tmp_path / "hosts"
@@ -145,13 +149,14 @@ def test_two_hosts_train_over_ssh_and_end_with_their_launcher(
     changed = config.model_copy(update={"batches_per_step": 2, "batch_episodes": 2, "steps": 4})
     launch(*world, changed, tmp_path / "one", on_progress=lambda row: None)
     launch(*world, changed, tmp_path / "two", on_progress=lambda row: None, hostfile=hosts, ssh_config=ssh)
-    assert same(curve(tmp_path / "two"), curve(tmp_path / "one"))
+    assert same_curve(tmp_path / "two", tmp_path / "one")
 
     # kill -9 of the launcher leaves no rank behind on any machine.
     out = tmp_path / "killed"
     long = changed.model_copy(update={"steps": 4000})
     script = (
-        "import sys\nfrom pathlib import Path\nfrom schemas.configs import TrainConfig\nfrom trainer.launch import launch\n"
+        "import sys\nfrom pathlib import Path\n"
+        "from schemas.configs import TrainConfig\nfrom trainer.launch import launch\n"
         "shards, tokenizer, config, out, hosts, ssh = sys.argv[1:]\n"
         "launch(Path(shards), Path(tokenizer), TrainConfig.model_validate_json(config), Path(out), "
         "hostfile=Path(hosts), ssh_config=Path(ssh))\n"
