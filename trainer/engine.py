@@ -71,9 +71,7 @@ def join(rendezvous: Path, master: str) -> None:
         store = _meet(rendezvous, master, rank, ranks)
         torch.distributed.init_process_group(backend, store=store, rank=rank, world_size=ranks)
     else:
-        torch.distributed.init_process_group(
-            backend, init_method=f"file://{rendezvous}", rank=rank, world_size=ranks, timeout=MEET
-        )
+        torch.distributed.init_process_group(backend, init_method=f"file://{rendezvous}", rank=rank, world_size=ranks)
 
 
 def _meet(rendezvous: Path, master: str, rank: int, ranks: int) -> TCPStore:
