@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from schemas.errors import EvoError
+from schemas.home import home
 
 QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -22,11 +23,6 @@ QUIET = {
 }
 if not Path("/dev/nvidiactl").exists():
     QUIET["DS_ACCELERATOR"] = "cpu"  # without it every import warns that there is no GPU
-
-
-def home() -> Path:
-    """The state folder: `$EVO_HOME`, or `./.evo`."""
-    return Path(os.environ.get("EVO_HOME") or ".evo").absolute()
 
 
 def state() -> Path:

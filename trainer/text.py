@@ -1,10 +1,12 @@
 """Text forms of the model's passes, as token ids.
 
 Memory and answer passes read the tokenizer's chat template; the retriever reads `User: ...\\nAssistant: ...` + EOS.
+A message is text, whatever it says: `<|im_end|>` or `</think>` in it neither ends a turn nor hides anything.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -16,8 +18,10 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from schemas.episode import Segment
 from schemas.errors import EvoError
 from schemas.ids import digest
+from trainer.backbone_names import source
+from trainer.chat_template import chat_form
 
-VERSION = 1  # raise when the tokens of the same text change
+VERSION = 2  # raise when the tokens of the same text change
 # arXiv 2606.21649, text forms
 QUERY_PREFIX = "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery:"
 TINY_PREFIX = "Query: "  # a backbone trained from scratch gains nothing from an instruction and pays for its tokens
@@ -28,6 +32,8 @@ TINY_TEMPLATE = (
     "{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
+# What ends a document, where a chat model's EOS ends a turn; the authors' code ends segments and queries with it.
+END_OF_TEXT = ("<|endoftext|>", "<|end_of_text|>")
 PAD, EOS = "<|pad|>", "<|eos|>"
 TINY_SPECIALS = [PAD, EOS, "<|user|>", "<|assistant|>", "<|end|>"]
 
@@ -40,21 +46,20 @@ class EvoTokenizer:
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast, query_prefix: str) -> None:
-        if tokenizer.eos_token_id is None:
+        found = map(tokenizer.backend_tokenizer.token_to_id, END_OF_TEXT)
+        eos = next((i for i in found if i is not None), tokenizer.eos_token_id)
+        if eos is None:
             raise EvoError(
                 f"tokenizer '{tokenizer.name_or_path}' has no EOS token, which ends every segment; "
                 "nothing was tokenised; choose another backbone"
             )
         self.tokenizer = tokenizer
         self.query_prefix = query_prefix
-        self.eos: int = int(tokenizer.eos_token_id)
-        # Text is never read as control tokens: a document that holds "<|end|>" stays text.
-        self._text = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
-        self._text.no_truncation()
-        self._text.no_padding()
-        self._text.encode_special_tokens = True
-        opening, between, closing = _turn_pieces(tokenizer)
-        self._open, self._between, self._close = map(self._control, (opening, between, closing))
+        self.eos: int = int(eos)
+        self._form = form = chat_form(tokenizer)
+        self._text = _text_only(tokenizer, form.control)
+        self._open, self._reply, self._close = map(self._control, (form.opening, form.reply, form.closing))
+        self._before_memory, self._last_reply = map(self._control, (form.start + form.opening, form.last_reply))
 
     @property
     def vocabulary(self) -> int:
@@ -74,11 +79,11 @@ class EvoTokenizer:
         )
 
     def memory(self, segments: Sequence[Segment]) -> list[list[int]]:
-        """Chat-template tokens of each segment."""
-        users = self._encode([s.user for s in segments])
-        assistants = self._encode([s.assistant for s in segments])
+        """Chat-template tokens of each segment, as a turn among others: no BOS, no system prompt."""
+        users = self._messages([s.user for s in segments], self._form.trims_user)
+        assistants = self._messages([s.assistant for s in segments], self._form.trims_assistant)
         return [
-            [*self._open, *user, *self._between, *assistant, *self._close]
+            [*self._open, *user, *self._reply, *assistant, *self._close]
             for user, assistant in zip(users, assistants, strict=True)
         ]
 
@@ -92,9 +97,11 @@ class EvoTokenizer:
 
     def answers(self, questions: Sequence[str], answers: Sequence[str]) -> list[tuple[list[int], list[int], list[int]]]:
         """Of each: tokens before the memory, after it up to the answer, and of the answer with its end."""
+        asked = self._messages(questions, self._form.trims_user)
+        answered = self._messages(answers, self._form.trims_assistant)
         return [
-            (list(self._open), [*asked, *self._between], [*answered, *self._close])
-            for asked, answered in zip(self._encode(questions), self._encode(answers), strict=True)
+            (list(self._before_memory), [*question, *self._last_reply], [*answer, *self._close])
+            for question, answer in zip(asked, answered, strict=True)
         ]
 
     def save(self, folder: Path) -> None:
@@ -120,6 +127,9 @@ class EvoTokenizer:
             ) from error
         return cls(tokenizer, tokenizer.init_kwargs.get("query_prefix", QUERY_PREFIX))
 
+    def _messages(self, texts: Sequence[str], trim: bool) -> list[list[int]]:
+        return self._encode([text.strip() for text in texts] if trim else texts)
+
     def _encode(self, texts: Sequence[str]) -> list[list[int]]:
         return [e.ids for e in self._text.encode_batch_fast(list(texts), add_special_tokens=False)]
 
@@ -129,7 +139,7 @@ class EvoTokenizer:
 
 
 def load_tokenizer(backbone: str) -> EvoTokenizer:
-    """The tokenizer of a Hugging Face folder or id.
+    """The tokenizer of a backbone by its name: one of `trainer.backbone_names`, a Hugging Face folder or an id.
 
     Raises:
         EvoError: there is none, or it has no chat template.
@@ -158,10 +168,11 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> EvoTokenizer:
 
 
 def _from_pretrained(name: str) -> PreTrainedTokenizerFast:
+    place = source(name)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name)
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0]
+        tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise EvoError(
             f"no tokenizer for backbone '{name}': {reason}; nothing was tokenised; "
             "give 'tiny', a Hugging Face folder, or an id that this machine can reach"
@@ -171,28 +182,13 @@ def _from_pretrained(name: str) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-def _turn_pieces(tokenizer: Any) -> tuple[str, str, str]:
-    """What the chat template puts before a user message, between it and the reply, and after the reply.
-
-    Taken from the second of two turns, because templates put a system prompt before the first.
-    """
-    marks = ["first-q", "first-a", "second-q", "second-a"]
-    roles = ["user", "assistant"] * 2
-    messages = [{"role": r, "content": m} for r, m in zip(roles, marks, strict=True)]
-    try:
-        whole = tokenizer.apply_chat_template(messages, tokenize=False)
-        first = tokenizer.apply_chat_template(messages[:2], tokenize=False)
-    except (ValueError, TypeError) as error:
-        raise EvoError(
-            f"tokenizer '{tokenizer.name_or_path}' has no usable chat template, which the memory pass reads; "
-            "nothing was tokenised; choose an instruction-tuned backbone"
-        ) from error
-    turn = whole.removeprefix(first)
-    if turn == whole or marks[2] not in turn or marks[3] not in turn:
-        raise EvoError(
-            f"the chat template of '{tokenizer.name_or_path}' renders a turn differently when another follows; "
-            "nothing was tokenised; choose another backbone"
-        )
-    opening, rest = turn.split(marks[2])
-    between, closing = rest.split(marks[3])
-    return opening, between, closing
+def _text_only(tokenizer: PreTrainedTokenizerFast, control: str) -> Tokenizer:
+    """Encodes messages: what would be a control token in them is spelled out, also where it is not marked special."""
+    spec = json.loads(tokenizer.backend_tokenizer.to_str())
+    for token in spec["added_tokens"]:
+        token["special"] |= bool(token["content"].strip()) and token["content"] in control
+    made = Tokenizer.from_str(json.dumps(spec))
+    made.no_truncation()
+    made.no_padding()
+    made.encode_special_tokens = True
+    return made

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
 
 from schemas.arrow import to_frame
 from schemas.configs import ModelConfig, SimulatorConfig, TrainConfig
 from schemas.episode import Draft
 from schemas.files import file_digest
 from schemas.shard import ShardRow
-from synth.checks import verify
 from synth.simulator import simulate
+from tests.trainer.families import save_family, shard_rows
 from trainer.model import EvoModel
-from trainer.text import EvoTokenizer, train_tokenizer
+from trainer.text import EvoTokenizer, load_tokenizer, train_tokenizer
 from warehouse.shards import MANIFEST, Manifest, ShardFile
-from warehouse.tokenised import tokenise
 
 
 @pytest.fixture(scope="session")
@@ -37,21 +35,7 @@ def tokenizer(drafts: list[Draft]) -> EvoTokenizer:
 
 @pytest.fixture(scope="session")
 def rows(drafts: list[Draft], tokenizer: EvoTokenizer) -> list[dict[str, Any]]:
-    """Shard rows, as the warehouse writes them."""
-    seen: set[str] = set()
-    contexts = [
-        {
-            "context_id": d.context.context_id,
-            "segments": [s.model_dump() for s in d.context.segments],
-            "asked": [
-                {"episode_id": e.episode_id, "question": e.question, "answer": e.answer, "evidence": list(e.evidence)}
-                for e in verify(d, seen).episodes
-            ],
-        }
-        for d in drafts
-    ]
-    made = tokenise(pl.DataFrame(contexts), tokenizer).to_dicts()
-    return sorted(made, key=lambda row: (row["segments"], row["tokens"]))
+    return shard_rows(drafts, tokenizer)
 
 
 @pytest.fixture
@@ -81,21 +65,47 @@ def model(config: TrainConfig, make_model: Callable[[TrainConfig], EvoModel]) ->
     return make_model(config)
 
 
+@pytest.fixture(scope="session")
+def family_folder(drafts: list[Draft], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Folders of small random models by family, made once."""
+    place = tmp_path_factory.mktemp("families")
+
+    @cache
+    def make(name: str) -> Path:
+        return save_family(name, (s.text for d in drafts for s in d.context.segments), place / name)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def family_rows(drafts: list[Draft], family_folder: Callable[[str], Path]) -> Callable[[str], list[dict[str, Any]]]:
+    """Shard rows of four contexts in a family's tokens."""
+    return cache(lambda name: shard_rows(drafts[:4], load_tokenizer(str(family_folder(name)))))
+
+
 @pytest.fixture
-def llama(tokenizer: EvoTokenizer, tmp_path: Path) -> Path:
+def make_adapted(family_folder: Callable[[str], Path]) -> Callable[..., EvoModel]:
+    """Models on a family's backbone, K 2, their weights away from the start; the queue never runs full by default."""
+
+    def make(name: str, config: TrainConfig | None = None, **changes: Any) -> EvoModel:
+        shape = {"latents": 2, "capacity": 64, "embedding": 24, "lora_rank": 4, "lora_alpha": 8, "lora_dropout": 0.0}
+        model = ModelConfig(**{**shape, "backbone": str(family_folder(name)), **changes})
+        config = (config or TrainConfig(batch_segments=3)).model_copy(update={"model": model})
+        torch.manual_seed(2)
+        made = EvoModel(config, 0)
+        with torch.no_grad():  # LoRA's B starts at zero, where A has no gradient yet
+            for parameter in made.parameters():
+                if parameter.requires_grad:
+                    parameter.add_(torch.randn_like(parameter) * 0.1)
+        return made.eval()
+
+    return make
+
+
+@pytest.fixture
+def llama(family_folder: Callable[[str], Path]) -> Path:
     """A small causal decoder with random weights, saved as Hugging Face does."""
-    torch.manual_seed(1)
-    config = LlamaConfig(
-        vocab_size=tokenizer.vocabulary,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-    )
-    LlamaForCausalLM(config).save_pretrained(tmp_path / "llama")
-    tokenizer.tokenizer.save_pretrained(tmp_path / "llama")
-    return tmp_path / "llama"
+    return family_folder("llama")
 
 
 @pytest.fixture
