@@ -172,6 +172,7 @@ class TrainConfig(Record):
 
     model: ModelConfig = ModelConfig()
     steps: int = Field(800, ge=1)
+    epochs: int = Field(0, ge=0)  # passes over the shards in place of `steps`
     batches_per_step: int = Field(1, ge=1)  # over all ranks: each accumulates the gradients of its share
     batch_episodes: int = Field(16, ge=1)  # contexts a batch, each with its questions
     token_budget: int = Field(8192, ge=1)  # memory tokens a batch, padding included

@@ -6,7 +6,7 @@ D hidden size, E embedding size, V vocabulary.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -25,9 +25,8 @@ ROW_TOKENS = 256  # of pieces in a row behind a prefix: longer rows attend to mo
 PASS_TOKENS = 2048  # of such rows in one forward
 
 
-@dataclass(frozen=True)
-class Losses:
-    """Total loss with its gradient, and its parts without."""
+class Losses(NamedTuple):
+    """Total loss with its gradient, and its parts without. ZeRO-3 looks for tensors in tuples, not in dataclasses."""
 
     total: Tensor
     contrastive: Tensor
@@ -74,9 +73,7 @@ class EvoModel(nn.Module):
         )
         answered = config.model.memory and config.memory_loss_weight > 0
         memory = self._answer(history, batch) if answered else contrastive.new_zeros(())
-        # Every parameter takes part in every step: a rank that leaves one out would stall ZeRO's reduction.
-        idle = torch.stack([p.flatten()[:1].sum() for p in self.parameters() if p.requires_grad]).sum() * 0.0
-        total = contrastive + config.memory_loss_weight * memory + idle
+        total = contrastive + config.memory_loss_weight * memory
         return Losses(total, contrastive.detach(), memory.detach())
 
     def read(self, pieces: Pieces, queue: MemoryQueue | None = None) -> Tensor:

@@ -66,9 +66,7 @@ def test_each_segment_alone_is_within_float_error(family: str, make_adapted: Ada
 
 
 @pytest.mark.parametrize("family", ["qwen2", "mistral", "gemma3_text"])
-def test_windows_matter(
-    family: str, make_adapted: Adapted, family_rows: Rows, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_windows_matter(family: str, make_adapted: Adapted, family_rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without them the comparison above would fail: the segments are longer than the window."""
     model, row = make_adapted(family), family_rows(family)[0]
     batch, wanted = collate([row]), reference(make_adapted(family), row)
@@ -89,7 +87,9 @@ def reached(model: EvoModel) -> set[str]:
         "embedding": "embedding_projection",
     }
     named = [(n, p) for n, p in model.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0]
-    backbone = {"backbone"} if any(not p.requires_grad or "lora_" not in n for n, p in named if "causal" in n) else set()
+    backbone = (
+        {"backbone"} if any(not p.requires_grad or "lora_" not in n for n, p in named if "causal" in n) else set()
+    )
     return {part for part, name in parts.items() if any(name in n for n, _ in named)} | backbone
 
 
