@@ -31,7 +31,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from schemas.configs import ModelConfig, TrainConfig
-from trainer.backbones import Backbone, Keys, Role
+from trainer.backbones import Backbone, Keys
 from trainer.batches import Batch, collate
 from trainer.model import EvoModel
 from trainer.packing import Pieces
@@ -56,7 +56,7 @@ class Plain(EvoModel):
             out.append(self._last(rows))
         return torch.cat(out)[None]
 
-    def embed_queries(self, history: Tensor, totals: Tensor, pieces: Pieces) -> Tensor:
+    def embed_queries(self, history: Tensor, totals: Tensor, pieces: Pieces, keys: Keys | None = None) -> Tensor:
         latents = self.latent_projection(history[:, -self.capacity :])
         return self._last([torch.cat([latents, self._embed(pieces.ids[:, 0])], dim=1)])[None]
 
@@ -79,16 +79,16 @@ class Counted(Backbone):
     tokens: int
     logits_too: bool
 
-    def hidden(self, inputs: Tensor, positions: Tensor, mask: Tensor | None, role: Role, behind: Keys = ()) -> Tensor:
+    def hidden(self, inputs: Tensor, *rest: Any) -> Tensor:
         self.tokens += inputs.shape[0] * inputs.shape[1]
-        out = super().hidden(inputs, positions, mask, role, behind)
+        out = super().hidden(inputs, *rest)
         if self.logits_too:
             self.logits(out)
         return out
 
-    def keys(self, inputs: Tensor, positions: Tensor, mask: Tensor | None, role: Role) -> Keys:
+    def keys(self, inputs: Tensor, *rest: Any) -> Keys:
         self.tokens += inputs.shape[0] * inputs.shape[1]
-        return super().keys(inputs, positions, mask, role)
+        return super().keys(inputs, *rest)
 
 
 def episode(seed: int, vocabulary: int) -> dict[str, Any]:

@@ -33,9 +33,11 @@ from flows.options import (
     Teachers,
     chosen_recipe,
 )
+from flows.recipes import changed
 from flows.recipes import recipe as named_recipe
 from flows.settings import state
 from flows.teacher_commands import teacher_app
+from schemas.ablations import ABLATIONS, ablated
 from schemas.configs import Recipe
 from schemas.errors import EvoError
 from schemas.files import disk_fault
@@ -199,25 +201,47 @@ def shard(
     say(shards.model_dump(), as_json, f"{shards.shard_set_id}: {shards.rows} rows at {shards.path}")
 
 
-@app.command(epilog="Example: evo train demo@1 --steps 200")
+@app.command(
+    epilog="Example: evo train demo@1 --steps 200   evo train demo@1 --ablate no-queue   "
+    "evo train demo@1 --epochs 1 --nproc 8 --batches-per-step 16 --zero 2"
+)
 def train(
     dataset: Dataset,
     recipe: RecipeName = "demo",
     steps: Annotated[int | None, typer.Option(min=1)] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the shards, in place of steps.")] = None,
+    batches_per_step: Annotated[
+        int | None, typer.Option(min=1, help="Over all ranks, which share them evenly; the curve depends on it.")
+    ] = None,
     backbone: Annotated[str | None, typer.Option(help=BACKBONE)] = None,
     seed: Annotated[int | None, typer.Option(help="Training seed.")] = None,
-    memory: Annotated[bool, typer.Option(help="Train without the memory: the ablation, a static model.")] = True,
+    ablate: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help=f"Train without: {', '.join(ABLATIONS)}; repeatable.")
+    ] = None,
     nproc: Annotated[int, typer.Option(min=1, help="Ranks on this machine.")] = 1,
+    hostfile: Annotated[
+        Path | None, typer.Option(help="Machines, a line 'NAME slots=N' each, started over ssh; state is shared.")
+    ] = None,
+    ssh_config: Annotated[Path | None, typer.Option(help="ssh's configuration file, in place of your own.")] = None,
+    zero: Annotated[
+        int | None, typer.Option(min=0, max=3, help="ZeRO stage: what ranks hold a part of each; 0 is nothing.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Train a model on a dataset version with DeepSpeed; a killed run resumes at its last checkpoint."""
+    from flows.train import Ranks
     from flows.train import train as flow
 
+    if hostfile and nproc != 1:
+        raise EvoError(f"--nproc {nproc} and --hostfile both say where ranks run; nothing was trained; give one")
+    if steps and epochs:
+        raise EvoError(f"--steps {steps} and --epochs {epochs} both say how long; nothing was trained; give one")
     config = named_recipe(recipe).train
-    changes = {k: v for k, v in (("steps", steps), ("seed", seed)) if v is not None}
-    model_changes = {"memory": memory, **({"backbone": backbone} if backbone else {})}
-    model_config = config.model.model_copy(update=model_changes)
-    model = flow(state(), dataset, config.model_copy(update={**changes, "model": model_config}), nproc)
+    config = changed(config, steps=steps, epochs=0 if steps else epochs, batches_per_step=batches_per_step, seed=seed)
+    config = changed(config, zero_stage=zero, model=changed(config.model, backbone=backbone))
+    for name in ablate or []:
+        config = ablated(config, name)
+    model = flow(state(), dataset, config, Ranks(nproc, hostfile, ssh_config))
     say(model.model_dump(), as_json, f"{model.model_id} at {model.path}")
 
 

@@ -11,7 +11,7 @@ from flows.evaluate import evaluate
 from flows.ingest import ingest
 from flows.lineage_events import emits
 from flows.synthesize import pending, synthesize
-from flows.train import train
+from flows.train import Ranks, train
 from schemas.configs import Recipe
 from schemas.dataset import ModelRecord
 from schemas.episode import Document
@@ -27,7 +27,7 @@ def pipeline(home: Path, recipe: Recipe, source: str, nproc: int = 1) -> ModelRe
     ingest(home, source)
     synthesize(home, recipe)
     version, _ = build_dataset(home, recipe)
-    model = train(home, version.label, recipe.train, nproc)
+    model = train(home, version.label, recipe.train, Ranks(nproc))
     evaluate(home, model.model_id, "heldout", recipe)
     return model
 

@@ -20,8 +20,9 @@ QUIET = {
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
     "TOKENIZERS_PARALLELISM": "false",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-    "DS_ACCELERATOR": "cpu",  # what `trainer.launch` uses; without it every import warns that there is no GPU
 }
+if not Path("/dev/nvidiactl").exists():
+    QUIET["DS_ACCELERATOR"] = "cpu"  # without it every import warns that there is no GPU
 
 
 def state() -> Path:

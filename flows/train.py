@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 from uuid import UUID
 
-from prefect import flow, task
+import polars as pl
+from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
 
 from flows.build_dataset import shard_version, tokenizer_folder
 from flows.lineage_events import emits, reads, writes
@@ -21,19 +24,38 @@ from schemas.arrow import to_frame
 from schemas.configs import TrainConfig
 from schemas.dataset import DatasetVersion, ModelRecord, ShardSet, TrainingRun
 from schemas.ids import content_id
+from trainer.batches import Schedule
 from trainer.checkpoint import weights_digest, write_lineage
 from trainer.job import METRICS
-from trainer.launch import launch
+from trainer.launch import RankLostError, launch
+from trainer.rows import Rows
 from warehouse import assets
 from warehouse.catalog import Warehouse
 from warehouse.versions import resolve
 
+RETRIES = 2  # after a rank was killed; what is wrong with the job itself would be wrong again
+EXECUTION = {"checkpoint_every", "zero_stage", "checkpoint_activations"}  # how a run is carried out, not what it gives
+
+
+class Ranks(NamedTuple):
+    """Where a job runs: on `nproc` ranks of this machine, or on those of a hostfile (with ssh's own config, if any)."""
+
+    nproc: int = 1
+    hostfile: Path | None = None
+    ssh_config: Path | None = None
+
 
 def training_run_id(shards: ShardSet, config: TrainConfig) -> str:
-    """The same shards and config give the same run, so that a rerun resumes it."""
-    return content_id(
-        "run", {"shard_set": shards.shard_set_id, "config": config.model_dump(exclude={"checkpoint_every"})}
-    )
+    """The same shards and config give the same run, so that a rerun resumes it, on any ranks and ZeRO stage."""
+    return content_id("run", {"shard_set": shards.shard_set_id, "config": config.model_dump(exclude=EXECUTION)})
+
+
+def in_steps(config: TrainConfig, shards: Path) -> TrainConfig:
+    """The config with its epochs as steps over a shard set: both forms are one run."""
+    if not config.epochs:
+        return config
+    steps = config.epochs * Schedule(Rows(shards).tokens, config).steps_per_epoch
+    return config.model_copy(update={"steps": steps, "epochs": 0})
 
 
 def find_model(warehouse: Warehouse, run_id: str) -> ModelRecord | None:
@@ -42,11 +64,23 @@ def find_model(warehouse: Warehouse, run_id: str) -> ModelRecord | None:
     return ModelRecord(**rows.row(0, named=True)) if len(rows) else None
 
 
-@task(cache_policy=NO_CACHE)
+def rank_was_lost(task: object, run: object, state: State[Any]) -> bool:
+    """Whether a failed task is to be tried again: it goes on from the last checkpoint."""
+    try:
+        state.result()
+    except RankLostError:
+        return True
+    except Exception:
+        return False
+    return False
+
+
+@task(cache_policy=NO_CACHE, retries=RETRIES, retry_condition_fn=rank_was_lost)
 def train_model(
-    home: Path, version: DatasetVersion, shards: ShardSet, config: TrainConfig, nproc: int = 1
+    home: Path, version: DatasetVersion, shards: ShardSet, config: TrainConfig, ranks: Ranks = Ranks()
 ) -> ModelRecord:
     """Run the DeepSpeed job (resuming it where it stopped) and register the model."""
+    config = in_steps(config, Path(shards.path))
     run_id = training_run_id(shards, config)
     with Warehouse.open(home) as warehouse:
         if found := find_model(warehouse, run_id):
@@ -54,8 +88,33 @@ def train_model(
         tokenizer = tokenizer_folder(warehouse, home, version, config.model)
     out = home / "runs" / run_id
     tell(f"training {run_id} on {version.label}: {config.steps} steps (DeepSpeed's very first start compiles a module)")
-    folder = launch(Path(shards.path), tokenizer, config, out, nproc, on_progress=progress())
+    try:
+        folder = launch(
+            Path(shards.path),
+            tokenizer,
+            config,
+            out,
+            ranks.nproc,
+            on_progress=progress(),
+            on_line=lines(),
+            hostfile=ranks.hostfile,
+            ssh_config=ranks.ssh_config,
+        )
+    except RankLostError as error:
+        tell(f"{error}")
+        raise
     return _register(home, version, shards, config, run_id, out, folder)
+
+
+def lines() -> Callable[[str], None]:
+    """Tells what ranks write, from whichever thread, to the terminal and the run's log."""
+    logger = get_run_logger()
+
+    def on_line(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+        logger.info(line)
+
+    return on_line
 
 
 def progress() -> Callable[[dict[str, Any]], None]:
@@ -66,11 +125,18 @@ def progress() -> Callable[[dict[str, Any]], None]:
         update_progress_artifact(artifact, progress=100 * row["step"] / row["steps"])
         tell(
             f"step {row['step']}/{row['steps']}  loss {row['loss']:.3f} (retrieval {row['contrastive_loss']:.3f}, "
-            f"memory {row['memory_loss']:.3f})  {row['tokens'] / row['seconds']:.0f} tokens/s a rank  "
-            f"{row['seconds_left']:.0f} s left"
+            f"memory {row['memory_loss']:.3f})  {row['tokens_per_second']:.0f} tokens/s  "
+            f"{row['memory_gb']:.1f} GB  {row['seconds_left']:.0f} s left"
         )
 
     return on_progress
+
+
+def metric_rows(run_id: str, metrics: list[dict[str, Any]]) -> pl.DataFrame:
+    """The rows of `training_metrics` of a run's metrics."""
+    wide = pl.DataFrame(metrics).with_columns(pl.all().exclude("step").cast(pl.Float64))
+    long = wide.unpivot(index="step", variable_name="name", value_name="value")
+    return long.select(pl.lit(run_id).alias("training_run_id"), "step", "name", "value")
 
 
 def _register(
@@ -110,18 +176,24 @@ def _register(
         },
     )
     with Warehouse.open(home) as warehouse:
-        warehouse.append_all({"training_runs": to_frame(TrainingRun, [run]), "models": to_frame(ModelRecord, [model])})
+        warehouse.append_all(
+            {
+                "training_metrics": metric_rows(run_id, metrics),
+                "training_runs": to_frame(TrainingRun, [run]),
+                "models": to_frame(ModelRecord, [model]),
+            }
+        )
     return model
 
 
 @flow(name="train")
 @emits("train", of="dataset")
-def train(home: Path, dataset: str, config: TrainConfig, nproc: int = 1) -> ModelRecord:
+def train(home: Path, dataset: str, config: TrainConfig, ranks: Ranks = Ranks()) -> ModelRecord:
     """Shard the dataset version if it is not yet, and train on it."""
     with Warehouse.open(home) as warehouse:
         version = resolve(warehouse, dataset)
     shards = shard_version(home, version.label, config.model)
     reads(assets.shard_set(shards))
-    model = train_model(home, version, shards, config, nproc)
+    model = train_model(home, version, shards, config, ranks)
     writes(assets.model(model))
     return model

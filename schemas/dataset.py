@@ -66,6 +66,15 @@ class TrainingRun(Record):
     created_at: str
 
 
+class TrainingMetric(Record):
+    """What a step of a training run measured: a row of its `metrics.jsonl`, a number a row."""
+
+    training_run_id: str
+    step: int
+    name: str
+    value: float
+
+
 class ModelRecord(Record):
     """A published model folder; `digest` is that of its weights file."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, TypeVar
@@ -57,6 +58,7 @@ class Backbone(nn.Module):
         self.precision = precision
         self.checkpoint_activations = checkpoint_activations
         self._lora = [p for n, p in causal.named_parameters() if "lora_" in n]
+        self._turn = threading.Lock()  # which adapter is on is a state of the shared decoder
         self._train_adapters()
 
     @property
@@ -68,6 +70,11 @@ class Backbone(nn.Module):
     def vocabulary(self) -> int:
         """V, rows of the embedding table."""
         return int(self._plain.get_input_embeddings().num_embeddings)
+
+    @property
+    def positions(self) -> int | None:
+        """Positions that the decoder is defined for; None where it sets no bound."""
+        return getattr(self._text_config, "max_position_embeddings", None)
 
     def embed(self, ids: Tensor) -> Tensor:
         """[B, S] token ids to [B, S, D], scaled where the backbone scales its embeddings."""
@@ -150,17 +157,19 @@ class Backbone(nn.Module):
 
     @contextmanager
     def _playing(self, role: Role) -> Iterator[None]:
-        try:
-            if not self.adapters:
-                yield
-            elif role == "plain":
-                with self.causal.disable_adapter():
+        if not self.adapters:
+            yield
+            return
+        with self._turn:
+            try:
+                if role == "plain":
+                    with self.causal.disable_adapter():
+                        yield
+                else:
+                    self.causal.set_adapter(role)
                     yield
-            else:
-                self.causal.set_adapter(role)
-                yield
-        finally:  # also where a recomputation stops early, which it does by an exception
-            self._train_adapters()
+            finally:  # also where a recomputation stops early, which it does by an exception
+                self._train_adapters()
 
     def _autocast(self, like: Tensor) -> torch.autocast:
         return torch.autocast(like.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
@@ -228,12 +237,12 @@ def _pretrained(name: str, dtype: torch.dtype) -> Any:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             place, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True
         )
-        causal, loading = loaded
     except UNREADABLE as error:
         raise EvoError(
             f"no model for backbone '{name}': {reason(error)}; nothing was trained; "
             "give 'tiny', a Hugging Face folder, or an id that this machine can reach"
         ) from error
+    causal, loading = loaded
     if missing := sorted(loading["missing_keys"]):
         raise EvoError(
             f"backbone '{name}' lacks {len(missing)} of its weights, first '{missing[0]}'; "

@@ -1,22 +1,26 @@
-"""Batches: neighbours of the length-sorted shards under a token budget, shuffled as batches and dealt to ranks."""
+"""Batches: neighbours of the length-sorted shards under a token budget; some of them make a step."""
 
 from __future__ import annotations
 
 import math
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from schemas.configs import TrainConfig
 from trainer.packing import Pieces, cut
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What one rank reads in one step. Shapes: B contexts, T segments, G questions, S tokens."""
+    """What one forward reads. Shapes: B contexts, T segments, G questions, S tokens.
+
+    A step averages the losses of its batches, and a batch those of its questions: batches weigh alike.
+    """
 
     context_ids: tuple[str, ...]
     episode_ids: tuple[str, ...]
@@ -24,9 +28,9 @@ class Batch:
     segments: Pieces  # [B, T, S]
     queries: Pieces  # [B, G, S]
     answers: Pieces  # [B, G, S] question and answer as the answer pass reads them behind the memory
-    answer_starts: Tensor  # [B, G] where in `answers` the answer begins
+    answer_starts: Tensor  # [B, G] where in `answers` the answer begins, on the CPU
     opening: Tensor  # [O] tokens before the memory in the answer pass
-    totals: Tensor  # [B] segments
+    totals: Tensor  # [B] segments, on the CPU
     evidence: Tensor  # [B, G, T]
     present: Tensor  # [B, T]
     asked: Tensor  # [B, G]
@@ -42,29 +46,43 @@ class Batch:
         sums = self.memory.lengths.sum(1)
         return 1 - int(sums.sum()) / max(int(sums.max()) * len(sums), 1)
 
+    def to(self, device: torch.device) -> Batch:
+        """The same with token ids and masks on a device; lengths and places stay on the CPU."""
+        pieces = {name: getattr(self, name).to(device) for name in ("memory", "segments", "queries", "answers")}
+        tensors = {
+            name: getattr(self, name).to(device, non_blocking=True)
+            for name in ("opening", "evidence", "present", "asked")
+        }
+        return replace(self, **pieces, **tensors)
+
 
 class Schedule:
-    """Which rows each rank reads at each step: a function of the step alone, so a job resumes anywhere.
+    """Which batches make each step: a function of the step alone, so a job resumes anywhere, on any number of ranks.
 
-    Neighbouring batches form a step, one a rank, so ranks wait little for each other; which rank gets the longest
-    of them alternates, so that an epoch costs all ranks the same. Steps are shuffled every epoch. The last step of an
+    Neighbouring batches form a step, so that ranks wait little for each other; whether the longest of them comes first
+    or last alternates, so that an epoch costs all ranks the same. Steps are shuffled every epoch. The last step of an
     epoch is filled up with batches of its front, so no row is left out.
     """
 
-    def __init__(self, tokens: Sequence[int], max_rows: int, token_budget: int, ranks: int, seed: int) -> None:
-        batches = cut(tokens, max_rows, token_budget)
-        self.steps_per_epoch = math.ceil(len(batches) / ranks)
-        filled = [batches[i % len(batches)] for i in range(self.steps_per_epoch * ranks)] if batches else []
-        self._steps = [filled[i : i + ranks] for i in range(0, len(filled), ranks)]
+    def __init__(self, tokens: Sequence[int], config: TrainConfig) -> None:
+        batches, a_step = cut(tokens, config.batch_episodes, config.token_budget), config.batches_per_step
+        self.steps_per_epoch = math.ceil(len(batches) / a_step)
+        filled = [batches[i % len(batches)] for i in range(self.steps_per_epoch * a_step)]
+        self._steps = [filled[i : i + a_step] for i in range(0, len(filled), a_step)]
         self._steps[1::2] = [step[::-1] for step in self._steps[1::2]]
-        self._seed = seed
+        self._seed = config.seed
 
-    def rows(self, step: int, rank: int) -> list[int]:
-        """Row indices of zero-based `step` for `rank`."""
+    def batches(self, step: int) -> list[list[int]]:
+        """Row indices of each batch of zero-based `step`."""
         epoch, within = divmod(step, self.steps_per_epoch)
         order = list(range(self.steps_per_epoch))
         random.Random(f"{self._seed}-{epoch}").shuffle(order)
-        return self._steps[order[within]][rank]
+        return self._steps[order[within]]
+
+
+def dealt(batches: int, rank: int, ranks: int) -> range:
+    """Which of a step's batches a rank reads."""
+    return range(rank, batches, ranks)
 
 
 def collate(rows: Sequence[dict[str, Any]]) -> Batch:

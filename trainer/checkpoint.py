@@ -76,12 +76,19 @@ pipeline_tag: sentence-similarity
 An EvoEmbedding model: it reads segments in order, keeps a latent memory, and embeds segments and queries with it.
 
 ```python
+from schemas.episode import Segment
 from trainer.embedder import EvoEmbedder
 
-session = EvoEmbedder.load("{folder.name}").session()
-session.append([Segment(user="I moved to Lisbon."), Segment(user="I live in Porto now.")])
-session.score(["Where do I live?"])
+embedder = EvoEmbedder.load("{folder.name}")  # this folder
+session = embedder.session()
+session.append([Segment(user="I moved to Lisbon."), Segment(user="I live in Porto now.", assistant="Nice!")])
+session.score(["Where do I live now?"])  # cosine similarities [queries, segments so far]
+session.top("Where do I live now?", k=1)  # the best, with their scores
+embedder.encode(["a text", "another"])  # each alone, without memory, as a static model
 ```
+
+Append segments in the order of time, in the portions in which they come: those of one call are read in segment batches,
+as in training. A query is put to the memory as it stands, and does not change it.
 
 Trained on `{lineage["dataset"]}` (digest `{lineage["dataset_digest"]}`) by `{lineage["training_run_id"]}` with the code
 at `{lineage["git_commit"]}`; `lineage.json` holds the ids, `evo trace {lineage["model_id"]}` the tree.

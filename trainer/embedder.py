@@ -4,48 +4,90 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal, overload
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from rich.progress import track
 from torch import Tensor
 
 from schemas.benchmark import MEMORY_OFF
 from schemas.episode import Segment
+from schemas.errors import EvoError
 from trainer.checkpoint import load_model
-from trainer.memory_queue import MemoryQueue
 from trainer.model import EvoModel
-from trainer.packing import Pieces
+from trainer.reader import Reader, array, several
+from trainer.session import Hit, Session, ranked, read_together
 from trainer.text import EvoTokenizer
 
 NAME = "EvoEmbedding"
-SEGMENTS_A_READ = 256  # bounds what one append holds in memory; a multiple of every sensible segment batch
+PROMPTS = (None, "document", "query")
+Texts = str | Segment | Sequence[str | Segment]
 
 
 class EvoEmbedder:
-    """A trained model. Implements `schemas.benchmark.Encoder`."""
+    """A trained model. Implements `schemas.benchmark.Encoder`; threads may share it and its sessions."""
 
     def __init__(self, model: EvoModel, tokenizer: EvoTokenizer) -> None:
         self.model, self.tokenizer = model, tokenizer
-        memory = model.config.model.memory
-        self.name = NAME if memory else NAME + MEMORY_OFF
+        self._reader = Reader(model, tokenizer)
+        self.name = NAME if self._reader.memory else NAME + MEMORY_OFF
 
     @classmethod
-    def load(cls, folder: Path | str, memory: bool = True) -> EvoEmbedder:
+    def load(cls, folder: Path | str, memory: bool = True, device: str | None = None) -> EvoEmbedder:
         """Read a model folder; `memory=False` gives the same weights without the memory, a static model.
 
+        Args:
+            device: `cpu`, `cuda`, `cuda:1`, ...; None takes a GPU where there is one.
+
         Raises:
-            EvoError: the folder is damaged.
+            EvoError: the folder is damaged, or there is no such device.
         """
         model, tokenizer = load_model(Path(folder))
         if not memory:
             off = model.config.model.model_copy(update={"memory": False})
             model.config = model.config.model_copy(update={"model": off})
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        try:
+            model.to(device)
+        except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
+            raise EvoError(
+                f"no device '{device}' here: {str(error).splitlines()[0]}; nothing was embedded; give 'cpu', or None "
+                "to take a GPU where there is one"
+            ) from error
         return cls(model, tokenizer)
 
-    def session(self) -> Session:
-        """An empty memory to append segments to."""
-        return Session(self.model, self.tokenizer)
+    def session(self, keep_vectors: bool = True) -> Session:
+        """An empty memory to append segments to.
+
+        Args:
+            keep_vectors: False keeps memory flat however much is read; what was embedded is then the caller's alone.
+        """
+        return Session(self._reader, keep_vectors)
+
+    def restore(self, path: Path | str) -> Session:
+        """The session that `Session.save` wrote; it goes on bit for bit as if it had never stopped.
+
+        Raises:
+            EvoError: there is no such file, it is damaged or no session, or another model's.
+        """
+        return Session.restore(self._reader, path)
+
+    def sessions(
+        self, conversations: Sequence[Sequence[Segment]], batch_size: int = 8, keep_vectors: bool = True
+    ) -> list[Session]:
+        """A session of each conversation, as if appended to it alone; `batch_size` of like length at once.
+
+        Raises:
+            EvoError: something is no segment, is no valid text, or is too long.
+        """
+        told = [list(several(c, f"conversation {i}")) for i, c in enumerate(several(conversations, "conversations"))]
+        made: dict[int, Session] = {}
+        for some in _alike(list(map(len, told)), batch_size):
+            named = {f"conversation {i}": told[i] for i in some}
+            made.update(zip(some, read_together(self._reader, named, keep_vectors), strict=True))
+        return [made[i] for i in range(len(told))]
 
     def score(self, segments: Sequence[Segment], queries: Sequence[str]) -> NDArray[np.float32]:
         """Cosine similarities [queries, segments]; the queries come after the last segment."""
@@ -53,73 +95,80 @@ class EvoEmbedder:
         session.append(segments)
         return session.score(queries)
 
-    def rerank(self, query: str, candidates: Sequence[Segment]) -> list[int]:
-        """Indices of the candidates, best first. They are read in the given order, which should be that of time."""
-        return [int(i) for i in np.argsort(-self.score(candidates, [query])[0], kind="stable")]
+    def rerank(self, query: str, candidates: Sequence[Segment], k: int | None = None) -> list[Hit]:
+        """The candidates' indices with their scores, best first: the first k, or all.
+
+        They are read in the given order, which should be that of time.
+        """
+        return ranked(self.score(candidates, [query])[0])[:k]
+
+    @overload
+    def encode(
+        self,
+        sentences: Texts,
+        *,
+        prompt_name: str | None = ...,
+        batch_size: int = ...,
+        show_progress_bar: bool = ...,
+        convert_to_numpy: Literal[True] = ...,
+        normalize_embeddings: bool = ...,
+    ) -> NDArray[np.float32]: ...
+
+    @overload
+    def encode(
+        self,
+        sentences: Texts,
+        *,
+        prompt_name: str | None = ...,
+        batch_size: int = ...,
+        show_progress_bar: bool = ...,
+        convert_to_numpy: Literal[False],
+        normalize_embeddings: bool = ...,
+    ) -> Tensor: ...
+
+    def encode(
+        self,
+        sentences: Texts,
+        *,
+        prompt_name: str | None = None,
+        batch_size: int = 32,
+        show_progress_bar: bool = False,
+        convert_to_numpy: bool = True,
+        normalize_embeddings: bool = True,
+    ) -> NDArray[np.float32] | Tensor:
+        """Embed each text alone, without memory: [E] of one, [n, E] of several. Called as Sentence-Transformers is.
+
+        Args:
+            sentences: texts or segments, or one of them; a text is a segment without a reply.
+            prompt_name: `query` for questions; None or `document` for what is searched.
+            batch_size: texts a forward; they are sorted by length inside, so that little of it is padding.
+            convert_to_numpy: False gives a tensor on the model's device.
+            normalize_embeddings: taken for such callers; embeddings have unit length either way, like those of a
+                Sentence-Transformers model that ends in `Normalize`.
+
+        Raises:
+            EvoError: there is no such prompt, or something is no valid text or too long.
+        """
+        if isinstance(sentences, str | Segment):
+            return self._alone([sentences], prompt_name, batch_size, show_progress_bar, convert_to_numpy)[0]
+        return self._alone(sentences, prompt_name, batch_size, show_progress_bar, convert_to_numpy)
+
+    def _alone(
+        self, texts: Sequence[str | Segment], prompt: str | None, batch_size: int, progress: bool, as_array: bool
+    ) -> NDArray[np.float32] | Tensor:
+        if prompt not in PROMPTS:
+            raise EvoError(
+                f"there is no prompt '{prompt}'; nothing was embedded; choose 'query', or 'document' as without one"
+            )
+        reader = self._reader
+        tokens = reader.query_tokens(texts, 0) if prompt == "query" else reader.text_tokens(texts)
+        made = reader.model.queries.new_zeros(len(tokens), reader.embedding)
+        for some in track(_alike(list(map(len, tokens)), batch_size), "encode", disable=not progress):
+            made[some] = reader.alone([tokens[i] for i in some])
+        return array(made) if as_array else made
 
 
-class Session:
-    """One conversation being read. Appending advances the memory, asking does not.
-
-    Segments of one `append` are read in segment batches, as in training: appending one at a time reads them alone.
-    """
-
-    def __init__(self, model: EvoModel, tokenizer: EvoTokenizer) -> None:
-        self._model, self._tokenizer = model, tokenizer
-        self._history = model.queries.new_zeros(1, 0, model.backbone.hidden_size)
-        self._segments = 0
-        self._vectors: list[NDArray[np.float32]] = []
-
-    @property
-    def vectors(self) -> NDArray[np.float32]:
-        """[T, E] embeddings of all segments so far."""
-        return self._together(self._vectors)
-
-    @torch.no_grad()
-    def append(self, segments: Sequence[Segment]) -> NDArray[np.float32]:
-        """Read segments; their embeddings [n, E], each with the memory as it stood before it."""
-        made = [
-            self._read(segments[start : start + SEGMENTS_A_READ]) for start in range(0, len(segments), SEGMENTS_A_READ)
-        ]
-        self._vectors += made
-        return self._together(made)
-
-    @torch.no_grad()
-    def query(self, text: str) -> NDArray[np.float32]:
-        """The query's embedding [E] with the memory as it stands."""
-        embedded: NDArray[np.float32] = self._queries([text])[0]
-        return embedded
-
-    @torch.no_grad()
-    def score(self, queries: Sequence[str]) -> NDArray[np.float32]:
-        """Cosine similarities [queries, segments so far]."""
-        return np.asarray(self._queries(queries) @ self.vectors.T, dtype=np.float32)
-
-    @property
-    def _queue(self) -> MemoryQueue:
-        return MemoryQueue(self._history[:, -self._model.capacity :], self._model.capacity)
-
-    def _together(self, parts: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-        return np.concatenate([np.zeros((0, self._model.config.model.embedding), dtype=np.float32), *parts])
-
-    def _read(self, segments: Sequence[Segment]) -> NDArray[np.float32]:
-        model = self._model
-        new = model.read(Pieces.of([self._tokenizer.memory(segments)]), self._queue)
-        history = torch.cat([self._history, new], dim=1)
-        vectors = model.embed_segments(history, Pieces.of([self._tokenizer.retriever(segments)]), self._segments)
-        self._segments += len(segments)
-        self._history = history[:, max(0, history.shape[1] - model.kept(self._segments)) :]
-        return _array(vectors[0])
-
-    def _queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        if not texts:
-            return self._together([])
-        latents = self._queue.latents
-        totals = torch.tensor([len(self._queue) // self._model.config.model.latents])
-        vectors = self._model.embed_queries(latents, totals, Pieces.of([self._tokenizer.queries(texts)]))
-        return _array(vectors[0])
-
-
-def _array(vectors: Tensor) -> NDArray[np.float32]:
-    made: NDArray[np.float32] = vectors.float().cpu().numpy()
-    return made
+def _alike(lengths: Sequence[int], size: int) -> list[list[int]]:
+    """Indices in groups of `size` and of like length, the longest first: what needs most memory fails at once."""
+    order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
+    return [order[start : start + size] for start in range(0, len(order), size)]

@@ -15,4 +15,6 @@ class Job(Record):
     tokenizer: str
     out: str
     rendezvous: str
+    master: str = ""  # the first rank's machine, where there are several
+    checkpoint: str = ""  # to go on from
     config: TrainConfig

@@ -8,17 +8,33 @@ import os
 import subprocess
 import sys
 import threading
+import time
 import uuid
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from schemas.configs import TrainConfig
 from schemas.errors import EvoError
-from trainer.job import MODEL, Job
+from trainer.hosts import LOST, Host, read_hostfile, ssh_command
+from trainer.job import CHECKPOINTS, MODEL, Job
+from trainer.state import newest_state
+from warehouse.shards import check_shards
 
 TAIL = 20  # lines of standard error kept for the message
+SETTLE_S = 2.0  # when a rank is killed, the others fail soon after, and may be seen first
+
+
+class RankLostError(EvoError):
+    """A rank was killed, or its machine went away: nothing is wrong with the job, which can go on."""
+
+
+class Place(NamedTuple):
+    """Where a rank runs: a machine of the hostfile, or this one (None), and its number there."""
+
+    host: str | None
+    local: int
 
 
 def launch(
@@ -28,17 +44,32 @@ def launch(
     out: Path,
     nproc: int = 1,
     on_progress: Callable[[dict[str, Any]], None] = print,
+    on_line: Callable[[str], None] = lambda line: None,
+    hostfile: Path | None = None,
+    ssh_config: Path | None = None,
 ) -> Path:
-    """Train on `nproc` ranks of this machine; returns the model folder.
+    """Train on `nproc` ranks of this machine, or on a hostfile's machines; returns the model folder.
 
     Args:
         out: the run's folder: metrics, checkpoints, model, and each rank's log.
         on_progress: takes now and then a row of metrics, with `steps`, `resumed_at` and `seconds_left`.
+        on_line: takes what the ranks write on standard error, a line at a time, from several threads.
+        hostfile: DeepSpeed's; started over ssh, all machines see the same folders.
 
     Raises:
-        EvoError: another process trains this run, or a rank failed; the others are then stopped, and a rerun resumes
-            at the last checkpoint.
+        RankLostError: a rank was killed; the others are then stopped, and a rerun goes on from the last checkpoint.
+        EvoError: another process trains this run, the shards are damaged, the ranks do not divide a step's batches,
+            or a rank failed.
     """
+    places = _places(nproc, read_hostfile(hostfile) if hostfile else [])
+    if config.batches_per_step % len(places):
+        fitting = -(-config.batches_per_step // len(places)) * len(places)
+        raise EvoError(
+            f"{len(places)} ranks cannot share the {config.batches_per_step} batches of a step evenly; nothing was "
+            f"trained; add --batches-per-step {fitting}, or use a number of ranks that divides it"
+        )
+    if not check_shards(shards).rows:
+        raise EvoError(f"shard set {shards.name} is empty; nothing was trained; publish episodes first")
     out.mkdir(parents=True, exist_ok=True)
     with (out / "lock").open("w") as lock:
         try:
@@ -47,25 +78,48 @@ def launch(
             raise EvoError(
                 f"run '{out.name}' is being trained by another process; nothing was started; wait"
             ) from error
-        return _run(shards, tokenizer, config, out, nproc, on_progress)
+        checkpoint, damaged = newest_state(out / CHECKPOINTS)
+        for what in damaged:
+            on_line(f"{what}; going on from {checkpoint.name if checkpoint else 'the start'}")
+        rendezvous = out / f"rendezvous-{uuid.uuid4().hex}"
+        job = Job(
+            shards=str(shards.absolute()),
+            tokenizer=str(tokenizer.absolute()),
+            out=str(out.absolute()),
+            rendezvous=str(rendezvous.absolute()),
+            master=places[0].host or "",
+            checkpoint=str(checkpoint.absolute()) if checkpoint else "",
+            config=config,
+        )
+        try:
+            return _run(job, out, places, ssh_config, on_progress, on_line)
+        finally:
+            rendezvous.unlink(missing_ok=True)
+
+
+def _places(nproc: int, hosts: Sequence[Host]) -> list[Place]:
+    if hosts:
+        return [Place(host.name, local) for host in hosts for local in range(host.slots)]
+    return [Place(None, local) for local in range(nproc)]
 
 
 def _run(
-    shards: Path,
-    tokenizer: Path,
-    config: TrainConfig,
+    job: Job,
     out: Path,
-    nproc: int,
+    places: list[Place],
+    ssh_config: Path | None,
     on_progress: Callable[[dict[str, Any]], None],
+    on_line: Callable[[str], None],
 ) -> Path:
-    rendezvous = out / f"rendezvous-{uuid.uuid4().hex}"
-    job = Job(shards=str(shards), tokenizer=str(tokenizer), out=str(out), rendezvous=str(rendezvous), config=config)
     job_path = out / "job.json"
     job_path.write_text(job.model_dump_json(indent=1))
-    processes = [_start(job_path, rank, nproc, out) for rank in range(nproc)]
+    processes = [_start(job_path.absolute(), rank, places, ssh_config) for rank in range(len(places))]
     failed: list[int] = []
-    watcher = threading.Thread(target=_watch, args=(processes, failed), daemon=True)
-    watcher.start()
+    threads = [threading.Thread(target=_keep, args=(out, rank, p, on_line)) for rank, p in enumerate(processes)]
+    watcher = threading.Thread(target=_watch, args=(processes, failed))
+    for thread in (*threads, watcher):
+        thread.daemon = True
+        thread.start()
     try:
         for line in processes[0].stdout or ():
             if line.startswith("{"):  # DeepSpeed writes its own log there as well
@@ -73,49 +127,62 @@ def _run(
         watcher.join()
     finally:
         _stop(processes)
-        rendezvous.unlink(missing_ok=True)
+        for thread in threads:
+            thread.join(SETTLE_S)
     if failed:
-        raise EvoError(_reason(out, failed[0], processes[failed[0]].returncode))
+        raise _reason(out, failed, [process.returncode for process in processes])
     return out / MODEL
 
 
-def _start(job: Path, rank: int, ranks: int, out: Path) -> subprocess.Popen[str]:
-    threads = max(1, len(os.sched_getaffinity(0)) // ranks)
+def _start(job: Path, rank: int, places: list[Place], ssh_config: Path | None) -> subprocess.Popen[str]:
+    here = places[rank]
+    beside = sum(place.host == here.host for place in places)
     environment = {
-        **os.environ,
         "RANK": str(rank),
-        "LOCAL_RANK": str(rank),
-        "WORLD_SIZE": str(ranks),
-        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads)),
-        "GLOO_SOCKET_IFNAME": "lo",
-        "DS_ACCELERATOR": os.environ.get("DS_ACCELERATOR", "cpu"),
+        "LOCAL_RANK": str(here.local),
+        "WORLD_SIZE": str(len(places)),
         # DeepSpeed compiles its CPU communication with the ninja beside our Python.
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
     }
+    command = [sys.executable, "-m", "trainer.loop", str(job)]
+    if here.host:
+        command = ssh_command(here.host, command, environment, ssh_config)
+    else:
+        threads = max(1, len(os.sched_getaffinity(0)) // beside)
+        environment["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", str(threads))
+        environment["GLOO_SOCKET_IFNAME"] = "lo"
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE if rank == 0 else subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        env={**os.environ, **({} if here.host else environment)},
+    )
+
+
+def _keep(out: Path, rank: int, process: subprocess.Popen[str], on_line: Callable[[str], None]) -> None:
+    """Write a rank's standard error to its log, and pass it on."""
     with (out / f"rank-{rank}.log").open("w") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", "trainer.loop", str(job)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE if rank == 0 else subprocess.DEVNULL,
-            stderr=log,
-            text=True,
-            env=environment,
-        )
+        for line in process.stderr or ():
+            log.write(line)
+            log.flush()
+            on_line(f"rank {rank}: {line.rstrip()}")
 
 
 def _watch(processes: list[subprocess.Popen[str]], failed: list[int]) -> None:
-    """Wait for all ranks; at the first that fails, note it and stop the others, which would wait for it for ever."""
-    waiting = dict(enumerate(processes))
-    while waiting:
-        for rank, process in list(waiting.items()):
-            try:
-                code = process.wait(timeout=0.2)
-            except subprocess.TimeoutExpired:
-                continue
-            del waiting[rank]
-            if code and not failed:
-                failed.append(rank)
-                _stop(processes)
+    """Wait for all ranks; when one fails, note it with those that fail with it, and stop the others.
+
+    They would wait for it for ever.
+    """
+    while any(process.poll() is None for process in processes):
+        if any(process.poll() for process in processes):
+            time.sleep(SETTLE_S)
+            break
+        time.sleep(0.1)
+    failed += [rank for rank, process in enumerate(processes) if process.poll()]
+    _stop(processes)
 
 
 def _stop(processes: list[subprocess.Popen[str]]) -> None:
@@ -124,14 +191,22 @@ def _stop(processes: list[subprocess.Popen[str]]) -> None:
         process.wait()
 
 
-def _reason(out: Path, rank: int, code: int) -> str:
-    log = out / f"rank-{rank}.log"
-    lines = deque(log.read_text(errors="replace").splitlines(), maxlen=TAIL)
-    told = [line.removeprefix("evo: ") for line in lines if line.startswith("evo: ")]
-    if told:
-        return told[-1]
-    last = next((line for line in reversed(lines) if line.strip()), "it wrote nothing")
-    return (
-        f"training rank {rank} ended with code {code}: {last.strip()}; the last checkpoint is kept, "
-        f"so the same command goes on from it; its log is {log}"
+def _reason(out: Path, failed: list[int], codes: list[int]) -> EvoError:
+    """What to say of ranks that failed: a sentence that one wrote, or which one was killed, or the first's last line.
+
+    A rank that loses another fails too, and says only that.
+    """
+    logs = {rank: out / f"rank-{rank}.log" for rank in failed}
+    tails = {rank: deque(log.read_text().splitlines(), maxlen=TAIL) for rank, log in logs.items()}
+    for lines in tails.values():
+        told = [line.removeprefix("evo: ") for line in lines if line.startswith("evo: ")]
+        if told:
+            return EvoError(told[-1])
+    killed = [rank for rank in failed if codes[rank] < 0 or codes[rank] == LOST]
+    rank = (killed or failed)[0]
+    last = next((line for line in reversed(tails[rank]) if line.strip()), "it wrote nothing")
+    said = (
+        f"training rank {rank} ended with code {codes[rank]}: {last.strip()}; the last checkpoint is kept, "
+        f"so the same command goes on from it; its log is {logs[rank]}"
     )
+    return RankLostError(said) if killed else EvoError(said)

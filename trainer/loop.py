@@ -2,143 +2,163 @@
 
     python -m trainer.loop JOB.json
 
-Everything random follows from the config's seed and the step, so a resumed job gives the same curve.
+Everything random follows from the config's seed, the step and the batch's place in it, so a job that is resumed, or
+runs on another number of ranks, gives the same curve.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import os
+import random
 import sys
 import threading
 import time
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import torch
 from transformers.utils import logging as transformers_logging
 
 from schemas.errors import EvoError
-from schemas.files import write_whole
-from trainer.batches import Batch, Schedule, collate
+from trainer.batches import Batch, Schedule, collate, dealt
 from trainer.checkpoint import save_model
-from trainer.engine import Engine
+from trainer.engine import Engine, join, learning_rate
 from trainer.job import CHECKPOINTS, METRICS, MODEL, Job
-from trainer.model import EvoModel, Losses
+from trainer.metrics import COLUMNS, Metrics, combined, first_not_finite, measured
+from trainer.model import EvoModel
+from trainer.rows import Rows
+from trainer.state import WEIGHT, State, read_state, write_state
 from trainer.text import EvoTokenizer
-from warehouse.shards import read_shards
 
-REPORTS = 40  # rows of progress a job tells its launcher
+Step = dict[int, Batch]  # a rank's batches of a step, by their place in it
+
+
+class Feed:
+    """What one rank reads, a step ahead of its use."""
+
+    def __init__(self, rows: Rows, schedule: Schedule, rank: int, ranks: int) -> None:
+        self._rows, self._schedule, self._rank, self._ranks = rows, schedule, rank, ranks
+
+    def steps(self, first: int, stop: int) -> Iterator[tuple[int, Step]]:
+        """Each zero-based step from `first` on, with its batches."""
+        with ThreadPoolExecutor(1) as thread:
+            ahead = thread.submit(self._read, first)
+            for step in range(first, stop):
+                batches = ahead.result()
+                if step + 1 < stop:
+                    ahead = thread.submit(self._read, step + 1)
+                yield step, batches
+
+    def episodes(self, step: int, index: int | None = None) -> list[str]:
+        """The episodes of a step's batch at `index`, or of all its batches, whichever rank reads them."""
+        batches = self._schedule.batches(step)
+        chosen = batches if index is None else [batches[index]]
+        return [q["episode_id"] for batch in chosen for row in self._rows.read(batch) for q in row["questions"]]
+
+    def _read(self, step: int) -> Step:
+        batches = self._schedule.batches(step)
+        return {i: collate(self._rows.read(batches[i])) for i in dealt(len(batches), self._rank, self._ranks)}
 
 
 def run(job: Job) -> None:
-    """Train to the config's last step, resuming at the newest checkpoint, and write the model folder.
+    """Train to the config's last step, going on from the job's checkpoint, and write the model folder.
 
     Raises:
-        EvoError: the shards are damaged or empty, or the loss is no longer a number.
+        EvoError: the loss or the gradient is no longer a number, or the checkpoint does not fit the model.
     """
     config, out = job.config, Path(job.out)
-    join(job.rendezvous)
-    rows = read_shards(Path(job.shards))
-    if rows.is_empty():
-        raise EvoError(f"shard set {Path(job.shards).name} is empty; nothing was trained; publish episodes first")
+    join(Path(job.rendezvous), job.master)
+    rows = Rows(Path(job.shards))
     tokenizer = EvoTokenizer.load(Path(job.tokenizer))
     torch.set_flush_denormal(True)  # tiny numbers of no consequence are slow on a CPU
     torch.manual_seed(config.seed)
-    engine = Engine(EvoModel(config, tokenizer.vocabulary), config)
-    schedule = Schedule(rows["tokens"].to_list(), config.batch_episodes, config.token_budget, engine.ranks, config.seed)
-    done = engine.resume(out / CHECKPOINTS)
+    model = EvoModel(config, tokenizer.vocabulary)
+    done, state = read_state(Path(job.checkpoint)) if job.checkpoint else (0, {})
+    if state:
+        load_weights(model, state, job.checkpoint)
+    engine = Engine(model, config)
+    feed = Feed(rows, Schedule(rows.tokens, config), engine.rank, engine.ranks)
     metrics = Metrics(out / METRICS, done) if engine.rank == 0 else None
-    for step in range(done, config.steps):
-        row = train_step(engine, read(rows, schedule.rows(step, engine.rank)), step)
+    for step, batches in feed.steps(done, config.steps):
+        if state:
+            train_step(engine, feed, batches, step, rate=0.0)  # see `Engine.restore`
+            engine.restore(done, state)
+            state = {}
+        row = train_step(engine, feed, batches, step, learning_rate(step, config))
         if metrics:
             metrics.write(row)
             metrics.report(row, config.steps)
         if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps:
-            engine.save(out / CHECKPOINTS, step + 1)
-    if engine.rank == 0:
-        save_model(engine.model, tokenizer, out / MODEL)
+            whole = engine.state()
+            if engine.rank == 0:
+                write_state(out / CHECKPOINTS, step + 1, whole)
+    with engine.gathered():
+        if engine.rank == 0:
+            save_model(model, tokenizer, out / MODEL)
 
 
-def train_step(engine: Engine, batch: Batch, step: int) -> dict[str, Any]:
-    """One update; its row of metrics."""
-    torch.manual_seed(engine.config.seed * 1_000_003 + step * engine.ranks + engine.rank)
-    started, rate = time.monotonic(), engine.learning_rate
-    losses = engine.forward(batch)
-    stop_if_not_finite(losses, batch, step)
-    norm = engine.step(losses)
-    parts = [float(losses.total.detach()), float(losses.contrastive), float(losses.memory), batch.padding]
-    total, contrastive, memory, padding = engine.mean(parts)
+def train_step(engine: Engine, feed: Feed, batches: Step, step: int, rate: float) -> dict[str, Any]:
+    """One update; its row of metrics.
+
+    Raises:
+        EvoError: on every rank, if a loss or the gradient of any rank is not a number.
+    """
+    started = time.monotonic()
+    config = engine.config
+    table = torch.zeros(config.batches_per_step, len(COLUMNS), dtype=torch.float64, device=engine.device)
+    for index, batch in batches.items():
+        torch.manual_seed(random.Random(f"{config.seed}-{step}-{index}").getrandbits(63))
+        losses = engine.accumulate(batch)
+        table[index] = measured(engine.model, batch, losses, engine.peak_gib)
+    told = engine.sum(table).tolist()  # the one wait for the device before the update
+    if (spoiled := first_not_finite(told)) is not None:
+        raise _spoiled(f"the loss is {told[spoiled][0]}", step, feed.episodes(step, spoiled))
+    norm = engine.update(rate)
+    if not math.isfinite(norm):
+        raise _spoiled(f"the gradient's norm is {norm}", step, feed.episodes(step))
     seconds = time.monotonic() - started
+    row = combined(told)
     return {
         "step": step + 1,
-        "loss": total,
-        "contrastive_loss": contrastive,
-        "memory_loss": memory,
+        **row,
         "learning_rate": rate,
         "gradient_norm": norm,
-        "contexts": len(batch.context_ids),
-        "episodes": len(batch.episode_ids),
-        "tokens": batch.tokens,
-        "padding": padding,
+        "tokens_per_second": row["tokens"] / seconds,
         "seconds": seconds,
     }
 
 
-def stop_if_not_finite(losses: Losses, batch: Batch, step: int) -> None:
-    """Stop before the update that would spoil the weights.
+def load_weights(model: EvoModel, state: State, checkpoint: str) -> None:
+    """Put a checkpoint's weights into the model.
 
     Raises:
-        EvoError: the loss is NaN or infinite.
+        EvoError: they are those of another model.
     """
-    loss = float(losses.total.detach())
-    if not math.isfinite(loss):
-        named = ", ".join(batch.episode_ids[:8])
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    weights = state[WEIGHT]
+    odd = sorted(
+        {n for n in trained.keys() & weights.keys() if trained[n].shape != weights[n].shape}
+        | (trained.keys() ^ weights.keys())
+    )
+    if odd:
         raise EvoError(
-            f"the loss is {loss} at step {step + 1}, on episodes {named} and "
-            f"{max(0, len(batch.episode_ids) - 8)} more; the weights would be lost; the last checkpoint is kept: "
-            "lower the learning rate, or look at these episodes with 'evo trace'"
+            f"checkpoint '{checkpoint}' does not fit the model at {len(odd)} weights, first '{odd[0]}'; nothing was "
+            "trained; remove it to train this run from its start"
         )
+    with torch.no_grad():
+        for name, parameter in trained.items():
+            parameter.copy_(weights[name])
 
 
-def read(rows: pl.DataFrame, indices: list[int]) -> Batch:
-    """The batch of these shard rows."""
-    return collate(rows[indices].to_dicts())
-
-
-class Metrics:
-    """`metrics.jsonl`, a row a step. A resumed job drops the rows after its checkpoint: they are computed again."""
-
-    def __init__(self, path: Path, done: int) -> None:
-        self._path, self._since = path, time.monotonic()
-        kept = path.read_text().split("\n")[:done] if path.exists() and done else []
-        write_whole(path, "".join(line + "\n" for line in kept))
-        self._file = path.open("a")
-        self._first = done
-
-    def write(self, row: dict[str, Any]) -> None:
-        """Append a row."""
-        self._file.write(json.dumps(row) + "\n")
-        self._file.flush()
-
-    def report(self, row: dict[str, Any], steps: int) -> None:
-        """Now and then, tell the launcher on standard output."""
-        step = row["step"]
-        if step == self._first + 1 or step % max(1, steps // REPORTS) == 0 or step == steps:
-            left = (time.monotonic() - self._since) / (step - self._first) * (steps - step)
-            told = {**row, "steps": steps, "resumed_at": self._first, "seconds_left": left}
-            print(json.dumps(told), flush=True)
-
-
-def join(rendezvous: str) -> None:
-    """Meet the other ranks through a file: no port is opened, and gloo stays on loopback."""
-    torch.distributed.init_process_group(
-        "gloo",
-        init_method=f"file://{rendezvous}",
-        rank=int(os.environ["RANK"]),
-        world_size=int(os.environ["WORLD_SIZE"]),
+def _spoiled(what: str, step: int, episodes: list[str]) -> EvoError:
+    named = ", ".join(episodes[:8])
+    return EvoError(
+        f"{what} at step {step + 1}, on episodes {named} and {max(0, len(episodes) - 8)} more; the weights would be "
+        "lost; the last checkpoint is kept: lower the learning rate, or look at these episodes with 'evo trace'"
     )
 
 
@@ -155,6 +175,7 @@ def end_with_parent() -> None:
 def main() -> None:
     """Run one rank; an error is one sentence on standard error."""
     end_with_parent()
+    warnings.simplefilter("ignore", FutureWarning)  # what libraries tell each other
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     job = Job.model_validate_json(Path(sys.argv[1]).read_text())
     try:

@@ -6,7 +6,7 @@ D hidden size, E embedding size, V vocabulary.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -25,9 +25,8 @@ ROW_TOKENS = 256  # of pieces in a row behind a prefix: longer rows attend to mo
 PASS_TOKENS = 2048  # of such rows in one forward
 
 
-@dataclass(frozen=True)
-class Losses:
-    """Total loss with its gradient, and its parts without."""
+class Losses(NamedTuple):
+    """Total loss with its gradient, and its parts without. ZeRO-3 looks for tensors in tuples, not in dataclasses."""
 
     total: Tensor
     contrastive: Tensor
@@ -74,9 +73,7 @@ class EvoModel(nn.Module):
         )
         answered = config.model.memory and config.memory_loss_weight > 0
         memory = self._answer(history, batch) if answered else contrastive.new_zeros(())
-        # Every parameter takes part in every step: a rank that leaves one out would stall ZeRO's reduction.
-        idle = torch.stack([p.flatten()[:1].sum() for p in self.parameters() if p.requires_grad]).sum() * 0.0
-        total = contrastive + config.memory_loss_weight * memory + idle
+        total = contrastive + config.memory_loss_weight * memory
         return Losses(total, contrastive.detach(), memory.detach())
 
     def read(self, pieces: Pieces, queue: MemoryQueue | None = None) -> Tensor:
@@ -130,7 +127,7 @@ class EvoModel(nn.Module):
             high = (torch.arange(start, stop) * K - base).expand(B, -1)
             prefix = history[:, base - origin : (stop - 1) * K - origin]
             those = pieces[start - first : stop - first]
-            out.append(self._embed_behind(prefix, those, (high - C).clamp(min=0), high))
+            out.append(self._embed_behind(self.keys(prefix), those, (high - C).clamp(min=0), high))
             start = stop
         return torch.cat(out, dim=1) if out else history.new_zeros(B, 0, self.config.model.embedding)
 
@@ -138,46 +135,47 @@ class EvoModel(nn.Module):
         """How many latents to keep once `read` segments are read, for those that follow."""
         return min(read * self.latents, self.capacity + read % BLOCK * self.latents)
 
-    def embed_queries(self, history: Tensor, totals: Tensor, pieces: Pieces) -> Tensor:
+    def keys(self, latents: Tensor) -> Keys:
+        """What the retriever makes of a memory [B, P, D], for any number of queries to come."""
+        prefix = self.latent_projection(latents)
+        mask = band_mask(prefix.shape[1], self.capacity, prefix.device)
+        return self.backbone.keys(prefix, _count(prefix), mask, "retriever") if prefix.shape[1] else ()
+
+    def embed_queries(self, history: Tensor, totals: Tensor, pieces: Pieces, keys: Keys | None = None) -> Tensor:
         """Embed queries with the final memory: [B, G, E], normalised.
 
         Args:
             history: [B, N, D] every latent pushed.
             totals: [B] segments that each episode really has, on the CPU.
             pieces: [B, G, S] query tokens.
+            keys: of the final memory, where they are there already.
         """
         latents, sizes = self._final(history, totals)
         high = sizes[:, None].expand_as(pieces.lengths)
-        return self._embed_behind(latents, pieces, torch.zeros_like(high), high)
+        keys = self.keys(latents) if keys is None else keys
+        return self._embed_behind(keys, pieces, torch.zeros_like(high), high)
 
     def _final(self, history: Tensor, totals: Tensor) -> tuple[Tensor, Tensor]:
         """The queue after each episode's last segment, and how many latents it holds."""
         return windows(history, totals * self.latents, self.capacity)
 
-    def _embed_behind(self, latents: Tensor, pieces: Pieces, low: Tensor, high: Tensor) -> Tensor:
+    def _embed_behind(self, keys: Keys, pieces: Pieces, low: Tensor, high: Tensor) -> Tensor:
         """The retriever: [latents; piece] for each piece, which sees the latents from `low` to `high`, [B, G] each."""
         packed = Packed.of(pieces, ROW_TOKENS)
         last = Spots(packed.row.flatten(), (packed.start + pieces.lengths - 1).clamp(min=0).flatten())
-        prefix = self.latent_projection(latents)
-        hidden = self._behind(prefix, self.capacity, packed, low, high, last, "retriever")
+        hidden = self._behind(keys, packed, low, high, last, "retriever")
         vectors = F.normalize(self.embedding_projection(self._project(hidden)), dim=-1)
         return vectors.view(*pieces.lengths.shape, -1)
 
-    def _behind(
-        self, prefix: Tensor, reach: int, packed: Packed, low: Tensor, high: Tensor, spots: Spots, role: Role
-    ) -> Tensor:
-        """Hidden states [N, D] at N spots of rows behind a prefix, whose keys are computed once for all rows.
+    def _behind(self, keys: Keys, packed: Packed, low: Tensor, high: Tensor, spots: Spots, role: Role) -> Tensor:
+        """Hidden states [N, D] at N spots of rows behind a prefix.
 
         Args:
-            prefix: [B, P, D] input embeddings; place p has position id p.
-            reach: how many places one of the prefix sees, itself included.
+            keys: of the prefix [B, P, D], whose place p has position id p; computed once for all rows.
             low: [B, G] first place of the prefix that each piece sees, and
             high: [B, G] the place behind the last: the position id of the piece's first token.
         """
-        device, places = prefix.device, prefix.shape[1]
-        keys: Keys = ()
-        if places:
-            keys = self.backbone.keys(prefix, _count(prefix), band_mask(places, reach, device), role)
+        device = packed.ids.device
         found, order = [], []
         for rows in cut(packed.widths, len(packed.owner), PASS_TOKENS):
             part = packed.rows(rows[0], rows[-1] + 1)
@@ -204,7 +202,8 @@ class EvoModel(nn.Module):
         spoken = (packed.group >= 0) & (packed.offset >= packed.of_pieces(batch.answer_starts))
         row, column = spoken.nonzero(as_tuple=True)
         spots = Spots(row, column - 1)
-        hidden = self._behind(prefix, prefix.shape[1], packed, torch.zeros_like(high), high, spots, "plain")
+        keys = self.backbone.keys(prefix, _count(prefix), None, "plain")
+        hidden = self._behind(keys, packed, torch.zeros_like(high), high, spots, "plain")
         device = hidden.device
         targets = packed.ids[row.to(device, non_blocking=True), column.to(device, non_blocking=True)]
         return answer_loss(self.backbone.logits(hidden), targets, len(batch.episode_ids))

@@ -33,6 +33,7 @@ VERSION = 1  # raise when the meaning of a row changes
 CONTEXTS_A_CHUNK = 2048
 CONTEXTS_A_CALL = 32  # what a call encodes stays in the processor's cache: a quarter less work than 2,048 a call
 THREADS = os.cpu_count() or 1
+ROWS_A_GROUP = 64  # what a reader decodes for a batch, in place of a whole file
 MANIFEST = "manifest.json"
 CONTEXTS = f"SELECT count(DISTINCT context_id) FROM {EPISODES}"  # noqa: S608
 WITH_QUESTIONS = f"""SELECT context_id, segments, asked FROM lake.contexts JOIN
@@ -229,7 +230,7 @@ def _write_sorted(work: Path, rows_per_shard: int) -> list[tuple[str, int]]:
     names: list[tuple[str, int]] = []
     for number, frame in enumerate(merged(sorted((work / "parts").iterdir()), rows_per_shard)):
         name = f"shard-{number:05d}.parquet"
-        frame.write_parquet(work / name, compression="zstd")
+        frame.write_parquet(work / name, compression="zstd", row_group_size=ROWS_A_GROUP)
         names.append((name, len(frame)))
     return names
 

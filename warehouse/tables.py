@@ -20,6 +20,7 @@ from schemas.dataset import (
     Outcome,
     ShardSet,
     StageFingerprint,
+    TrainingMetric,
     TrainingRun,
     Withdrawal,
 )
@@ -48,6 +49,7 @@ TABLES: dict[str, Table] = {
     "imports": Table(Import, ("import_id",)),
     "shard_sets": Table(ShardSet, ("shard_set_id",)),
     "training_runs": Table(TrainingRun, ("training_run_id",)),
+    "training_metrics": Table(TrainingMetric, ("training_run_id", "step", "name")),
     "models": Table(ModelRecord, ("model_id",)),
     "evaluations": Table(Evaluation, ("evaluation_id",)),
     "withdrawals": Table(Withdrawal, ("source", "kind")),

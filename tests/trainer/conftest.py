@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -10,12 +11,16 @@ from typing import Any
 import pytest
 import torch
 
+from schemas.arrow import to_frame
 from schemas.configs import ModelConfig, SimulatorConfig, TrainConfig
 from schemas.episode import Draft
+from schemas.files import file_digest
+from schemas.shard import ShardRow
 from synth.simulator import simulate
 from tests.trainer.families import save_family, shard_rows
 from trainer.model import EvoModel
 from trainer.text import EvoTokenizer, load_tokenizer, train_tokenizer
+from warehouse.shards import MANIFEST, Manifest, ShardFile
 
 
 @pytest.fixture(scope="session")
@@ -101,3 +106,58 @@ def make_adapted(family_folder: Callable[[str], Path]) -> Callable[..., EvoModel
 def llama(family_folder: Callable[[str], Path]) -> Path:
     """A small causal decoder with random weights, saved as Hugging Face does."""
     return family_folder("llama")
+
+
+@pytest.fixture
+def world_of(tokenizer: EvoTokenizer, tmp_path: Path) -> Callable[[list[dict[str, Any]]], tuple[Path, Path]]:
+    """Makes a shard set of rows, ten a file, and a tokenizer folder."""
+
+    def make(rows: list[dict[str, Any]]) -> tuple[Path, Path]:
+        folder = tmp_path / "shards-made-here"
+        folder.mkdir()
+        files = []
+        for number, start in enumerate(range(0, len(rows), 10)):
+            part = [ShardRow.model_validate(row) for row in rows[start : start + 10]]
+            path = folder / f"shard-{number:05d}.parquet"
+            to_frame(ShardRow, part).write_parquet(path, row_group_size=4)
+            size, digest = path.stat().st_size, file_digest(path)
+            files.append(ShardFile(name=path.name, rows=len(part), bytes=size, blake2b=digest))
+        manifest = Manifest(
+            shard_set_id=folder.name,
+            dataset_id="ds-x",
+            tokenizer_digest=tokenizer.digest,
+            rows=len(rows),
+            tokens=sum(row["tokens"] for row in rows),
+            files=tuple(files),
+        )
+        (folder / MANIFEST).write_text(manifest.model_dump_json())
+        tokenizer.save(tmp_path / "tokenizer")
+        return folder, tmp_path / "tokenizer"
+
+    return make
+
+
+@pytest.fixture
+def world(
+    world_of: Callable[[list[dict[str, Any]]], tuple[Path, Path]], rows: list[dict[str, Any]]
+) -> tuple[Path, Path]:
+    """A shard set and a tokenizer folder."""
+    return world_of(rows)
+
+
+@pytest.fixture
+def same_curve() -> Callable[[Path, Path], bool]:
+    """Whether two runs have one curve, but for the order in which numbers were added up."""
+    names = ("step", "loss", "contrastive_loss", "memory_loss", "gradient_norm", "learning_rate", "tokens", "episodes")
+
+    def curve(out: Path) -> list[list[float]]:
+        rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+        return [[row[name] for name in names] for row in rows]
+
+    def same(one: Path, other: Path) -> bool:
+        ours, theirs = curve(one), curve(other)
+        return len(ours) == len(theirs) and all(
+            a == pytest.approx(b, rel=1e-4) for a, b in zip(ours, theirs, strict=True)
+        )
+
+    return same

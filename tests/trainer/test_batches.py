@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.batches import Schedule, collate, cut
+from schemas.configs import TrainConfig
+from trainer.batches import Schedule, collate, dealt
+from trainer.packing import cut
+from trainer.rows import Rows
 
 lengths = st.lists(st.integers(1, 100), min_size=1, max_size=60).map(sorted)
 
@@ -22,22 +26,41 @@ def test_cut_keeps_every_row_in_order_within_the_limits(tokens: list[int], rows:
         assert len(batch) == 1 or len(batch) * max(tokens[row] for row in batch) <= budget
 
 
+def of(rows: int, a_step: int, seed: int) -> TrainConfig:
+    return TrainConfig(batch_episodes=rows, token_budget=300, batches_per_step=a_step, seed=seed)
+
+
 @given(lengths, st.integers(1, 4), st.integers(1, 5), st.integers(0, 99))
-def test_every_epoch_reads_every_row_on_equal_ranks(tokens: list[int], rows: int, ranks: int, seed: int) -> None:
-    schedule = Schedule(tokens, rows, 300, ranks, seed)
+def test_every_epoch_reads_every_row_in_full_steps(tokens: list[int], rows: int, a_step: int, seed: int) -> None:
+    schedule = Schedule(tokens, of(rows, a_step, seed))
     for epoch in range(2):
         steps = range(epoch * schedule.steps_per_epoch, (epoch + 1) * schedule.steps_per_epoch)
-        read = Counter(row for step in steps for rank in range(ranks) for row in schedule.rows(step, rank))
+        assert all(len(schedule.batches(step)) == a_step for step in steps)
+        read = Counter(row for step in steps for batch in schedule.batches(step) for row in batch)
         assert set(read) == set(range(len(tokens)))
         batches = len(cut(tokens, rows, 300))
-        assert sum(read.values()) == len(tokens) or batches % ranks  # only the last step's fill reads twice
+        assert sum(read.values()) == len(tokens) or batches % a_step  # only the last step's fill reads twice
 
 
 @given(lengths, st.integers(1, 3), st.integers(0, 500))
-def test_a_step_is_the_same_whenever_it_is_asked_for(tokens: list[int], ranks: int, step: int) -> None:
-    one, other = (Schedule(tokens, 4, 300, ranks, seed=3) for _ in range(2))
-    [other.rows(earlier, 0) for earlier in range(min(step, 20))]
-    assert one.rows(step, ranks - 1) == other.rows(step, ranks - 1)
+def test_a_step_is_the_same_whenever_it_is_asked_for(tokens: list[int], a_step: int, step: int) -> None:
+    one, other = (Schedule(tokens, of(4, a_step, 3)) for _ in range(2))
+    [other.batches(earlier) for earlier in range(min(step, 20))]
+    assert one.batches(step) == other.batches(step)
+
+
+@given(st.integers(1, 6), st.integers(1, 4))
+def test_ranks_share_a_step_evenly(ranks: int, each: int) -> None:
+    shares = [dealt(ranks * each, rank, ranks) for rank in range(ranks)]
+    assert {len(share) for share in shares} == {each}
+    assert sorted(index for share in shares for index in share) == list(range(ranks * each))
+
+
+def test_rows_are_read_where_they_lie(world: tuple[Path, Path], rows: list[dict[str, Any]]) -> None:
+    found = Rows(world[0])
+    assert found.tokens == [row["tokens"] for row in rows]
+    for asked in ([0], [3, 4, 5], [7, 8, 11], list(range(len(rows)))):
+        assert [row["context_id"] for row in found.read(asked)] == [rows[i]["context_id"] for i in asked]
 
 
 def test_collate_keeps_tokens_and_evidence(rows: list[dict[str, Any]]) -> None:

@@ -69,7 +69,6 @@ def test_without_memory_segments_do_not_know_each_other(
     losses = model(batch)
     losses.total.backward()
     assert float(losses.memory) == 0
-    assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
 
 
 def test_a_later_segment_changes_the_query(model: EvoModel, rows: list[dict[str, Any]]) -> None:

@@ -1,0 +1,89 @@
+"""Checkpoints: the trained weights and Adam's two moments in one safetensors file, whatever the ranks and ZeRO stage.
+
+Data position, learning rate and random numbers are functions of the step, so the step is all that is kept of them.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from pydantic import ValidationError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from schemas.episode import Record
+from schemas.errors import EvoError
+from schemas.files import file_digest, write_whole
+
+KEPT = 2
+STATE, MARKER = "state.safetensors", "checkpoint.json"
+WEIGHT, MOMENTS = "weight", ("exp_avg", "exp_avg_sq")  # parts of the state; the moments as torch's AdamW names them
+State = dict[str, dict[str, Tensor]]  # of each part, the tensors by the parameter's name; all float32, on the CPU
+
+
+class Marker(Record):
+    """Written last: the updates that a checkpoint has seen, and its file's BLAKE2b."""
+
+    step: int
+    blake2b: str
+
+
+def write_state(folder: Path, step: int, state: State) -> None:
+    """Write the state after `step` updates under `folder`, whole or not at all, then drop all but the newest two."""
+    target = folder / f"step-{step:08d}"
+    partial = folder / f"{target.name}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    tensors = {f"{part}/{name}": t for part, of in state.items() for name, t in of.items()}
+    save_file(tensors, str(partial / STATE))
+    with (partial / STATE).open("rb") as written:
+        os.fsync(written.fileno())
+    write_whole(partial / MARKER, Marker(step=step, blake2b=file_digest(partial / STATE)).model_dump_json())
+    shutil.rmtree(target, ignore_errors=True)
+    partial.rename(target)
+    kept = [path for path in _checkpoints(folder) if path.name <= target.name][-KEPT:]
+    for old in set(folder.glob("step-*")) - set(kept):  # later ones were damaged, or the run was set back
+        shutil.rmtree(old)
+
+
+def newest_state(folder: Path) -> tuple[Path | None, list[str]]:
+    """The newest checkpoint whose bytes are those that were written, and what is wrong with newer ones.
+
+    Raises:
+        EvoError: there are checkpoints, and all are damaged.
+    """
+    damaged: list[str] = []
+    for path in reversed(_checkpoints(folder)):
+        if not (why := _damage(path)):
+            return path, damaged
+        damaged.append(f"checkpoint {path.name} {why}")
+    if damaged:
+        raise EvoError(f"{'; '.join(damaged)}; nothing was trained; remove '{folder}' to train this run from its start")
+    return None, []
+
+
+def read_state(path: Path) -> tuple[int, State]:
+    """The step and the state of a checkpoint that was checked before."""
+    state: State = {}
+    for key, tensor in load_file(str(path / STATE)).items():
+        part, _, name = key.partition("/")
+        state.setdefault(part, {})[name] = tensor
+    return Marker.model_validate_json((path / MARKER).read_bytes()).step, state
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("step-*") if path.suffix != ".partial")
+
+
+def _damage(path: Path) -> str:
+    """What is wrong with a checkpoint; '' if nothing is."""
+    try:
+        wanted = Marker.model_validate_json((path / MARKER).read_bytes()).blake2b
+        found = file_digest(path / STATE)
+    except OSError as error:
+        return f"cannot be read ({error.strerror}: {Path(error.filename or path).name})"
+    except ValidationError:
+        return f"has a {MARKER} that cannot be read"
+    return "" if found == wanted else f"has checksum {found[:12]}, its marker says {wanted[:12]}"
