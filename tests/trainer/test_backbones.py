@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import (
     AutoModelForCausalLM,
     BartConfig,
@@ -27,7 +28,8 @@ from schemas.errors import EvoError
 from tests.trainer.families import FAMILIES
 from trainer.backbone_names import source
 from trainer.batches import collate
-from trainer.checkpoint import load_model, save_model
+from trainer.checkpoint import WEIGHTS, load_model, save_model
+from trainer.launch import launch
 from trainer.model import EvoModel
 from trainer.text import load_tokenizer
 
@@ -262,3 +264,30 @@ def test_unknown_backbone_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(EvoError, match="no model for backbone") as caught:
         EvoModel(on(tmp_path / "nothing"), 100)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", [1, 2, 3])
+def test_bfloat16_with_recomputation_trains_under_deepspeed(
+    stage: int, world: tuple[Path, Path], config: TrainConfig, llama: Path, tmp_path: Path
+) -> None:
+    """Frozen weights in bfloat16 beside trained ones in float32, on two ranks; the masters are what is published."""
+    model = config.model.model_copy(update={"backbone": str(llama), "lora_rank": 4, "lora_alpha": 8})
+    changed = config.model_copy(
+        update={
+            "model": model,
+            "precision": "bfloat16",
+            "checkpoint_activations": True,
+            "zero_stage": stage,
+            "batches_per_step": 2,
+            "learning_rate": 1e-2,
+            "steps": 3,
+        }
+    )
+    folder = launch(*world, changed, tmp_path / "out", nproc=2, on_progress=lambda row: None)
+    weights = load_file(folder / WEIGHTS)
+    assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
+    for adapter in ("memory", "retriever"):  # LoRA's B starts at zero: what is not zero was trained
+        trained = [tensor for name, tensor in weights.items() if f"lora_B.{adapter}" in name]
+        assert trained
+        assert all(tensor.abs().sum() > 0 for tensor in trained)
