@@ -30,5 +30,5 @@ def source(name: str) -> str:
 
 def reason(error: Exception) -> str:
     """What such an error says, in one line."""
-    said = " ".join(str(error).split()) or type(error).__name__
+    said = " ".join(str(error).split()).rstrip(".") or type(error).__name__
     return said if len(said) <= 300 else f"{said[:300]}..."

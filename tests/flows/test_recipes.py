@@ -12,6 +12,7 @@ import pytest
 
 from flows.recipes import RECIPES, recipe, with_teacher
 from schemas.errors import EvoError
+from trainer.backbone_names import source
 
 DOCS = Path(__file__).parents[2] / "docs" / "teachers.md"
 TEACHER = {"model": "m", "endpoints": ["http://127.0.0.1:1/v1"]}
@@ -55,6 +56,19 @@ def test_a_file_derives_from_its_base(tmp_path: Path) -> None:
     assert made.cloze is None
     assert recipe(write(tmp_path, base="demo", cloze=False)).cloze is None
     assert recipe(write(tmp_path, base="taught", teaching=False)).teaching is None
+
+
+def test_paper_is_the_papers_training_recipe() -> None:
+    """arXiv 2606.21649 and the authors' script, 8 GPUs with an accumulation of 2."""
+    train = recipe("paper").train
+    model = train.model
+    assert source(model.backbone) == "Qwen/Qwen3-4B-Instruct-2507"
+    assert (model.latents, model.capacity, model.embedding) == (16, 512, 1024)
+    assert (model.lora_rank, model.lora_alpha, model.lora_dropout) == (64, 128, 0.1)
+    assert (train.learning_rate, train.final_lr_fraction, train.warmup_fraction) == (5e-5, 0.1, 0.05)
+    assert (train.gradient_clip, train.temperature, train.memory_loss_weight) == (1.0, 0.1, 1.0)
+    assert (train.epochs, train.batch_episodes, train.batches_per_step) == (1, 1, 16)
+    assert (train.batch_segments, train.batch_tokens, train.precision) == (16, 2048, "bfloat16")
 
 
 def test_every_named_recipe_survives_its_own_json() -> None:
