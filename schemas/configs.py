@@ -148,7 +148,8 @@ class CurationConfig(Record):
 
 
 class ModelConfig(Record):
-    """EvoEmbedding. `backbone` is `tiny` (from scratch) or a Hugging Face folder or id (LoRA adapters).
+    """EvoEmbedding. `backbone` is `tiny` (from scratch), or takes LoRA adapters: a name of
+    `trainer.backbone_names` (`smollm2`, `qwen3-0.6b`, `qwen3-4b`), or a Hugging Face folder or id.
 
     Letters as in the docs: D hidden size, K latents a segment, C queue capacity in latents, E embedding size.
     """
@@ -172,7 +173,7 @@ class TrainConfig(Record):
 
     model: ModelConfig = ModelConfig()
     steps: int = Field(800, ge=1)
-    epochs: int = Field(0, ge=0)  # passes over the shards in place of `steps`
+    epochs: int = Field(0, ge=0)  # passes over the shards in place of `steps`; 0: `steps`
     batches_per_step: int = Field(1, ge=1)  # over all ranks: each accumulates the gradients of its share
     batch_episodes: int = Field(16, ge=1)  # contexts a batch, each with its questions
     token_budget: int = Field(8192, ge=1)  # memory tokens a batch, padding included

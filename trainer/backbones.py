@@ -10,7 +10,6 @@ from typing import Any, Literal, TypeVar
 
 import torch
 from peft import LoraConfig, get_peft_model
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import (
@@ -25,14 +24,13 @@ from transformers import (
 from schemas.configs import ModelConfig, TrainConfig
 from schemas.errors import EvoError
 from trainer.attention import FULL, SLIDING, layer_kinds, layer_masks
-from trainer.backbone_names import source
+from trainer.backbone_names import UNREADABLE, reason, source
 
 Role = Literal["memory", "retriever", "plain"]
 T = TypeVar("T")
 Keys = Sequence[tuple[Tensor, Tensor]]  # of each layer: keys and values [B, heads, P, head size]
 ADAPTERS = ("memory", "retriever")
 LORA_TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-UNREADABLE = (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError)  # of folders, by transformers
 
 
 class Backbone(nn.Module):
@@ -241,8 +239,8 @@ def _pretrained(name: str, dtype: torch.dtype) -> Any:
         )
     except UNREADABLE as error:
         raise EvoError(
-            f"no model for backbone '{name}': {(str(error).splitlines() or [type(error).__name__])[0]}; nothing was "
-            "trained; give 'tiny', a Hugging Face folder, or an id that this machine can reach"
+            f"no model for backbone '{name}': {reason(error)}; nothing was trained; "
+            "give 'tiny', a Hugging Face folder, or an id that this machine can reach"
         ) from error
     causal, loading = loaded
     if missing := sorted(loading["missing_keys"]):

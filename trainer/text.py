@@ -18,7 +18,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from schemas.episode import Segment
 from schemas.errors import EvoError
 from schemas.ids import digest
-from trainer.backbone_names import source
+from trainer.backbone_names import UNREADABLE, reason, source
 from trainer.chat_template import chat_form
 
 VERSION = 2  # raise when the tokens of the same text change
@@ -171,10 +171,9 @@ def _from_pretrained(name: str) -> PreTrainedTokenizerFast:
     place = source(name)
     try:
         tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+    except UNREADABLE as error:
         raise EvoError(
-            f"no tokenizer for backbone '{name}': {reason}; nothing was tokenised; "
+            f"no tokenizer for backbone '{name}': {reason(error)}; nothing was tokenised; "
             "give 'tiny', a Hugging Face folder, or an id that this machine can reach"
         ) from error
     if not isinstance(tokenizer, PreTrainedTokenizerFast):

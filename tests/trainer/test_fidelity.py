@@ -1,4 +1,4 @@
-"""Every family of backbones against the paper's definition (tests/trainer/reference.py), and what gets which gradient."""
+"""Every family of backbones against the paper's definition (tests/trainer/reference.py); gradients; ablations."""
 
 from __future__ import annotations
 

@@ -1,0 +1,167 @@
+"""The weights that the authors publish, as a model folder of ours: the same model under other names.
+
+Their class (MiG-NJU/EvoEmbedding, `model/evo_embedding.py`) holds the backbone with the adapters `memory_generator` and
+`retriever`, the memory queries with a batch dimension, and the projections as `nn.Sequential`s.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from schemas.configs import ModelConfig, TrainConfig
+from schemas.errors import EvoError
+from trainer.checkpoint import save_model
+from trainer.model import EvoModel
+from trainer.text import load_tokenizer
+
+PARTS = {  # theirs, ours
+    "model.": "backbone.causal.",
+    "latent_to_mem.0.": "memory_projection.",  # f_m
+    "mem_to_latent.0.": "latent_projection.",  # P_lat
+    "mem_to_emb.": "embedding_projection.",
+    "memory_queries": "queries",
+}
+ADAPTER, OURS = ".memory_generator.", ".memory."
+BESIDE = "emb_model."  # a static embedding model that they keep in the same object, and that their model does not use
+CAPACITY = 512
+Tensors = dict[str, Callable[[], Tensor]]
+
+
+def import_authors(
+    checkpoint: Path, backbone: str, folder: Path, alpha: int | None = None, capacity: int | None = None
+) -> TrainConfig:
+    """Write a model folder from a checkpoint of theirs.
+
+    Args:
+        checkpoint: a folder with safetensors files, or one such or torch file. A `config.json` in it gives alpha and
+            capacity, where they are not given.
+        backbone: that which it was trained on, by name, folder or id.
+        folder: where to.
+        alpha: of LoRA, which no shape tells; twice the rank by default, as in the paper.
+        capacity: C; 512 by default, as in the paper.
+
+    Returns:
+        The config that the folder holds.
+
+    Raises:
+        EvoError: a parameter is unknown, missing, or of another shape; or the backbone is another.
+    """
+    tensors = dict(_read(checkpoint))
+    told = _told(checkpoint)
+    config = _config(checkpoint, tensors, backbone, alpha or told.get("lora_alpha"), capacity or told.get("capacity"))
+    tokenizer = load_tokenizer(backbone)
+    model = EvoModel(config, tokenizer.vocabulary)
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    own = {**model.state_dict(), **trained}
+    loaded = set()
+    for name, read in tensors.items():
+        ours = _renamed(name)
+        if ours is None or ours not in own:
+            raise _unusable(checkpoint, f"it has a parameter '{name}' that this model has not")
+        found, wanted = read(), own[ours]
+        found = found.squeeze(0) if ours == "queries" else found
+        if found.shape != wanted.shape:
+            raise _unusable(checkpoint, f"'{name}' is {list(found.shape)}, and the model's {list(wanted.shape)}")
+        if ours in trained:
+            with torch.no_grad():
+                trained[ours].copy_(found)
+            loaded.add(ours)
+        elif not torch.equal(found.to(wanted.dtype), wanted):
+            raise _unusable(checkpoint, f"'{name}' differs from that of backbone '{backbone}', so it is another one")
+    if missing := sorted(set(trained) - loaded):
+        raise _unusable(checkpoint, f"{len(missing)} parameters are missing, first the one for our '{missing[0]}'")
+    save_model(model, tokenizer, folder)
+    return config
+
+
+def _read(checkpoint: Path) -> Iterator[tuple[str, Callable[[], Tensor]]]:
+    """Names, and what reads their tensors: a checkpoint may hold its backbone, and is not read whole."""
+    files = sorted(checkpoint.glob("*.safetensors")) if checkpoint.is_dir() else [checkpoint]
+    if not files:
+        raise _unusable(checkpoint, "it holds no safetensors file")
+    for file in files:
+        try:
+            if file.suffix == ".safetensors":
+                opened: Any = safe_open(str(file), "pt")
+                names, read = opened.keys(), opened.get_tensor
+            else:
+                loaded = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+                if not isinstance(loaded, dict) or not all(isinstance(t, Tensor) for t in loaded.values()):
+                    raise _unusable(checkpoint, f"'{file.name}' is no state dictionary")
+                names, read = loaded.keys(), loaded.__getitem__
+            yield from ((name, partial(read, name)) for name in names if not name.startswith(BESIDE))
+        except (OSError, RuntimeError, SafetensorError, UnpicklingError) as error:
+            raise _unusable(
+                checkpoint, f"'{file.name}' cannot be read: {' '.join(str(error).split())[:200]}"
+            ) from error
+    if checkpoint.is_dir() and (index := checkpoint / "model.safetensors.index.json").exists():
+        _check_shards(checkpoint, index)
+
+
+def _check_shards(checkpoint: Path, index: Path) -> None:
+    try:
+        listed = set(json.loads(index.read_text())["weight_map"].values())
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise _unusable(checkpoint, f"its index cannot be read: {error}") from error
+    if gone := sorted(file for file in listed if not (checkpoint / file).exists()):
+        raise _unusable(checkpoint, f"its index lists '{gone[0]}', which is not there")
+
+
+def _told(checkpoint: Path) -> dict[str, int]:
+    """What their config says and no shape does."""
+    try:
+        read = json.loads((checkpoint / "config.json").read_text())
+        named = {"lora_alpha": read.get("lora_alpha"), "capacity": read.get("buffer_capacity")}
+    except (OSError, ValueError, AttributeError):
+        return {}
+    return {name: value for name, value in named.items() if isinstance(value, int)}
+
+
+def _config(checkpoint: Path, tensors: Tensors, backbone: str, alpha: int | None, capacity: int | None) -> TrainConfig:
+    """What the shapes say; the precision is that of the memory queries."""
+    lora = next((n for n in tensors if ".lora_A." in n), "")
+    needed = ("memory_queries", "mem_to_emb.0.weight", lora or "...lora_A.memory_generator.weight")
+    for name in needed:
+        if name not in tensors:
+            raise _unusable(checkpoint, f"it has no '{name}'")
+    queries, embedding, down = (tensors[name]() for name in needed)
+    if queries.ndim != 3 or queries.shape[0] != 1:
+        raise _unusable(checkpoint, f"'memory_queries' is {list(queries.shape)}, not 1 x K x D")
+    rank = int(down.shape[0])
+    try:
+        model = ModelConfig(
+            backbone=backbone,
+            latents=queries.shape[1],
+            capacity=capacity or CAPACITY,
+            embedding=embedding.shape[0],
+            lora_rank=rank,
+            lora_alpha=alpha or 2 * rank,
+        )
+    except ValidationError as error:
+        raise _unusable(checkpoint, error.errors()[0]["msg"]) from error
+    return TrainConfig(model=model, precision="bfloat16" if queries.dtype == torch.bfloat16 else "float32")
+
+
+def _renamed(name: str) -> str | None:
+    """Our name of a parameter of theirs; None where there is none."""
+    for theirs, ours in PARTS.items():
+        if name.startswith(theirs):
+            return (ours + name.removeprefix(theirs)).replace(ADAPTER, OURS)
+    return None
+
+
+def _unusable(checkpoint: Path, why: str) -> EvoError:
+    return EvoError(
+        f"checkpoint '{checkpoint}' cannot be imported: {why}; nothing was written; "
+        "give the authors' checkpoint and the backbone that it was trained on"
+    )
