@@ -18,7 +18,7 @@ from flows.report.lineage import layers
 from flows.report.repeat import Repeat, Subject, repeat
 from flows.report.samples import SampleView, view
 from flows.report.shape import Bar, Chart, Funnel, bars, charts, figures, funnels
-from flows.report.training import Benchmark, Curves, Headline, benchmarks, headline, training_curves
+from flows.report.training import Benchmark, Curves, Headline, benchmarks, headline, stored_metrics, training_curves
 from schemas.dataset import DatasetVersion, ModelRecord, TrainingRun
 from schemas.errors import EvoError
 from schemas.files import write_whole
@@ -136,7 +136,7 @@ def gather(warehouse: Warehouse, identity: str) -> Page:
         lineage=(wide(drawn, told), narrow(drawn, told)),
         models=None if model else _models(warehouse, version),
         benchmarks=benchmarks(of_model) if model else None,
-        curves=training_curves(Path(model[0].path).parent / METRICS) if model else None,
+        curves=_curves(warehouse, model[0]) if model else None,
         funnels=funnels(version_funnel(warehouse, version)),
         found=found,
         charts=charts(found),
@@ -150,6 +150,10 @@ def gather(warehouse: Warehouse, identity: str) -> Page:
         documents=documents.head(DOCUMENTS).to_dicts(),
         repeat=repeat(_subject(version, model), total),
     )
+
+
+def _curves(warehouse: Warehouse, model: ModelRecord) -> Curves:
+    return training_curves(Path(model.path).parent / METRICS, stored_metrics(warehouse, model.training_run_id))
 
 
 def _model(warehouse: Warehouse, identity: str) -> Model | None:

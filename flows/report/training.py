@@ -15,6 +15,7 @@ from evaluation.metrics import METRICS
 from evaluation.report import BY_TYPE
 from schemas.benchmark import MEMORY_OFF
 from synth.taxonomy import STATE_TYPES
+from warehouse.catalog import Warehouse
 
 # The curves in sight, with their titles; what else the file holds is folded.
 TITLES = {
@@ -99,13 +100,15 @@ class Benchmark:
     folded: tuple[TypeScores, ...]
 
 
-def training_curves(metrics: Path) -> Curves:
-    """The curves of a run folder's metrics file."""
+def training_curves(metrics: Path, stored: Sequence[dict[str, Any]] = ()) -> Curves:
+    """The curves of a run folder's metrics file; where it cannot be read, of the rows stored in the warehouse."""
     try:
         with metrics.open(encoding="utf-8", errors="replace") as lines:
             rows, bad = _rows(lines)
     except OSError as error:
-        return Curves((), (), f"There are no training curves: {metrics} cannot be read ({error.strerror}).")
+        if not stored:
+            return Curves((), (), f"There are no training curves: {metrics} cannot be read ({error.strerror}).")
+        rows, bad = list(stored), 0
     found = curves(rows)
     if not found:
         return Curves((), (), f"There are no training curves: {metrics} holds no step.")
@@ -114,6 +117,14 @@ def training_curves(metrics: Path) -> Curves:
     folded = tuple(drawn[name] for name in sorted(drawn) if name not in TITLES)
     note = f"{bad:,} lines of {metrics.name} could not be read and are left out." if bad else ""
     return Curves(shown, folded, note)
+
+
+def stored_metrics(warehouse: Warehouse, run_id: str) -> list[dict[str, Any]]:
+    """A finished run's metrics as the warehouse holds them, a row a step."""
+    numbers = warehouse.query(
+        "SELECT step, name, value FROM lake.training_metrics WHERE training_run_id = ? ORDER BY step", (run_id,)
+    )
+    return numbers.pivot("name", index="step", values="value").to_dicts() if len(numbers) else []
 
 
 def _curve(title: str, points: Sequence[Point]) -> Curve:

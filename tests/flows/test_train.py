@@ -19,8 +19,9 @@ from typer.testing import CliRunner
 from flows.build_dataset import publish_version, shard_version
 from flows.cli import app
 from flows.recipes import recipe
+from flows.report.training import stored_metrics, training_curves
 from flows.synthesize import commit
-from flows.train import in_steps, training_run_id
+from flows.train import in_steps, metric_rows, training_run_id
 from schemas.configs import Recipe, SimulatorConfig, TrainConfig
 from schemas.dataset import ShardSet
 from schemas.errors import EvoError
@@ -96,6 +97,20 @@ def test_options_that_contradict_are_one_sentence(
     result = CliRunner().invoke(app, ["train", "d@1", *words])
     assert isinstance(result.exception, EvoError)
     assert why in str(result.exception)
+
+
+def test_report_draws_the_warehouse_s_numbers_where_the_file_is_gone(tmp_path: Path) -> None:
+    rows = [{"step": step, "loss": 5 - step / 10, "tokens": 100, "seconds": 0.5} for step in range(1, 31)]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with Warehouse.open(tmp_path / "home") as warehouse:
+        warehouse.append_all({"training_metrics": metric_rows("run-1", rows)})
+        warehouse.append_all({"training_metrics": metric_rows("run-1", rows)})  # as a rerun does
+        stored = stored_metrics(warehouse, "run-1")
+        assert stored_metrics(warehouse, "run-2") == []
+    assert stored == rows
+    from_table = training_curves(tmp_path / "gone.jsonl", stored)
+    assert from_table == training_curves(tmp_path / "metrics.jsonl")
+    assert {curve.title for curve in from_table.shown} == {"Loss", "Tokens per second"}
 
 
 def curve(run: Path) -> list[tuple[int, float]]:

@@ -64,6 +64,7 @@ def test_adapters_on_a_hugging_face_folder_train_and_resume(
     assert EvoEmbedder.load(folder).session().query("Where?").shape == (24,)
 
 
+@pytest.mark.slow  # the same on two ranks: test_engine.py
 def test_loss_that_is_not_a_number_names_the_episodes(
     world: tuple[Path, Path], config: TrainConfig, rows: list[dict[str, Any]], tmp_path: Path
 ) -> None:
