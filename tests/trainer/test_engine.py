@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from schemas.ablations import ablated
 from schemas.configs import TrainConfig
@@ -19,6 +20,7 @@ from trainer.loop import load_weights
 from trainer.metrics import COLUMNS, combined, first_not_finite, measured
 from trainer.model import EvoModel, Losses
 from trainer.state import WEIGHT, newest_state, read_state, write_state
+from trainer.text import EvoTokenizer
 
 World = tuple[Path, Path]
 Same = Callable[[Path, Path], bool]
@@ -36,9 +38,15 @@ def tiny(config: TrainConfig) -> TrainConfig:
 
 
 @pytest.fixture
-def adapters(tiny: TrainConfig, llama: Path) -> TrainConfig:
-    """A frozen backbone with adapters and dropout."""
-    model = tiny.model.model_copy(update={"backbone": str(llama), "lora_rank": 4, "lora_alpha": 8})
+def adapters(tiny: TrainConfig, tokenizer: EvoTokenizer, tmp_path: Path) -> TrainConfig:
+    """A frozen backbone with adapters and dropout. Its weights are small, as transformers draws them: a backbone of
+    large random weights turns the order of float sums into other gradients within a few steps."""
+    torch.manual_seed(1)
+    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 1}
+    LlamaForCausalLM(LlamaConfig(vocab_size=tokenizer.vocabulary, **shape, **heads)).save_pretrained(tmp_path / "small")
+    tokenizer.tokenizer.save_pretrained(tmp_path / "small")
+    model = tiny.model.model_copy(update={"backbone": str(tmp_path / "small"), "lora_rank": 4, "lora_alpha": 8})
     return tiny.model_copy(update={"model": model, "learning_rate": 1e-2})
 
 
