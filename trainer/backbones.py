@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any, Literal, TypeVar
 
 import torch
+from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import (
@@ -199,8 +200,6 @@ def make_backbone(config: TrainConfig, vocabulary: int) -> Backbone:
     model = config.model
     if model.backbone == "tiny":
         return Backbone(_tiny(model, vocabulary), False, config.precision, config.checkpoint_activations)
-    from peft import LoraConfig, get_peft_model  # takes seconds, and `tiny` has no adapters
-
     causal = _pretrained(model.backbone, getattr(torch, config.precision))
     causal.requires_grad_(False)
     lora = LoraConfig(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 from safetensors import SafetensorError
@@ -14,8 +14,10 @@ from safetensors.torch import load_file, save_file
 from schemas.configs import TrainConfig
 from schemas.errors import EvoError
 from schemas.files import file_digest
-from trainer.model import EvoModel
 from trainer.text import EvoTokenizer
+
+if TYPE_CHECKING:
+    from trainer.model import EvoModel
 
 WEIGHTS, CONFIG, LINEAGE, CARD = "model.safetensors", "config.json", "lineage.json", "README.md"
 
@@ -46,6 +48,8 @@ def load_model(folder: Path) -> tuple[EvoModel, EvoTokenizer]:
         weights = load_file(str(folder / WEIGHTS))
     except (OSError, ValueError, KeyError, TypeError, ValidationError, SafetensorError) as error:
         raise _unusable(folder, str(error).splitlines()[0]) from error
+    from trainer.model import EvoModel  # it takes seconds, which who only reads digests need not wait
+
     model = EvoModel(train, vocabulary)
     wanted = {n for n, p in model.named_parameters() if p.requires_grad}
     if wanted != set(weights):
