@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -41,6 +42,9 @@ from schemas.ablations import ABLATIONS, ablated
 from schemas.configs import Recipe
 from schemas.errors import EvoError
 from schemas.files import disk_fault
+
+if TYPE_CHECKING:
+    from warehouse.catalog import Warehouse
 
 # A failed flow logs a traceback; here the one sentence says it. Prefect keeps the whole log.
 os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
@@ -229,8 +233,7 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a model on a dataset version with DeepSpeed; a killed run resumes at its last checkpoint."""
-    from flows.train import Ranks
-    from flows.train import train as flow
+    from warehouse.versions import resolve
 
     if hostfile and nproc != 1:
         raise EvoError(f"--nproc {nproc} and --hostfile both say where ranks run; nothing was trained; give one")
@@ -241,6 +244,10 @@ def train(
     config = changed(config, zero_stage=zero, model=changed(config.model, backbone=backbone))
     for name in ablate or []:
         config = ablated(config, name)
+    _look(lambda warehouse: resolve(warehouse, dataset))
+    from flows.train import Ranks
+    from flows.train import train as flow
+
     model = flow(state(), dataset, config, Ranks(nproc, hostfile, ssh_config))
     say(model.model_dump(), as_json, f"{model.model_id} at {model.path}")
 
@@ -255,7 +262,9 @@ def evaluate(
 ) -> None:
     """Score a model, the same model without its memory, and the baselines."""
     from flows.evaluate import evaluate as flow
+    from flows.evaluate import model_of
 
+    _look(lambda warehouse: model_of(warehouse, model))
     flow(state(), model, benchmark, named_recipe(recipe), path)
     _print_scores(model, benchmark, as_json)
 
@@ -286,6 +295,14 @@ app.command(
     epilog="Example: evo impact doc-0a1b2c   evo impact Qwen3-30B-A3B-Instruct-2507 --json   "
     "evo impact doc-0a1b2c --withdraw --dry-run"
 )(impact)
+
+
+def _look(ask: Callable[[Warehouse], object]) -> None:
+    """Meet a mistake in the warehouse before Prefect starts, which takes long."""
+    from warehouse.catalog import Warehouse
+
+    with Warehouse.open(state()) as warehouse:
+        ask(warehouse)
 
 
 def _print_made(recipe: Recipe) -> None:

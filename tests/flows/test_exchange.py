@@ -56,6 +56,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_export_and_import_as_commands(home: Path, tmp_path: Path) -> None:
     made = evo(home, "dataset", "export", "notes@1", str(tmp_path / "out"), "--format", "jsonl", "--json")
     assert made.returncode == 0, made.stderr

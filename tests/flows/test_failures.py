@@ -214,6 +214,7 @@ def test_a_deleted_data_file_is_named(home: Path) -> None:
     all_is_well(home)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [flip(0.4), None], ids=["flipped", "deleted"])
 def test_a_damaged_shard_is_named(home: Path, change: Callable[[bytes], bytes] | None) -> None:
     path = next((home / "shards").rglob("shard-*.parquet"))

@@ -192,6 +192,7 @@ def test_thresholds_select_what_is_published(serve: Serve, truth: Any, home: Pat
         version(home, none)
 
 
+@pytest.mark.slow
 def test_a_budget_stops_cleanly_and_goes_on_when_raised(serve: Serve, truth: Any, tmp_path: Path) -> None:
     server = serve(truth)
     whole = new_home(tmp_path / "whole")

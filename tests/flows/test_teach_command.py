@@ -63,6 +63,7 @@ def alive(pid: int) -> bool:
     return True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("budget", [None, 2])
 def test_a_run_starts_its_own_server_and_stops_it(evo: Evo, tmp_path: Path, budget: int | None) -> None:
     model, python, pid = tmp_path / "a-model", tmp_path / "python", tmp_path / "pid"
@@ -93,6 +94,7 @@ def test_two_runs_of_a_recipe_do_not_pay_twice(serve: Callable[..., Any], truth:
     assert evo("synthesize", path, home=home).returncode == 0
 
 
+@pytest.mark.slow
 def test_an_interruption_keeps_what_is_paid(
     serve: Callable[..., Any], truth: Any, prefect_url: str, tmp_path: Path
 ) -> None:

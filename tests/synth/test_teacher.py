@@ -86,6 +86,7 @@ def test_a_replica_that_is_down_does_not_stop_the_others(serve: Serve, ledger: S
     assert asyncio.run(ask_all(teacher, range(50))) == right(range(50))
 
 
+@pytest.mark.slow
 def test_a_teacher_killed_and_started_again_goes_on(serve: Serve, ledger: SqliteLedger) -> None:
     server = serve(double)
     server.latency_s = 0.02

@@ -50,6 +50,7 @@ def adapters(tiny: TrainConfig, tokenizer: EvoTokenizer, tmp_path: Path) -> Trai
     return tiny.model_copy(update={"model": model, "learning_rate": 1e-2})
 
 
+@pytest.mark.slow
 def test_two_ranks_give_the_curve_of_one_and_stop_together(
     world: World, tiny: TrainConfig, tmp_path: Path, same_curve: Same
 ) -> None:

@@ -84,6 +84,7 @@ def add_model(warehouse: Warehouse, version: DatasetVersion, name: str) -> str:
     return model.model_id
 
 
+@pytest.mark.slow
 @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(plans(), st.integers(0, 2))
 def test_trace_and_impact_are_inverse_and_a_withdrawal_cuts_both(

@@ -84,6 +84,7 @@ def counts(home: Path) -> dict[str, int]:
         return {name: int(warehouse.query(f"SELECT count(*) FROM lake.{name}").item()) for name in TABLES}
 
 
+@pytest.mark.slow
 @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(told=st.lists(contexts(), min_size=1, max_size=12), form=st.sampled_from(["parquet", "jsonl"]))
 def test_a_round_trip_loses_nothing(world: Any, told: Any, form: Any) -> None:
