@@ -26,10 +26,10 @@ from flows.build_dataset import build_dataset
 from flows.cli import EXAMPLES
 from flows.ingest import ingest
 from flows.recipes import demo, seeded
-from flows.settings import home
 from flows.synthesize import simulators, synthesize
 from flows.train import train
 from schemas.ablations import ABLATIONS, ablated
+from schemas.home import home
 from synth.simulator import simulate
 from synth.taxonomy import STATE_TYPES
 from trainer.embedder import EvoEmbedder

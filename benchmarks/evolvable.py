@@ -25,7 +25,7 @@ from flows.cli import EXAMPLES
 from flows.evaluate import stored_scores
 from flows.pipeline import pipeline
 from flows.recipes import demo, seeded
-from flows.settings import home
+from schemas.home import home
 from warehouse.catalog import Warehouse
 
 SOURCE = str(EXAMPLES / "peps.parquet")

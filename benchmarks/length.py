@@ -25,9 +25,9 @@ from evaluation.metrics import rank, recall
 from flows.cli import EXAMPLES
 from flows.pipeline import pipeline
 from flows.recipes import demo, seeded
-from flows.settings import home
 from schemas.benchmark import Conversation, Encoder
 from schemas.configs import SimulatorConfig
+from schemas.home import home
 from synth.simulator import simulate
 from trainer.embedder import EvoEmbedder
 

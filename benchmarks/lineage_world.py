@@ -9,6 +9,7 @@ memories of the other half. Each has ids, evidence, verdicts and, where a teache
 # ruff: noqa: S608 - what is formatted into queries are constants of ours
 from __future__ import annotations
 
+import argparse
 import sys
 import time
 from pathlib import Path
@@ -174,5 +175,14 @@ def _model(warehouse: Warehouse, dataset_id: str, number: int) -> None:
     )
 
 
+def main() -> None:
+    """Make it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("episodes", type=int)
+    options = parser.parse_args()
+    build(options.folder, options.episodes)
+
+
 if __name__ == "__main__":
-    build(Path(sys.argv[1]), int(sys.argv[2]))
+    main()

@@ -25,6 +25,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+sys.path.pop(0)  # this folder: its files have names of our packages
+
 from openai import AsyncOpenAI
 from pydantic import BaseModel, ValidationError
 

@@ -29,12 +29,13 @@ from rensa import RMinHash, RMinHashLSH
 from flows.build_dataset import TOKENIZER_CONTEXTS
 from flows.curate import curate
 from flows.synthesize import CONTEXTS_A_PARTITION, commit
-from schemas.configs import CurationConfig, SimulatorConfig
+from schemas.configs import CurationConfig, SimulatorConfig, TrainConfig
 from schemas.episode import Draft, Segment
 from synth import simulator
 from synth.decontaminate import Benchmarks, _files, _texts  # noqa: F401
 from synth.text import normalise
-from trainer.batches import Schedule, cut
+from trainer.batches import Schedule, dealt
+from trainer.packing import cut
 from trainer.text import EvoTokenizer, train_tokenizer
 from warehouse.catalog import Warehouse
 from warehouse.shards import build_shards, read_manifest
@@ -161,9 +162,10 @@ def padding(shards: Path, ranks: int = 8) -> None:
     for name, rows in (("cut from shards", lengths), ("random", shuffled)):
         batches = [[rows[i] for i in batch] for batch in cut(rows, BATCH, BUDGET)]
         share = 1 - sum(rows) / sum(max(batch) * len(batch) for batch in batches)
-        schedule = Schedule(rows, BATCH, BUDGET, ranks, seed=0)
+        schedule = Schedule(rows, TrainConfig(batch_episodes=BATCH, token_budget=BUDGET, batches_per_step=ranks))
+        steps = [schedule.batches(step) for step in range(schedule.steps_per_epoch)]
         read = [
-            sum(rows[i] for step in range(schedule.steps_per_epoch) for i in schedule.rows(step, rank))
+            sum(rows[row] for step in steps for batch in dealt(ranks, rank, ranks) for row in step[batch])
             for rank in range(ranks)
         ]
         differ = (max(read) - min(read)) / min(read)
