@@ -61,7 +61,7 @@ def import_authors(
     config = _config(checkpoint, tensors, backbone, alpha or told.get("lora_alpha"), capacity or told.get("capacity"))
     tokenizer = load_tokenizer(backbone)
     model = EvoModel(config, tokenizer.vocabulary)
-    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    trained = model.trained
     own = {**model.state_dict(), **trained}
     loaded = set()
     for name, read in tensors.items():

@@ -27,7 +27,7 @@ def save_model(model: EvoModel, tokenizer: EvoTokenizer, folder: Path) -> None:
     partial = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    weights = {n: p.detach().cpu().contiguous() for n, p in model.named_parameters() if p.requires_grad}
+    weights = {name: p.detach().cpu().contiguous() for name, p in model.trained.items()}
     save_file(weights, str(partial / WEIGHTS), metadata={"format": "pt"})
     config = {"model_type": "evoembedding", "vocabulary": tokenizer.vocabulary, "train": model.config.model_dump()}
     (partial / CONFIG).write_text(json.dumps(config, indent=1) + "\n")
@@ -51,9 +51,7 @@ def load_model(folder: Path) -> tuple[EvoModel, EvoTokenizer]:
     from trainer.model import EvoModel  # it takes seconds, which who only reads digests need not wait
 
     model = EvoModel(train, vocabulary)
-    wanted = {n for n, p in model.named_parameters() if p.requires_grad}
-    if wanted != set(weights):
-        odd = sorted(wanted ^ set(weights))
+    if odd := sorted(model.trained.keys() ^ weights.keys()):
         raise _unusable(folder, f"its weights and its config differ at {len(odd)} names, first '{odd[0]}'")
     try:
         model.load_state_dict(weights, strict=False)

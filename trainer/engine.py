@@ -117,7 +117,7 @@ class Engine:
         self.model, self.config = model, config
         self.rank, self.ranks = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
         self.device = torch.device(get_accelerator().current_device_name())
-        self._trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        self._trained = model.trained
         # Its rate is set at every update.
         self._adam = torch.optim.AdamW(self._trained.values(), betas=(0.9, 0.98), weight_decay=0.01)
         whole = Whole(model)

@@ -138,8 +138,7 @@ def load_weights(model: EvoModel, state: State, checkpoint: str) -> None:
     Raises:
         EvoError: they are those of another model.
     """
-    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    weights = state[WEIGHT]
+    trained, weights = model.trained, state[WEIGHT]
     odd = sorted(
         {n for n in trained.keys() & weights.keys() if trained[n].shape != weights[n].shape}
         | (trained.keys() ^ weights.keys())

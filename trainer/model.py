@@ -56,6 +56,11 @@ class EvoModel(nn.Module):
         """K, or 0 where the memory is off."""
         return self.config.model.latents if self.config.model.memory else 0
 
+    @property
+    def trained(self) -> dict[str, nn.Parameter]:
+        """The parameters that are trained, by name; a frozen backbone's are not."""
+        return {name: p for name, p in self.named_parameters() if p.requires_grad}
+
     def forward(self, batch: Batch) -> Losses:
         """The losses of a step's batch."""
         config = self.config

@@ -58,10 +58,9 @@ class Reader:
     def digest(self) -> str:
         """Identifies all that a memory depends on: trained weights, model, segment batching and tokenizer."""
         weights = hashlib.blake2b(digest_size=32)
-        for name, parameter in self.model.named_parameters():
-            if parameter.requires_grad:
-                weights.update(name.encode())
-                weights.update(parameter.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+        for name, parameter in self.model.trained.items():
+            weights.update(name.encode())
+            weights.update(parameter.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
         config = self.model.config
         return digest(
             {
