@@ -188,7 +188,7 @@ class EvoModel(nn.Module):
             a, b = int(lows.min()), int(highs.max())
             mask = window_mask(part, lows - a, highs - a, b - a, device)
             positions = (highs + part.offset).to(device, non_blocking=True)
-            behind = [(k[:, :, a:b], v[:, :, a:b]) for k, v in _of_owners(keys, part.owner)] if b > a else ()
+            behind = _seen(keys, part.owner, a, b) if b > a else ()
             hidden = self.backbone.hidden(self._embed(part.ids), positions, mask, role, behind, a)
             here = ((spots.row >= rows[0]) & (spots.row <= rows[-1])).nonzero()[:, 0]
             at = (spots.row[here] - rows[0]) * hidden.shape[1] + spots.column[here]
@@ -229,12 +229,13 @@ def _count(inputs: Tensor) -> Tensor:
     return torch.arange(inputs.shape[1], device=inputs.device).expand(len(inputs), -1)
 
 
-def _of_owners(keys: Keys, owner: Tensor) -> Keys:
-    """The keys [B, ...] of each row's episode, [R, ...]."""
-    if keys and len(keys[0][0]) == 1:
-        return [(k.expand(len(owner), -1, -1, -1), v.expand(len(owner), -1, -1, -1)) for k, v in keys]
-    at = owner.to(keys[0][0].device, non_blocking=True) if keys else owner
-    return [(k[at], v[at]) for k, v in keys]
+def _seen(keys: Keys, owner: Tensor, start: int, stop: int) -> Keys:
+    """The places from `start` to `stop` of the keys [B, ...] of each row's episode, [R, ...]."""
+    cut_out = [(k[:, :, start:stop], v[:, :, start:stop]) for k, v in keys]
+    if len(keys[0][0]) == 1:
+        return [(k.expand(len(owner), -1, -1, -1), v.expand(len(owner), -1, -1, -1)) for k, v in cut_out]
+    at = owner.to(keys[0][0].device, non_blocking=True)
+    return [(k[at], v[at]) for k, v in cut_out]
 
 
 def _identity(inputs: int, outputs: int) -> nn.Linear:

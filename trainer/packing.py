@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -117,7 +118,7 @@ class Packed:
             start=begin,
         )
 
-    @property
+    @cached_property
     def widths(self) -> list[int]:
         """Tokens of each row, without its padding."""
         return (self.group >= 0).sum(1).tolist()
