@@ -72,8 +72,9 @@ def ticks(low: float, high: float, most: int, whole: bool = False) -> list[float
     unit = 10.0**exponent
     nice = (1, 2, 5, 10) if whole else (1, 2, 2.5, 5, 10)
     step = next(unit * n for n in nice if unit * n >= rough * (1 - 1e-9))
-    first = math.ceil(low / step - 1e-9)
-    return [round(n * step, 2 - exponent) for n in range(first, math.floor(high / step + 1e-9) + 1)]
+    slack = 0.0 if whole else 1e-9  # whole steps are exact
+    first = math.ceil(low / step - slack)
+    return [round(n * step, 2 - exponent) for n in range(first, math.floor(high / step + slack) + 1)]
 
 
 def histogram(bins: Sequence[Bin], marks: Sequence[Mark], told: str) -> Markup:

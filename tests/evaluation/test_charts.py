@@ -48,7 +48,7 @@ def test_one_of_a_thing_is_no_plural() -> None:
 def test_ticks_lie_evenly_within_the_range(one: float, other: float, most: int, whole: bool) -> None:
     low, high = sorted((one, other))
     found = ticks(low, high, most, whole)
-    span = max(high - low, 1.0) if whole else high - low  # of what is counted, less than one is nothing
+    span = high - low
     assert len(found) <= most + 1
     assert all(low - span * 1e-6 <= tick <= high + span * 1e-6 for tick in found)
     steps = [b - a for a, b in pairwise(found)]

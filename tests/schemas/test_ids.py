@@ -9,8 +9,7 @@ from schemas.ids import content_id, digest
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
-    max_leaves=12,
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
 )
 
 
