@@ -17,6 +17,7 @@ import polars as pl
 import pytest
 
 from flows.cli import app
+from tests.runs import curve
 from warehouse.catalog import Warehouse
 from warehouse.event_log import read_events
 from warehouse.lineage import documents_of
@@ -48,12 +49,6 @@ def wait_for(look: Callable[[], T | None], seconds: float = 300) -> T:
             pass
         time.sleep(0.02)
     raise TimeoutError(f"nothing seen in {seconds} s")
-
-
-def curve(run: Path) -> list[tuple[int, float]]:
-    """(step, loss) of a training run's whole metric lines."""
-    lines = (run / "metrics.jsonl").read_text().split("\n")[:-1]
-    return [(row["step"], row["loss"]) for row in map(json.loads, lines)]
 
 
 @pytest.fixture(scope="module")

@@ -26,6 +26,7 @@ from schemas.configs import Recipe, SimulatorConfig, TrainConfig
 from schemas.dataset import ShardSet
 from schemas.errors import EvoError
 from synth.simulator import simulate
+from tests.runs import curve, ranks_of
 from trainer.batches import Schedule
 from trainer.launch import launch
 from trainer.rows import Rows
@@ -111,24 +112,6 @@ def test_report_draws_the_warehouse_s_numbers_where_the_file_is_gone(tmp_path: P
     from_table = training_curves(tmp_path / "gone.jsonl", stored)
     assert from_table == training_curves(tmp_path / "metrics.jsonl")
     assert {curve.title for curve in from_table.shown} == {"Loss", "Tokens per second"}
-
-
-def curve(run: Path) -> list[tuple[int, float]]:
-    lines = (run / "metrics.jsonl").read_text().split("\n")[:-1]
-    return [(row["step"], row["loss"]) for row in map(json.loads, lines)]
-
-
-def ranks_of(run: Path) -> list[int]:
-    """Processes that train a run, seen in /proc."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (entry / "cmdline").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if b"trainer.loop" in words and str(run / "job.json").encode() in words:
-            found.append(int(entry.name))
-    return found
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ import pytest
 
 from schemas.configs import TrainConfig
 from schemas.errors import EvoError
+from tests.runs import ranks_of
 from trainer.hosts import Host, read_hostfile, ssh_command
 from trainer.launch import RankLostError, launch
 
@@ -121,19 +122,6 @@ def ssh(tmp_path: Path) -> Iterator[Path]:
         server_process.wait()
 
 
-def ranks_of(job: Path) -> list[int]:
-    """Processes that train the job, seen in /proc."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (entry / "cmdline").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if words[:1] == [sys.executable.encode()] and str(job).encode() in words:
-            found.append(int(entry.name))
-    return found
-
-
 @pytest.mark.slow
 def test_two_hosts_train_over_ssh_and_end_with_their_launcher(
     world: tuple[Path, Path],
@@ -165,14 +153,14 @@ def test_two_hosts_train_over_ssh_and_end_with_their_launcher(
     launcher = subprocess.Popen([sys.executable, "-c", script, *words], stdout=subprocess.PIPE, text=True)
     assert launcher.stdout
     assert launcher.stdout.readline().startswith("{")
-    assert len(ranks_of(out / "job.json")) == 2
+    assert len(ranks_of(out)) == 2
     launcher.kill()
     launcher.wait()
     for _ in range(200):
-        if not ranks_of(out / "job.json"):
+        if not ranks_of(out):
             break
         time.sleep(0.1)
-    assert ranks_of(out / "job.json") == []
+    assert ranks_of(out) == []
 
 
 @pytest.mark.slow
@@ -186,7 +174,7 @@ def test_rank_that_is_killed_on_a_host_is_a_lost_rank(
     out = tmp_path / "out"
 
     def kill(row: object) -> None:
-        os.kill(max(ranks_of(out / "job.json")), signal.SIGKILL)
+        os.kill(max(ranks_of(out)), signal.SIGKILL)
 
     with pytest.raises(RankLostError, match=r"training rank \d ended with code 255"):
         launch(*world, long, out, on_progress=kill, hostfile=hosts, ssh_config=ssh)
