@@ -131,18 +131,15 @@ def curve(points: Sequence[Point], told: str) -> Markup:
 def lines(series: Mapping[str, Sequence[tuple[float, float]]], told: str) -> Markup:
     """A line of (x, y) points for each name, which stands at its end; y from zero. CSS classes are s0, s1 and so on."""
     height, top, names = 220.0, 10.0, 88.0
-    points = [point for line in series.values() for point in line]
-    x = _scale(min(p[0] for p in points), max(p[0] for p in points), LEFT, WIDTH - RIGHT - names)
-    most = max(p[1] for p in points) or 1.0
-    y = _scale(0.0, most, height - BOTTOM, top)
-    parts = _axes(
-        x, y, ticks(min(p[0] for p in points), max(p[0] for p in points), 5, whole=True), ticks(0, most, 4), height
-    )
-    taken: list[float] = []
+    across, up = zip(*(point for line in series.values() for point in line), strict=True)
+    most = max(up) or 1.0
+    x, y = _scale(min(across), max(across), LEFT, WIDTH - RIGHT - names), _scale(0.0, most, height - BOTTOM, top)
+    parts = _axes(x, y, ticks(min(across), max(across), 5, whole=True), ticks(0, most, 4), height)
+    free = height  # above which the next name may stand
     for n, (name, line) in sorted(enumerate(series.items()), key=lambda item: item[1][1][-1][1]):
         path = " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in line)
-        at = min([y(line[-1][1]) + 4, *(used - 13 for used in taken[-1:])])  # names keep apart
-        taken.append(at)
+        at = min(y(line[-1][1]) + 4, free)
+        free = at - 13
         parts.append(
             f'<polyline class="line s{n}" points="{path}"/>'
             f'<text class="s{n}" x="{WIDTH - RIGHT - names + 6:.1f}" y="{at:.1f}">{escape(name)}</text>'

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluation.charts import Bin, Mark, counted, curve, curves, histogram, number, thinned, ticks
+from evaluation.charts import Bin, Mark, counted, curve, curves, histogram, lines, number, thinned, ticks
 
 SVG = "{http://www.w3.org/2000/svg}"
 finite = st.floats(-1e12, 1e12, allow_subnormal=False)
@@ -100,3 +100,11 @@ def test_any_curve_can_be_drawn(values: list[float]) -> None:
     root = parsed(curve(thinned(range(len(values)), values), "told"))
     line = next(root.iter(f"{SVG}polyline")).attrib["points"]
     assert all(0 <= float(x) <= 360 for point in line.split() for x in point.split(","))
+
+
+def test_lines_have_their_names_at_their_ends_and_keep_apart() -> None:
+    drawn = parsed(lines({"a <b>": [(0, 1), (10, 50)], "c": [(0, 3), (10, 49)]}, "two lines"))
+    named = {text.text: float(text.attrib["y"]) for text in drawn.iter(f"{SVG}text") if text.attrib["class"] != "tick"}
+    assert named.keys() == {"a <b>", "c"}
+    assert named["c"] - named["a <b>"] >= 13  # the greater stands above
+    assert [len(line.attrib["points"].split()) for line in drawn.iter(f"{SVG}polyline")] == [2, 2]
