@@ -45,6 +45,10 @@ PARTS = ("memory pass", "retriever pass", "whole step")
 class Plain(EvoModel):
     """Retriever passes apart: the segments of a segment batch as padded rows, each with the memory in front."""
 
+    def embed(self, history: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        segments = self.embed_segments(history, batch.segments)
+        return segments, self.embed_queries(history, batch.totals, batch.queries)
+
     def embed_segments(self, history: Tensor, pieces: Pieces, first: int = 0) -> Tensor:
         K, C, n = self.latents, self.capacity, self.config.batch_segments
         out = []
@@ -141,8 +145,8 @@ def passes(model: EvoModel, batch: Batch) -> dict[str, Callable[[], Any]]:
         history = model.read(batch.memory)
 
     def retriever() -> None:
-        segments = model.embed_segments(history, batch.segments)
-        (segments.sum() + model.embed_queries(history, batch.totals, batch.queries).sum()).backward()
+        segments, queries = model.embed(history, batch)
+        (segments.sum() + queries.sum()).backward()
 
     return {
         "memory pass": lambda: model.read(batch.memory).sum().backward(),

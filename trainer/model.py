@@ -65,8 +65,7 @@ class EvoModel(nn.Module):
         """The losses of a step's batch."""
         config = self.config
         history = self.read(batch.memory)
-        segments = self.embed_segments(history, batch.segments)
-        queries = self.embed_queries(history, batch.totals, batch.queries)
+        segments, queries = self.embed(history, batch)
         contrastive = contrastive_loss(
             queries,
             segments,
@@ -107,6 +106,21 @@ class EvoModel(nn.Module):
             history.append(latents)
             queue = queue.push(latents)
         return torch.cat(history, dim=1) if history else queue.latents
+
+    def embed(self, history: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Embed a batch's segments [B, T, E] and its queries [B, G, E].
+
+        While no queue is full, the memory of a query begins with those of the segments: one prefix serves both.
+        """
+        T, K = batch.segments.lengths.shape[1], self.latents
+        if T > BLOCK or history.shape[1] > self.capacity:
+            segments = self.embed_segments(history, batch.segments)
+            return segments, self.embed_queries(history, batch.totals, batch.queries)
+        sizes = (batch.totals * K)[:, None].expand_as(batch.queries.lengths)
+        high = torch.cat([(torch.arange(T) * K).expand(len(history), -1), sizes], dim=1)
+        pieces = batch.segments.beside(batch.queries)
+        vectors = self._embed_behind(self.keys(history), pieces, torch.zeros_like(high), high)
+        return vectors[:, :T], vectors[:, T:]
 
     def embed_segments(self, history: Tensor, pieces: Pieces, first: int = 0) -> Tensor:
         """Embed each segment with the queue as it stood before it: [B, T, E], normalised.

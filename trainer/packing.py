@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,12 @@ class Pieces:
         lengths = self.lengths[:, cut]
         size = int(lengths.max()) if lengths.numel() else 0
         return Pieces(self.ids[:, cut, :size], lengths)
+
+    def beside(self, others: Pieces) -> Pieces:
+        """These pieces of each episode, and then the others."""
+        size = max(self.ids.shape[2], others.ids.shape[2])
+        ids = [F.pad(each.ids, (0, size - each.ids.shape[2])) for each in (self, others)]
+        return Pieces(torch.cat(ids, dim=1), torch.cat([self.lengths, others.lengths], dim=1))
 
     def followed_by(self, tail: Tensor) -> Pieces:
         """Each piece with the [K] tokens of `tail` right behind its last token."""

@@ -188,7 +188,7 @@ def test_thresholds_select_what_is_published(serve: Serve, truth: Any, home: Pat
     run(home, none)
     truth.answer = real
     assert version(home, strict).episodes
-    with pytest.raises(EvoError, match="no episodes match"):
+    with pytest.raises(EvoError, match="no train episodes of this recipe"):
         version(home, none)
 
 

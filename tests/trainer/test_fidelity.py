@@ -35,8 +35,7 @@ def test_a_batch_is_each_episode_by_definition(
     batch = collate(rows)
     with torch.no_grad():
         history = model.read(batch.memory)
-        segments = model.embed_segments(history, batch.segments)
-        queries = model.embed_queries(history, batch.totals, batch.queries)
+        segments, queries = model.embed(history, batch)
         losses = model(batch)
     wanted = [reference(model, row, plain) for row in rows]
     for b, one in enumerate(wanted):

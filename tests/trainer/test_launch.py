@@ -74,6 +74,18 @@ def test_loss_that_is_not_a_number_names_the_episodes(
     assert not (tmp_path / "out" / "model").exists()
 
 
+@pytest.mark.slow
+def test_gradient_that_is_not_a_number_names_the_episodes(
+    world: tuple[Path, Path], config: TrainConfig, rows: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    """The loss is finite, and the squares of its gradient are not."""
+    steep = config.model_copy(update={"memory_loss_weight": 1e35})
+    with pytest.raises(EvoError, match=r"the gradient's norm is (nan|inf) at step 1, on episodes ep-") as caught:
+        launch(*world, steep, tmp_path / "out", on_progress=lambda row: None)
+    assert any(q["episode_id"] in str(caught.value) for row in rows for q in row["questions"])
+    assert not (tmp_path / "out" / "model").exists()
+
+
 def test_one_process_at_a_time_trains_a_run(world: tuple[Path, Path], config: TrainConfig, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     with (tmp_path / "out" / "lock").open("w") as lock:

@@ -14,14 +14,17 @@ from trainer.batches import collate
 from trainer.model import EvoModel
 
 
-def test_a_batch_is_each_episode_by_definition(model: EvoModel, rows: list[dict[str, Any]]) -> None:
-    """Rows of unequal lengths in one lock-step batch; the queue (four segments) runs full."""
+@pytest.mark.parametrize("capacity", [8, 64])
+def test_a_batch_is_each_episode_by_definition(
+    config: TrainConfig, make_model: Callable[[TrainConfig], EvoModel], rows: list[dict[str, Any]], capacity: int
+) -> None:
+    """Rows of unequal lengths in one lock-step batch; a queue of four segments, which runs full, and of 32."""
+    model = make_model(config.model_copy(update={"model": config.model.model_copy(update={"capacity": capacity})}))
     some = [rows[0], rows[len(rows) // 2], rows[-1]]
     batch = collate(some)
     with torch.no_grad():
         history = model.read(batch.memory)
-        segments = model.embed_segments(history, batch.segments)
-        queries = model.embed_queries(history, batch.totals, batch.queries)
+        segments, queries = model.embed(history, batch)
         losses = model(batch)
         memory_losses: list[float] = []
         contrastive_losses: list[float] = []

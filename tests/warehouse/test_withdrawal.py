@@ -199,7 +199,7 @@ def test_nothing_left_is_an_empty_version_and_nothing_more_is_published(
         ask(warehouse, document)
     newest = resolve(warehouse, "cloze")
     assert (newest.label, newest.episodes) == ("cloze@4", 0)
-    with pytest.raises(EvoError, match="no episodes match"):
+    with pytest.raises(EvoError, match="no train episodes of this recipe"):
         publish(warehouse, "cloze", "{}", "", EpisodeFilter(generators=("cloze",)))
 
 
