@@ -253,8 +253,8 @@ def _publish(
     members = f"SELECT episode_id {MATCHING}"
     if con.execute(f"{members} LIMIT 1", _bound(where)).fetchone() is None:
         raise EvoError(
-            f"there are no {where.split} episodes of this recipe; '{name}' was not published; run 'evo synthesize' with "
-            "the same recipe first, or publish with the one that it was run with (--recipe)"
+            f"there are no {where.split} episodes of this recipe; '{name}' was not published; run 'evo synthesize' "
+            "with the same recipe first, or publish with the one that it was run with (--recipe)"
         )
     return add_version(con, name, members, _bound(where), recipe=recipe, git_commit=git_commit, curation=where.curation)
 

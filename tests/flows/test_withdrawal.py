@@ -23,6 +23,7 @@ from schemas.episode import Context, Segment
 from schemas.errors import EvoError
 from schemas.teacher import TeacherCall
 from synth.stages import chains
+from tests.records import teacher_call
 from warehouse.catalog import Warehouse
 from warehouse.versions import EpisodeFilter, publish
 from warehouse.withdrawal import withdraw
@@ -126,23 +127,7 @@ def test_teachers_are_not_asked_about_what_was_withdrawn(home: Path) -> None:
 
 
 def test_a_withdrawn_teacher_model_is_not_asked(home: Path) -> None:
-    call = TeacherCall(
-        call_id="call-1",
-        scope="s",
-        stage="contexts",
-        item="dialogue:1",
-        teacher="t",
-        model="scripted",
-        endpoint="http://127.0.0.1:1/v1",
-        prompt_tokens=1,
-        completion_tokens=1,
-        seconds=0.1,
-        cost=0.0,
-        finish_reason="stop",
-        valid=True,
-        content="{}",
-        created_at="2026-01-01T00:00:00+00:00",
-    )
+    call = teacher_call("call-1", "scripted")
     with Warehouse.open(home) as warehouse:
         warehouse.append("teacher_calls", to_frame(TeacherCall, [call]))
     take_back(home, "scripted")

@@ -22,6 +22,7 @@ from schemas.arrow import to_frame
 from schemas.dataset import Evaluation, ModelRecord, TrainingRun
 from schemas.episode import Context, Document, Episode, Evidence, Question, Segment, Verdict
 from schemas.teacher import TeacherCall
+from tests.records import teacher_call, trained_model, training_run
 from warehouse.backend import CATALOG_URL, DATA_URL, Backend
 from warehouse.catalog import Warehouse
 
@@ -133,17 +134,7 @@ def documents(count: int) -> pl.DataFrame:
 
 def register_model(warehouse: Warehouse, shard_set_id: str) -> None:
     """A run, its model and a score over a shard set."""
-    now = "2026-01-01T00:00:00+00:00"
-    run = TrainingRun(
-        training_run_id="run-1",
-        shard_set_id=shard_set_id,
-        config="{}",
-        steps=5,
-        final_loss=0.5,
-        seconds=1.0,
-        created_at=now,
-    )
-    model = ModelRecord(model_id="model-1", training_run_id="run-1", path="models/1", digest="d" * 64, created_at=now)
+    run, model = training_run("1", shard_set_id), trained_model("1")
     score = Evaluation(
         evaluation_id="eval-1",
         model_id="model-1",
@@ -238,26 +229,6 @@ def warehouse(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
             yield opened
 
 
-def teacher_call(call_id: str, model: str, stage: str = "contexts") -> TeacherCall:
-    return TeacherCall(
-        call_id=call_id,
-        scope="s",
-        stage=stage,
-        item="dialogue:1",
-        teacher="t",
-        model=model,
-        endpoint="http://127.0.0.1:1/v1",
-        prompt_tokens=10,
-        completion_tokens=1,
-        seconds=0.1,
-        cost=0.5,
-        finish_reason="stop",
-        valid=True,
-        content="{}",
-        created_at="2026-01-01T00:00:00+00:00",
-    )
-
-
 def taught(
     name: str, model: str = "large", documents: Sequence[str] = (), sources: Sequence[str] = ()
 ) -> dict[str, pl.DataFrame]:
@@ -330,7 +301,7 @@ def taught(
     )
     stages = [(made.calls, "contexts"), (asked.calls, "questions"), (votes, "evidence")]
     stages += [(check.calls, "verify") for check in checks]
-    calls = [teacher_call(call, model, stage) for several, stage in stages for call in several]
+    calls = [teacher_call(call, model, stage=stage) for several, stage in stages for call in several]
     return {
         "contexts": to_frame(Context, [made]),
         "questions": to_frame(Question, [asked]),

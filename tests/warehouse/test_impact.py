@@ -13,31 +13,12 @@ from schemas.episode import Context, Episode, Segment
 from schemas.errors import EvoError
 from schemas.shard import EpisodeTokenizer
 from schemas.teacher import TeacherCall
+from tests.records import teacher_call
 from warehouse.catalog import Warehouse
 from warehouse.impact import impact, models_of
 from warehouse.shards import build_shards
 from warehouse.tree import render_tree
 from warehouse.versions import EpisodeFilter, publish
-
-
-def call(call_id: str, model: str) -> TeacherCall:
-    return TeacherCall(
-        call_id=call_id,
-        scope="s",
-        stage="contexts",
-        item="dialogue:1",
-        teacher="t",
-        model=model,
-        endpoint="http://127.0.0.1:1/v1",
-        prompt_tokens=1,
-        completion_tokens=1,
-        seconds=0.1,
-        cost=0.0,
-        finish_reason="stop",
-        valid=True,
-        content="{}",
-        created_at="2026-01-01T00:00:00+00:00",
-    )
 
 
 def taught(name: str, calls: tuple[str, ...], sources: tuple[str, ...] = ()) -> tuple[Context, Episode]:
@@ -92,7 +73,9 @@ def world(
             {
                 "contexts": to_frame(Context, contexts),
                 "episodes": to_frame(Episode, episodes),
-                "teacher_calls": to_frame(TeacherCall, [call("call-1", "large"), call("call-2", "small")]),
+                "teacher_calls": to_frame(
+                    TeacherCall, [teacher_call("call-1", "large"), teacher_call("call-2", "small")]
+                ),
             }
         )
         publish(warehouse, "d", "{}", None, EpisodeFilter())

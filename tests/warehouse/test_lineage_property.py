@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from schemas.arrow import to_frame
 from schemas.dataset import DatasetVersion, ModelRecord, ShardSet, TrainingRun
+from tests.records import shard_set, trained_model, training_run
 from warehouse.catalog import Warehouse
 from warehouse.impact import impact, models_of
 from warehouse.lineage import documents_of, trace
@@ -19,7 +20,6 @@ from warehouse.tree import TraceNode
 from warehouse.versions import EpisodeFilter, episodes_of, publish
 from warehouse.withdrawal import withdraw
 
-NOW = "2026-01-01T00:00:00+00:00"
 worlds = count()
 
 
@@ -53,27 +53,8 @@ def everything(node: TraceNode) -> Iterator[str]:
 
 
 def add_model(warehouse: Warehouse, version: DatasetVersion, name: str) -> str:
-    shards = ShardSet(
-        shard_set_id=f"shards-{name}",
-        dataset_id=version.dataset_id,
-        tokenizer_digest="t",
-        path="p",
-        rows=1,
-        manifest_digest="m",
-        created_at=NOW,
-    )
-    run = TrainingRun(
-        training_run_id=f"run-{name}",
-        shard_set_id=shards.shard_set_id,
-        config="{}",
-        steps=1,
-        final_loss=1.0,
-        seconds=1.0,
-        created_at=NOW,
-    )
-    model = ModelRecord(
-        model_id=f"model-{name}", training_run_id=run.training_run_id, path="p", digest="d", created_at=NOW
-    )
+    shards = shard_set(name, version.dataset_id)
+    run, model = training_run(name, shards.shard_set_id), trained_model(name)
     warehouse.append_all(
         {
             "shard_sets": to_frame(ShardSet, [shards]),

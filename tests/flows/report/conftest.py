@@ -18,11 +18,11 @@ from schemas.dataset import DatasetVersion, Evaluation, ModelRecord, ShardSet, T
 from schemas.episode import Context, Document, Episode, Evidence, Question, Segment, Verdict
 from schemas.teacher import TeacherCall
 from synth import simulator
+from tests.records import shard_set, teacher_call, trained_model, training_run
 from warehouse.catalog import Warehouse
 from warehouse.versions import EpisodeFilter, publish
 
 HOSTILE = "<script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\">'\"&amp;{{ 7*7 }}"
-NOW = "2026-01-02T03:04:05+00:00"
 
 
 class World(NamedTuple):
@@ -108,23 +108,7 @@ def hostile() -> dict[str, pl.DataFrame]:
         )
     )
     calls = [
-        TeacherCall(
-            call_id=f"call-{n}",
-            scope="s",
-            stage=stage,
-            item="doc-1",
-            teacher="t",
-            model=HOSTILE,
-            endpoint="http://127.0.0.1/v1",
-            content="{}",
-            valid=True,
-            finish_reason="stop",
-            prompt_tokens=1000,
-            completion_tokens=50,
-            seconds=1.0,
-            cost=0.5,
-            created_at=NOW,
-        )
+        teacher_call(f"call-{n}", HOSTILE, stage=stage, prompt_tokens=1000)
         for n, stage in ((1, "contexts"), (2, "questions"))
     ]
     return {
@@ -163,32 +147,11 @@ def scores(model_id: str) -> list[Evaluation]:
 
 def add_model(world_home: Path, warehouse: Warehouse, version: DatasetVersion, name: str, scored: bool) -> str:
     """A shard set, a training run and a model of a version; the scored one has metrics, the other no file at all."""
-    shards = ShardSet(
-        shard_set_id=f"shards-{name}",
-        dataset_id=version.dataset_id,
-        tokenizer_digest="t" * 64,
-        path="shards",
-        rows=12,
-        manifest_digest="m",
-        created_at=NOW,
-    )
-    run = TrainingRun(
-        training_run_id=f"run-{name}",
-        shard_set_id=shards.shard_set_id,
-        config=recipe("smallest").train.model_dump_json(),
-        steps=200,
-        final_loss=2.25,
-        seconds=434.6,
-        created_at=NOW,
-    )
+    shards = shard_set(name, version.dataset_id)
+    config = recipe("smallest").train.model_dump_json()
+    run = training_run(name, shards.shard_set_id, config=config, steps=200, final_loss=2.25, seconds=434.6)
     folder = world_home / "runs" / run.training_run_id
-    model = ModelRecord(
-        model_id=f"model-{name}",
-        training_run_id=run.training_run_id,
-        path=str(folder / "model"),
-        digest="d" * 64,
-        created_at=NOW,
-    )
+    model = trained_model(name, path=str(folder / "model"))
     if scored:
         folder.mkdir(parents=True)
         rows = [

@@ -14,10 +14,10 @@ from schemas.episode import Context, Document, Episode, Evidence, Question, Segm
 from schemas.ids import content_id
 from schemas.teacher import TeacherCall
 from synth.checks import episode
+from tests.records import NOW, teacher_call
 from warehouse.catalog import Warehouse
 from warehouse.versions import EpisodeFilter, publish
 
-NOW = "2026-01-01T00:00:00+00:00"
 # What an export hands on, with the columns that it leaves out or cannot know.
 TABLES = {
     "contexts": (),
@@ -60,7 +60,9 @@ def fill(warehouse: Warehouse, told: Iterable[Told]) -> None:
         rows["documents"] += [document] if context.document_ids else []
         for k, (text, answer, evidence) in enumerate(asked):
             _add_question(rows, context, k, text, answer, evidence)
-    rows["teacher_calls"].append(_call())
+    rows["teacher_calls"].append(
+        teacher_call("call-1", "m", stage="verify", endpoint="http://10.0.0.7:8000/v1", content="an answer")
+    )
     rows["fingerprints"] += [
         StageFingerprint(fingerprint=mark, stage="verify", kind="web", scope="r", components='{"a": 1}', created_at=NOW)
         for mark in ("fp-check", "fp-of-another-version")
@@ -110,26 +112,6 @@ def _add_question(
     rows["evidence"].append(evidence)
     rows["verdicts"] += checks
     rows["episodes"].append(one)
-
-
-def _call() -> TeacherCall:
-    return TeacherCall(
-        call_id="call-1",
-        scope="r",
-        stage="verify",
-        item="i",
-        teacher="t",
-        model="m",
-        endpoint="http://10.0.0.7:8000/v1",
-        prompt_tokens=1,
-        completion_tokens=2,
-        seconds=0.5,
-        cost=0.25,
-        finish_reason="stop",
-        valid=True,
-        content="an answer",
-        created_at=NOW,
-    )
 
 
 def stored(warehouse: Warehouse, table: str) -> pl.DataFrame:

@@ -1,0 +1,55 @@
+"""Records of made-up worlds, whole but for what a test is about."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from schemas.dataset import ModelRecord, ShardSet, TrainingRun
+from schemas.teacher import TeacherCall
+
+NOW = "2026-01-01T00:00:00+00:00"
+
+
+def teacher_call(call_id: str, model: str, **changes: Any) -> TeacherCall:
+    """An answered call for the context of the first dialogue."""
+    usual: dict[str, Any] = {
+        "scope": "s",
+        "stage": "contexts",
+        "item": "dialogue:1",
+        "teacher": "t",
+        "endpoint": "http://127.0.0.1:1/v1",
+        "prompt_tokens": 10,
+        "completion_tokens": 1,
+        "seconds": 0.1,
+        "cost": 0.5,
+        "finish_reason": "stop",
+        "valid": True,
+        "content": "{}",
+        "created_at": NOW,
+    }
+    return TeacherCall(**{**usual, "call_id": call_id, "model": model, **changes})
+
+
+def shard_set(name: str, dataset_id: str) -> ShardSet:
+    """`shards-NAME` of a dataset version; no shard is there."""
+    return ShardSet(
+        shard_set_id=f"shards-{name}",
+        dataset_id=dataset_id,
+        tokenizer_digest="t" * 64,
+        path="shards",
+        rows=1,
+        manifest_digest="m" * 64,
+        created_at=NOW,
+    )
+
+
+def training_run(name: str, shard_set_id: str, **changes: Any) -> TrainingRun:
+    """`run-NAME` over a shard set."""
+    usual: dict[str, Any] = {"config": "{}", "steps": 5, "final_loss": 0.5, "seconds": 1.0, "created_at": NOW}
+    return TrainingRun(**{**usual, "training_run_id": f"run-{name}", "shard_set_id": shard_set_id, **changes})
+
+
+def trained_model(name: str, **changes: Any) -> ModelRecord:
+    """`model-NAME` of `run-NAME`; no file is there."""
+    usual: dict[str, Any] = {"path": f"models/{name}", "digest": "d" * 64, "created_at": NOW}
+    return ModelRecord(**{**usual, "model_id": f"model-{name}", "training_run_id": f"run-{name}", **changes})
