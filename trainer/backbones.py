@@ -143,6 +143,8 @@ class Backbone(nn.Module):
         since: int,
     ) -> Tensor:
         """The role is taken in here, since a recomputation in backward must play the same one."""
+        if cache is None and mask is None:  # without a cache transformers looks for packed rows, on the host
+            cache = DynamicCache()
         prefix = cache.get_seq_length() if cache is not None else 0
         before = torch.arange(since, since + prefix, device=positions.device).expand(len(positions), -1)
         with self._playing(role), self._autocast(inputs):

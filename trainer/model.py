@@ -57,6 +57,11 @@ class EvoModel(nn.Module):
         return self.config.model.latents if self.config.model.memory else 0
 
     @property
+    def block(self) -> int:
+        """Segments that share one prefix in the retriever: one, where each memory overwrites the one before."""
+        return 1 if self.latents == self.capacity else BLOCK
+
+    @property
     def trained(self) -> dict[str, nn.Parameter]:
         """The parameters that are trained, by name; a frozen backbone's are not."""
         return {name: p for name, p in self.named_parameters() if p.requires_grad}
@@ -94,15 +99,16 @@ class EvoModel(nn.Module):
         queue = queue or MemoryQueue.empty(B, D, self.capacity, like=self.queries)
         history: list[Tensor] = []
         cuts = segment_batches(pieces.lengths.tolist(), self.config.batch_segments, self.config.batch_tokens)
-        slots = self.backbone.vocabulary + torch.arange(K, device=pieces.ids.device)
         for start, stop in cuts:
-            packed = Packed.of(pieces[start:stop].followed_by(slots))
+            packed = Packed.of(pieces[start:stop].with_places(K))
+            ends = packed.start + pieces.lengths[:, start:stop]  # [B, n] place of the first query
+            at = (ends[..., None] + torch.arange(K)).flatten(1).to(self.queries.device, non_blocking=True)
+            at = at[..., None].expand(-1, -1, D)
+            queries = self.queries.repeat(stop - start, 1).expand(B, -1, -1)
             prefix = self.latent_projection(queue.latents)
-            inputs = torch.cat([prefix, self._embed(packed.ids)], dim=1)
+            inputs = torch.cat([prefix, self._embed(packed.ids).scatter(1, at, queries)], dim=1)
             hidden = self.backbone.hidden(inputs, _count(inputs), None, "memory")
-            ends = len(queue) + packed.start + pieces.lengths[:, start:stop]  # [B, n] first query token
-            at = (ends[..., None] + torch.arange(K)).flatten(1).to(hidden.device, non_blocking=True)
-            latents = self._project(hidden.gather(1, at[..., None].expand(-1, -1, D)))
+            latents = self._project(hidden.gather(1, at + len(queue)))
             history.append(latents)
             queue = queue.push(latents)
         return torch.cat(history, dim=1) if history else queue.latents
@@ -113,7 +119,7 @@ class EvoModel(nn.Module):
         While no queue is full, the memory of a query begins with those of the segments: one prefix serves both.
         """
         T, K = batch.segments.lengths.shape[1], self.latents
-        if T > BLOCK or history.shape[1] > self.capacity:
+        if history.shape[1] > self.capacity or T > BLOCK:
             segments = self.embed_segments(history, batch.segments)
             return segments, self.embed_queries(history, batch.totals, batch.queries)
         sizes = (batch.totals * K)[:, None].expand_as(batch.queries.lengths)
@@ -140,8 +146,8 @@ class EvoModel(nn.Module):
         out = []
         start = first
         while start < first + T:
-            block = start // BLOCK * BLOCK
-            stop = min(block + BLOCK, first + T)
+            block = start // self.block * self.block
+            stop = min(block + self.block, first + T)
             base = max(0, block * K - C)
             high = (torch.arange(start, stop) * K - base).expand(B, -1)
             prefix = history[:, base - origin : (stop - 1) * K - origin]
@@ -152,7 +158,7 @@ class EvoModel(nn.Module):
 
     def kept(self, read: int) -> int:
         """How many latents to keep once `read` segments are read, for those that follow."""
-        return min(read * self.latents, self.capacity + read % BLOCK * self.latents)
+        return min(read * self.latents, self.capacity + read % self.block * self.latents)
 
     def keys(self, latents: Tensor) -> Keys:
         """What the retriever makes of a memory [B, P, D], for any number of queries to come."""
@@ -228,10 +234,8 @@ class EvoModel(nn.Module):
         return answer_loss(self.backbone.logits(hidden), targets, len(batch.episode_ids))
 
     def _embed(self, ids: Tensor) -> Tensor:
-        """Token embeddings; ids from V on are the memory queries."""
-        V = self.backbone.vocabulary
-        tokens = self.backbone.embed(ids.clamp(max=V - 1))
-        return torch.where((ids >= V)[..., None], self.queries[(ids - V).clamp(min=0)], tokens)
+        """Token embeddings in the type of what is trained."""
+        return self.backbone.embed(ids).to(self.queries.dtype)
 
     def _project(self, hidden: Tensor) -> Tensor:
         """f_m."""

@@ -56,12 +56,9 @@ class Pieces:
         ids = [F.pad(each.ids, (0, size - each.ids.shape[2])) for each in (self, others)]
         return Pieces(torch.cat(ids, dim=1), torch.cat([self.lengths, others.lengths], dim=1))
 
-    def followed_by(self, tail: Tensor) -> Pieces:
-        """Each piece with the [K] tokens of `tail` right behind its last token."""
-        B, G = self.lengths.shape
-        ids = torch.cat([self.ids, self.ids.new_zeros(B, G, len(tail))], dim=2)
-        at = (self.lengths[..., None] + torch.arange(len(tail))).to(ids.device, non_blocking=True)
-        return Pieces(ids.scatter(2, at, tail.expand(B, G, -1)), self.lengths + len(tail))
+    def with_places(self, count: int) -> Pieces:
+        """Each piece with so many places behind its last token, for what is no token."""
+        return Pieces(F.pad(self.ids, (0, count)), self.lengths + count)
 
 
 class Spots(NamedTuple):
@@ -112,10 +109,11 @@ class Packed:
         real = o < pieces.lengths[..., None]
         places = (at[..., None] * width + begin[..., None] + o)[real]
         blank = torch.zeros(len(rows) * width, dtype=torch.long)
+        empty = torch.zeros(len(rows) * width, dtype=torch.long, device=pieces.ids.device)
         group = torch.arange(G)[None, :, None].expand(B, G, S)
         device = pieces.ids.device
         found = pieces.ids.flatten()[real.flatten().nonzero()[:, 0].to(device, non_blocking=True)]
-        ids = blank.to(device).index_put((places.to(device, non_blocking=True),), found)
+        ids = empty.index_put((places.to(device, non_blocking=True),), found)
         return cls(
             ids=ids.view(len(rows), width),
             group=(blank - 1).index_put((places,), group[real]).view(len(rows), width),

@@ -123,7 +123,9 @@ def reference(model: EvoModel, row: dict[str, Any], plain: Any = None) -> Read:
     K, C = model.config.model.latents, model.capacity
     pushed = read_memory(model, row) if model.config.model.memory else []
     segments = [
-        embed(model, pushed[: t * K], tokens) if t * K <= C else embed_beyond(model, pushed, t, tokens)
+        embed_beyond(model, pushed, t, tokens)
+        if K < C < t * K
+        else embed(model, pushed[max(0, t * K - C) : t * K], tokens)
         for t, tokens in enumerate(row["retriever_tokens"])
     ]
     queries = [embed(model, pushed[-C:], q["query_tokens"]) for q in row["questions"]]

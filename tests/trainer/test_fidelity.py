@@ -124,10 +124,15 @@ def test_no_queue_overwrites_the_memory(make_adapted: Adapted, family_rows: Rows
     wanted = reference(model, row)
     with torch.no_grad():
         history = model.read(batch.memory)
+        segments, _ = model.embed(history, batch)
+        later = model.embed_segments(history[:, 8:], batch.segments[3:], first=3)  # with the one memory before them
         final = model.embed_queries(history[:, -4:], torch.tensor([1]), batch.queries)
         assert torch.allclose(model.embed_queries(history, batch.totals, batch.queries), final, atol=1e-5)
     assert history.shape[1] == 4 * row["segments"]
     assert torch.allclose(history[0], torch.stack(wanted.pushed), atol=1e-5)
+    assert torch.allclose(segments[0], wanted.segments, atol=1e-4)
+    assert torch.allclose(later[0], wanted.segments[3:], atol=1e-4)
+    assert model.kept(3) == 4
     assert torch.allclose(final[0], wanted.queries, atol=1e-4)
 
 
