@@ -21,6 +21,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -159,18 +160,19 @@ def measure(way: str, part: str, options: argparse.Namespace) -> None:
     """One process: print seconds and tokens an episode, and peak MiB."""
     model = make(way, options)
     many = options.episodes if way == WAYS[3] else 1
-    batch = collate([episode(n, model.backbone.vocabulary) for n in range(many)])
-    run = passes(model, batch)[part]
-    for _ in range(options.warm):
+    rows = [episode(n, model.backbone.vocabulary) for n in range(options.episodes)]
+    runs = [passes(model, collate(rows[n : n + many]))[part] for n in range(0, len(rows), many)]
+    for run in islice(cycle(runs), options.warm):
         run()
     model.backbone.tokens = 0
-    repeats = max(1, options.repeats // many)
     start = time.perf_counter()
-    for _ in range(repeats):
-        run()
-    each = (time.perf_counter() - start) / (repeats * many)
+    for _ in range(options.repeats):
+        for run in runs:
+            run()
+    count = options.repeats * len(rows)
+    seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"seconds": each, "tokens": model.backbone.tokens / (repeats * many), "peak": peak}))
+    print(json.dumps({"seconds": seconds / count, "tokens": model.backbone.tokens / count, "peak": peak}))
 
 
 def main() -> None:
@@ -179,8 +181,8 @@ def main() -> None:
     parser.add_argument("--latents", type=int, default=16, help="K")
     parser.add_argument("--capacity", type=int, default=512, help="C")
     parser.add_argument("--lora", type=int, default=8, help="rank")
-    parser.add_argument("--episodes", type=int, default=8, help="a step, in the last way")
-    parser.add_argument("--repeats", type=int, default=16, help="episodes timed in a process")
+    parser.add_argument("--episodes", type=int, default=8, help="read by every way; by the last in one step")
+    parser.add_argument("--repeats", type=int, default=2, help="times that a process reads them")
     parser.add_argument("--warm", type=int, default=1, help="untimed passes before")
     parser.add_argument("--rounds", type=int, default=3, help="processes for each way and part")
     parser.add_argument("--logits", action="store_true", help="also the way that computes all logits")
@@ -209,7 +211,7 @@ def main() -> None:
         f"{options.backbone}: K {options.latents}, C {options.capacity}; episodes of {SEGMENTS} segments and about "
         f"{SEGMENTS * TOKENS:,} tokens, {options.episodes} a step in the last way; {torch.get_num_threads()} threads"
     )
-    print(f"{'':52} {'s/episode':>10} {'gain':>7} {'tokens':>8} {'foretell':>9} {'peak MiB':>9}")
+    print(f"{'':52} {'s/episode':>10} {'gain':>7} {'tokens':>8} {'foretold':>9} {'peak MiB':>9}")
     for row in rows:
         first = next(r for r in rows if r["part"] == row["part"] and r["way"] == ways[0])
         print(

@@ -126,7 +126,7 @@ def progress() -> Callable[[dict[str, Any]], None]:
         tell(
             f"step {row['step']}/{row['steps']}  loss {row['loss']:.3f} (retrieval {row['contrastive_loss']:.3f}, "
             f"memory {row['memory_loss']:.3f})  {row['tokens_per_second']:.0f} tokens/s  "
-            f"{row['memory_gb']:.1f} GB  {row['seconds_left']:.0f} s left"
+            f"{row['memory_gib']:.1f} GiB  {row['seconds_left']:.0f} s left"
         )
 
     return on_progress

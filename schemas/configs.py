@@ -156,16 +156,24 @@ class ModelConfig(Record):
 
     backbone: str = "tiny"
     latents: int = Field(2, ge=1)  # K
-    capacity: int = Field(64, ge=1)  # C, a multiple of K
+    capacity: int = Field(64, ge=1)  # C, at least K; rounded down to whole segments
     embedding: int = Field(96, ge=1)  # E
-    hidden: int = 96  # D, tiny only
-    layers: int = 3  # tiny only
-    heads: int = 4  # tiny only
-    vocabulary: int = 1536  # tiny only
-    lora_rank: int = 64
-    lora_alpha: int = 128
-    lora_dropout: float = 0.1
+    hidden: int = Field(96, ge=2)  # D, tiny only
+    layers: int = Field(3, ge=1)  # tiny only
+    heads: int = Field(4, ge=1)  # tiny only; their size, D over heads, is even
+    vocabulary: int = Field(1536, ge=1)  # tiny only
+    lora_rank: int = Field(64, ge=1)
+    lora_alpha: int = Field(128, ge=1)
+    lora_dropout: float = Field(0.1, ge=0, lt=1)
     memory: bool = True  # False: the memory-off ablation, a static model
+
+    @model_validator(mode="after")
+    def _fits(self) -> ModelConfig:
+        if self.capacity < self.latents:
+            raise ValueError(f"a queue of {self.capacity} latents cannot hold the {self.latents} of one segment")
+        if self.backbone == "tiny" and self.hidden % (2 * self.heads):
+            raise ValueError(f"a hidden size of {self.hidden} does not make {self.heads} heads of an even size")
+        return self
 
 
 class TrainConfig(Record):
@@ -178,14 +186,14 @@ class TrainConfig(Record):
     batch_episodes: int = Field(16, ge=1)  # contexts a batch, each with its questions
     token_budget: int = Field(8192, ge=1)  # memory tokens a batch, padding included
     learning_rate: float = Field(1e-3, gt=0)
-    final_lr_fraction: float = 0.1
-    warmup_fraction: float = 0.05
-    gradient_clip: float = 1.0
-    memory_loss_weight: float = 1.0
+    final_lr_fraction: float = Field(0.1, ge=0, le=1)
+    warmup_fraction: float = Field(0.05, ge=0, le=1)
+    gradient_clip: float = Field(1.0, ge=0)  # 0: none
+    memory_loss_weight: float = Field(1.0, ge=0)
     length_weight: bool = True  # log(N+1) in L_con
-    temperature: float = 0.1  # tau
-    batch_segments: int = 16  # a segment batch closes at this many segments...
-    batch_tokens: int = 2048  # ...or before this many tokens
+    temperature: float = Field(0.1, gt=0)  # tau
+    batch_segments: int = Field(16, ge=1)  # a segment batch closes at this many segments...
+    batch_tokens: int = Field(2048, ge=1)  # ...or before this many tokens
     precision: Literal["float32", "bfloat16"] = "float32"  # bfloat16 is for GPUs
     checkpoint_activations: bool = False  # recompute every pass in backward: less memory, about a third more time
     zero_stage: Literal[0, 1, 2, 3] = 1

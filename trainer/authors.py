@@ -54,8 +54,12 @@ def import_authors(
         The config that the folder holds.
 
     Raises:
-        EvoError: a parameter is unknown, missing, or of another shape; or the backbone is another.
+        EvoError: a parameter is unknown, missing, or of another shape; the backbone is another; the folder is in use.
     """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise EvoError(
+            f"'{folder}' is there already, and would be lost; nothing was written; give the name of a new folder"
+        )
     tensors = dict(_read(checkpoint))
     told = _told(checkpoint)
     config = _config(checkpoint, tensors, backbone, alpha or told.get("lora_alpha"), capacity or told.get("capacity"))

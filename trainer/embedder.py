@@ -80,7 +80,7 @@ class EvoEmbedder:
         """A session of each conversation, as if appended to it alone; `batch_size` of like length at once.
 
         Raises:
-            EvoError: something is no segment, is no valid text, or is too long.
+            EvoError: something is no segment, is no valid text, or is too long; or there is no such batch.
         """
         told = [list(several(c, f"conversation {i}")) for i, c in enumerate(several(conversations, "conversations"))]
         made: dict[int, Session] = {}
@@ -111,6 +111,7 @@ class EvoEmbedder:
         batch_size: int = ...,
         show_progress_bar: bool = ...,
         convert_to_numpy: Literal[True] = ...,
+        convert_to_tensor: Literal[False] = ...,
         normalize_embeddings: bool = ...,
     ) -> NDArray[np.float32]: ...
 
@@ -123,6 +124,20 @@ class EvoEmbedder:
         batch_size: int = ...,
         show_progress_bar: bool = ...,
         convert_to_numpy: Literal[False],
+        convert_to_tensor: bool = ...,
+        normalize_embeddings: bool = ...,
+    ) -> Tensor: ...
+
+    @overload
+    def encode(
+        self,
+        sentences: Texts,
+        *,
+        prompt_name: str | None = ...,
+        batch_size: int = ...,
+        show_progress_bar: bool = ...,
+        convert_to_numpy: bool = ...,
+        convert_to_tensor: Literal[True],
         normalize_embeddings: bool = ...,
     ) -> Tensor: ...
 
@@ -134,6 +149,7 @@ class EvoEmbedder:
         batch_size: int = 32,
         show_progress_bar: bool = False,
         convert_to_numpy: bool = True,
+        convert_to_tensor: bool = False,
         normalize_embeddings: bool = True,
     ) -> NDArray[np.float32] | Tensor:
         """Embed each text alone, without memory: [E] of one, [n, E] of several. Called as Sentence-Transformers is.
@@ -142,16 +158,18 @@ class EvoEmbedder:
             sentences: texts or segments, or one of them; a text is a segment without a reply.
             prompt_name: `query` for questions; None or `document` for what is searched.
             batch_size: texts a forward; they are sorted by length inside, so that little of it is padding.
-            convert_to_numpy: False gives a tensor on the model's device.
+            convert_to_numpy: False gives a tensor on the model's device, and so does
+            convert_to_tensor.
             normalize_embeddings: taken for such callers; embeddings have unit length either way, like those of a
                 Sentence-Transformers model that ends in `Normalize`.
 
         Raises:
-            EvoError: there is no such prompt, or something is no valid text or too long.
+            EvoError: there is no such prompt or batch, or something is no valid text or too long.
         """
+        as_array = convert_to_numpy and not convert_to_tensor
         if isinstance(sentences, str | Segment):
-            return self._alone([sentences], prompt_name, batch_size, show_progress_bar, convert_to_numpy)[0]
-        return self._alone(sentences, prompt_name, batch_size, show_progress_bar, convert_to_numpy)
+            return self._alone([sentences], prompt_name, batch_size, show_progress_bar, as_array)[0]
+        return self._alone(sentences, prompt_name, batch_size, show_progress_bar, as_array)
 
     def _alone(
         self, texts: Sequence[str | Segment], prompt: str | None, batch_size: int, progress: bool, as_array: bool
@@ -170,5 +188,7 @@ class EvoEmbedder:
 
 def _alike(lengths: Sequence[int], size: int) -> list[list[int]]:
     """Indices in groups of `size` and of like length, the longest first: what needs most memory fails at once."""
+    if size < 1:
+        raise EvoError(f"batch_size is {size}; nothing was embedded; give 1 or more")
     order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
     return [order[start : start + size] for start in range(0, len(order), size)]

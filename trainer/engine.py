@@ -110,7 +110,7 @@ class Whole(nn.Module):
 class Engine:
     """One rank of a training job. A step is some `accumulate`, as many on every rank, and one `update`.
 
-    `parts`, `gathered` and `restore` are to be called on all ranks together.
+    `state`, `gathered` and `restore` are to be called on all ranks together.
     """
 
     def __init__(self, model: EvoModel, config: TrainConfig) -> None:

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from schemas.errors import EvoError
+from schemas.home import home
 
 # No option, no user, no shell: a name or an address, which ssh's own config may say more about.
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,252}[A-Za-z0-9])?")
 SLOTS = re.compile(r"slots=([0-9]{1,4})")
 CODE = Path(__file__).resolve().parent.parent
 # What a rank on another machine keeps of the launcher's environment. All users there see it, so it holds no secret.
-PASSED = re.compile(r"(GLOO|NCCL)_[A-Z0-9_]+|DS_ACCELERATOR|HF_HOME|HF_HUB_OFFLINE|OMP_NUM_THREADS")
+PASSED = re.compile(r"(GLOO|NCCL)_[A-Z0-9_]+|HF_HOME|HF_HUB_OFFLINE|OMP_NUM_THREADS")
 LOST = 255  # ssh's own exit code: the connection broke, or the remote process was killed
 
 
@@ -75,7 +76,8 @@ def ssh_command(host: str, command: list[str], environment: Mapping[str, str], c
     """
     kept = {name: value for name, value in os.environ.items() if PASSED.fullmatch(name)}
     path = os.pathsep.join(filter(None, (str(CODE), os.environ.get("PYTHONPATH"))))
-    settings = [f"{name}={value}" for name, value in {**kept, "PYTHONPATH": path, **environment}.items()]
+    ours = {"PYTHONPATH": path, "EVO_HOME": str(home())}
+    settings = [f"{name}={value}" for name, value in {**kept, **ours, **environment}.items()]
     remote = f"cd {shlex.quote(str(Path.cwd()))} && exec {shlex.join(['env', *settings, *command])}"
     ssh = ["ssh", "-T", "-o", "BatchMode=yes", "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4"]
     return [*ssh, *(["-F", str(config)] if config else []), "--", host, remote]

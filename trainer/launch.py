@@ -115,6 +115,7 @@ def _run(
     job_path.write_text(job.model_dump_json(indent=1))
     processes = [_start(job_path.absolute(), rank, places, ssh_config) for rank in range(len(places))]
     failed: list[int] = []
+    began = False
     threads = [threading.Thread(target=_keep, args=(out, rank, p, on_line)) for rank, p in enumerate(processes)]
     watcher = threading.Thread(target=_watch, args=(processes, failed))
     for thread in (*threads, watcher):
@@ -123,6 +124,7 @@ def _run(
     try:
         for line in processes[0].stdout or ():
             if line.startswith("{"):  # DeepSpeed writes its own log there as well
+                began = True
                 on_progress(json.loads(line))
         watcher.join()
     finally:
@@ -130,7 +132,7 @@ def _run(
         for thread in threads:
             thread.join(SETTLE_S)
     if failed:
-        raise _reason(out, failed, [process.returncode for process in processes])
+        raise _reason(out, failed, [process.returncode for process in processes], began)
     return out / MODEL
 
 
@@ -163,8 +165,11 @@ def _start(job: Path, rank: int, places: list[Place], ssh_config: Path | None) -
 
 
 def _keep(out: Path, rank: int, process: subprocess.Popen[str], on_line: Callable[[str], None]) -> None:
-    """Write a rank's standard error to its log, and pass it on."""
-    with (out / f"rank-{rank}.log").open("w") as log:
+    """Write a rank's standard error to its log, beside that of the start before, and pass it on."""
+    path = out / f"rank-{rank}.log"
+    if path.exists():
+        path.replace(path.with_suffix(".log.1"))
+    with path.open("w") as log:
         for line in process.stderr or ():
             log.write(line)
             log.flush()
@@ -191,10 +196,11 @@ def _stop(processes: list[subprocess.Popen[str]]) -> None:
         process.wait()
 
 
-def _reason(out: Path, failed: list[int], codes: list[int]) -> EvoError:
+def _reason(out: Path, failed: list[int], codes: list[int], began: bool) -> EvoError:
     """What to say of ranks that failed: a sentence that one wrote, or which one was killed, or the first's last line.
 
-    A rank that loses another fails too, and says only that.
+    A rank that loses another fails too, and says only that. A machine that cannot be reached is a mistake, and not a
+    lost rank, as long as no step was made.
     """
     logs = {rank: out / f"rank-{rank}.log" for rank in failed}
     tails = {rank: deque(log.read_text().splitlines(), maxlen=TAIL) for rank, log in logs.items()}
@@ -202,7 +208,7 @@ def _reason(out: Path, failed: list[int], codes: list[int]) -> EvoError:
         told = [line.removeprefix("evo: ") for line in lines if line.startswith("evo: ")]
         if told:
             return EvoError(told[-1])
-    killed = [rank for rank in failed if codes[rank] < 0 or codes[rank] == LOST]
+    killed = [rank for rank in failed if codes[rank] < 0 or (codes[rank] == LOST and began)]
     rank = (killed or failed)[0]
     last = next((line for line in reversed(tails[rank]) if line.strip()), "it wrote nothing")
     said = (

@@ -80,6 +80,7 @@ def run(job: Job) -> None:
     done, state = read_state(Path(job.checkpoint)) if job.checkpoint else (0, {})
     if state:
         load_weights(model, state, job.checkpoint)
+    check_positions(model, max(rows.tokens, default=0))
     engine = Engine(model, config)
     feed = Feed(rows, Schedule(rows.tokens, config), engine.rank, engine.ranks)
     metrics = Metrics(out / METRICS, done) if engine.rank == 0 else None
@@ -130,6 +131,21 @@ def train_step(engine: Engine, feed: Feed, batches: Step, step: int, rate: float
         "tokens_per_second": row["tokens"] / seconds,
         "seconds": seconds,
     }
+
+
+def check_positions(model: EvoModel, longest: int) -> None:
+    """Refuse a backbone whose positions end before a memory pass over contexts of up to `longest` tokens does.
+
+    Raises:
+        EvoError: they do.
+    """
+    config, positions = model.config, model.backbone.positions
+    needed = model.capacity + min(config.batch_tokens, longest) + config.batch_segments * model.latents
+    if model.latents and positions is not None and needed > positions:
+        raise EvoError(
+            f"backbone '{config.model.backbone}' has {positions:,} positions, and a segment batch behind a full queue "
+            f"takes {needed:,}; nothing was trained; lower batch_tokens, batch_segments or the queue's capacity"
+        )
 
 
 def load_weights(model: EvoModel, state: State, checkpoint: str) -> None:

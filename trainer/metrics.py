@@ -18,7 +18,7 @@ from trainer.model import EvoModel, Losses
 REPORTS = 40  # rows of progress a job tells its launcher
 MEANS = ("loss", "contrastive_loss", "memory_loss", "padding", "queue_use")  # of the batches
 SUMS = ("contexts", "episodes", "tokens")
-COLUMNS = (*MEANS, *SUMS, "memory_gb")  # the greatest of the ranks'
+COLUMNS = (*MEANS, *SUMS, "memory_gib")  # the greatest of the ranks'
 
 
 def measured(model: EvoModel, batch: Batch, losses: Losses, peak_gib: float) -> Tensor:
@@ -51,7 +51,7 @@ def combined(table: list[list[float]]) -> dict[str, float]:
     return {
         **{name: math.fsum(columns[name]) / len(table) for name in MEANS},
         **{name: int(sum(columns[name])) for name in SUMS},
-        "memory_gb": max(columns["memory_gb"]),
+        "memory_gib": max(columns["memory_gib"]),
     }
 
 

@@ -124,15 +124,25 @@ class Session:
         return ranked(self.score([query])[0])[:k]
 
     def save(self, path: Path | str) -> None:
-        """Write the session as one safetensors file, whole or not at all."""
+        """Write the session as one safetensors file, whole or not at all.
+
+        Raises:
+            EvoError: it cannot be written there.
+        """
         path, state, reader = Path(path), self._state, self._reader
         tensors = {"latents": state.memory.latents[0].cpu().contiguous()}
         if state.vectors is not None:
             tensors["vectors"] = torch.from_numpy(state.vectors.copy())
         metadata = {"format": FORMAT, "model": reader.digest, "segments": str(state.memory.segments)}
         partial = path.with_name(f"{path.name}.partial")
-        save_file(tensors, str(partial), metadata=metadata)
-        partial.rename(path)
+        try:
+            save_file(tensors, str(partial), metadata=metadata)
+            partial.rename(path)
+        except (OSError, SafetensorError) as error:
+            raise EvoError(
+                f"session file '{path}' cannot be written: {str(error).splitlines()[0]}; nothing was saved; "
+                "the session goes on: save it elsewhere"
+            ) from error
 
     @classmethod
     def restore(cls, reader: Reader, path: Path | str) -> Session:

@@ -95,6 +95,10 @@ def test_every_named_recipe_survives_its_own_json() -> None:
         ({"base": ["demo"]}, "is no recipe"),
         ({"simulator": {"contexts": -1}}, "simulator.contexts"),
         ({"simulator": 7}, "simulator"),
+        ({"train": {"model": {"latents": 4, "capacity": 2}}}, "cannot hold the 4 of one segment"),
+        ({"train": {"model": {"hidden": 90, "heads": 4}}}, "does not make 4 heads"),
+        ({"train": {"model": {"lora_rank": 0}}}, "train.model.lora_rank"),
+        ({"train": {"batch_segments": 0}}, "train.batch_segments"),
     ],
 )
 def test_a_mistaken_file_is_one_sentence(tmp_path: Path, settings: dict[str, Any], says: str) -> None:

@@ -91,6 +91,15 @@ def test_their_config_and_the_options_say_what_shapes_do_not(model: EvoModel, tm
     assert (given.model.lora_alpha, given.model.capacity) == (6, 44)
 
 
+def test_what_is_there_is_not_written_over(model: EvoModel, tmp_path: Path) -> None:
+    place, backbone = save_shards(theirs(model), tmp_path / "checkpoint"), model.config.model.backbone
+    before = sorted(path.name for path in place.iterdir())
+    for folder in (place, tmp_path, place / before[0]):
+        with pytest.raises(EvoError, match="is there already, and would be lost"):
+            import_authors(place, backbone, folder)
+    assert sorted(path.name for path in place.iterdir()) == before
+
+
 def test_bfloat16_weights_give_a_bfloat16_model(model: EvoModel, tmp_path: Path) -> None:
     tensors = {n: t.bfloat16() for n, t in theirs(model).items() if not n.startswith("model.") or ".lora_" in n}
     config = import_authors(save_torch(tensors, tmp_path / "c.bin"), model.config.model.backbone, tmp_path / "model")

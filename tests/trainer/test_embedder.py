@@ -142,10 +142,13 @@ def test_encode_has_the_shapes_of_sentence_transformers(folder: Path) -> None:
     assert np.allclose(np.linalg.norm(embeddings, axis=1), 1, atol=1e-5)
     tensors = model.encode(corpus, prompt_name="document", convert_to_numpy=False)
     assert torch.allclose(tensors, torch.from_numpy(embeddings), atol=1e-5)
+    assert torch.equal(model.encode(corpus, convert_to_tensor=True), tensors)
     assert model.encode([]).shape == (0, 24)
     assert model.encode(Segment(user="Hello", assistant="Hi")).shape == (24,)
     with pytest.raises(EvoError, match="no prompt 'passage'"):
         model.encode(corpus, prompt_name="passage")
+    with pytest.raises(EvoError, match="batch_size is 0"):
+        model.encode(corpus, batch_size=0)
 
 
 def test_encode_shows_its_progress_when_asked(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -139,7 +139,7 @@ def test_a_step_is_the_mean_of_its_batches(model: EvoModel, rows: list[dict[str,
     step = combined(table)
     assert step["loss"] == pytest.approx(sum(float(each.total) for each in losses) / 2)
     assert (step["contexts"], step["tokens"]) == (5, sum(batch.tokens for batch in batches))
-    assert (step["memory_gb"], step["queue_use"]) == (1.5, 1.0)  # all contexts outgrow the queue of four segments
+    assert (step["memory_gib"], step["queue_use"]) == (1.5, 1.0)  # all contexts outgrow the queue of four segments
     assert set(step) == set(COLUMNS)
     assert first_not_finite(table) is None
     broken = measured(model, batches[1], Losses(*[torch.tensor(float("nan"))] * 3), 0.0).tolist()

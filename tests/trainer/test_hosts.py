@@ -68,15 +68,19 @@ def test_what_goes_to_a_shell_is_quoted(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.chdir(folder)
     monkeypatch.setenv("GLOO_SOCKET_IFNAME", "eth0 'x'")
     monkeypatch.setenv("HF_TOKEN", "secret")
+    monkeypatch.setenv("DS_ACCELERATOR", "cpu")  # of this machine, and no matter of the others
+    monkeypatch.setenv("EVO_HOME", "state")
     words = ["env"]
     command = ssh_command("worker-1", [*words, "$(id)"], {"RANK": "1 2"}, None)
     assert command[:2] == ["ssh", "-T"]
     assert command[-3:-1] == ["--", "worker-1"]
     assert "secret" not in command[-1]
+    assert "DS_ACCELERATOR" not in command[-1]
     told = subprocess.run(["sh", "-c", command[-1].replace(shlex.quote("$(id)"), "")], capture_output=True, text=True)
     assert told.returncode == 0, told.stderr
     assert f"PWD={folder}" in told.stdout
     assert "RANK=1 2" in told.stdout
+    assert f"EVO_HOME={folder / 'state'}" in told.stdout
     assert "GLOO_SOCKET_IFNAME=eth0 'x'" in told.stdout
 
 
@@ -178,3 +182,8 @@ def test_rank_that_is_killed_on_a_host_is_a_lost_rank(
 
     with pytest.raises(RankLostError, match=r"training rank \d ended with code 255"):
         launch(*world, long, out, on_progress=kill, hostfile=hosts, ssh_config=ssh)
+    hosts.write_text("localhost slots=1\nno-such-machine.invalid slots=1\n")
+    with pytest.raises(EvoError, match=r"ended with code 255: ssh: .*no-such-machine") as caught:
+        launch(*world, long, out, on_progress=kill, hostfile=hosts, ssh_config=ssh)
+    assert not isinstance(caught.value, RankLostError)
+    assert (out / "rank-1.log.1").exists()

@@ -16,6 +16,8 @@ from schemas.errors import EvoError
 from trainer.checkpoint import WEIGHTS
 from trainer.embedder import EvoEmbedder
 from trainer.launch import launch
+from trainer.loop import check_positions
+from trainer.model import EvoModel
 
 
 def losses(out: Path) -> list[float]:
@@ -84,6 +86,16 @@ def test_gradient_that_is_not_a_number_names_the_episodes(
         launch(*world, steep, tmp_path / "out", on_progress=lambda row: None)
     assert any(q["episode_id"] in str(caught.value) for row in rows for q in row["questions"])
     assert not (tmp_path / "out" / "model").exists()
+
+
+def test_backbone_with_too_few_positions_is_refused(model: EvoModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = model.config
+    needed = model.capacity + 100 + config.batch_segments * model.latents
+    check_positions(model, 100)
+    monkeypatch.setattr(model.backbone.causal.config, "max_position_embeddings", needed)
+    check_positions(model, 100)
+    with pytest.raises(EvoError, match=f"has {needed:,} positions, and a segment batch .* takes {needed + 1:,}"):
+        check_positions(model, 101)
 
 
 def test_one_process_at_a_time_trains_a_run(world: tuple[Path, Path], config: TrainConfig, tmp_path: Path) -> None:

@@ -250,6 +250,17 @@ def test_tensors_that_do_not_fit_are_one_sentence(
         embedder.restore(tmp_path / "b")
 
 
+def test_a_session_that_cannot_be_written_is_one_sentence(
+    embedder: EvoEmbedder, segments: tuple[Segment, ...], tmp_path: Path
+) -> None:
+    session = embedder.session()
+    session.append(segments)
+    with pytest.raises(EvoError, match=r"session file '.*none/talk' cannot be written"):
+        session.save(tmp_path / "none" / "talk")
+    session.save(tmp_path / "talk")
+    assert embedder.restore(tmp_path / "talk").segments == len(segments)
+
+
 def test_another_models_session_is_one_sentence(
     embedder: EvoEmbedder, tmp_path: Path, config: TrainConfig, tokenizer: EvoTokenizer
 ) -> None:
