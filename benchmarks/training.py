@@ -2,12 +2,14 @@
 
     python benchmarks/training.py                               # tiny, latents as in the paper
     python benchmarks/training.py --backbone FOLDER --lora 8    # a Hugging Face decoder with two LoRA adapters
+    python benchmarks/training.py --backbone FOLDER --device cuda --precision bfloat16 --peak-tflops 989
 
 Episodes of 21 segments and 1.3K tokens with one question (EvoTrain's means; token ids are random). For the memory pass,
 the retriever pass and the whole step, forward and backward: seconds an episode, tokens pushed through the backbone (of
 which time would follow if all tokens cost alike), and peak memory of the process. Every way is a process of its own,
-taken in turn `--rounds` times; medians. `--logits` adds the authors' way, which computes vocabulary logits of every
-token of every pass and throws them away.
+taken in turn `--rounds` times; medians. `--peak-tflops` of the device adds the share of them that a step makes use of
+(MFU): 6 operations a weight and token, 4 where the backbone is frozen; attention is not counted. `--logits` adds the
+authors' way, which computes vocabulary logits of every token of every pass and throws them away.
 """
 
 from __future__ import annotations
@@ -133,12 +135,12 @@ def make(way: str, options: argparse.Namespace) -> EvoModel:
         lora_dropout=0.0,
     )
     alone = way in (WAYS[0], LOGITS)
-    config = TrainConfig(model=model, batch_segments=1 if alone else 16)
+    config = TrainConfig(model=model, batch_segments=1 if alone else 16, precision=options.precision)
     torch.manual_seed(0)
     made = (EvoModel if way in WAYS[2:] else Plain)(config, model.vocabulary)
     made.backbone.__class__ = Counted
     made.backbone.tokens, made.backbone.logits_too = 0, way == LOGITS
-    return made
+    return made.to(options.device)
 
 
 def passes(model: EvoModel, batch: Batch) -> dict[str, Callable[[], Any]]:
@@ -161,18 +163,30 @@ def measure(way: str, part: str, options: argparse.Namespace) -> None:
     model = make(way, options)
     many = options.episodes if way == WAYS[3] else 1
     rows = [episode(n, model.backbone.vocabulary) for n in range(options.episodes)]
-    runs = [passes(model, collate(rows[n : n + many]))[part] for n in range(0, len(rows), many)]
+    batches = [collate(rows[n : n + many]).to(options.device) for n in range(0, len(rows), many)]
+    runs = [passes(model, batch)[part] for batch in batches]
+    accelerator = torch.accelerator if torch.device(options.device).type != "cpu" else None
     for run in islice(cycle(runs), options.warm):
         run()
+    if accelerator:
+        accelerator.synchronize()
+        accelerator.reset_peak_memory_stats()
     model.backbone.tokens = 0
     start = time.perf_counter()
     for _ in range(options.repeats):
         for run in runs:
             run()
+    if accelerator:
+        accelerator.synchronize()
     count = options.repeats * len(rows)
     seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"seconds": seconds / count, "tokens": model.backbone.tokens / count, "peak": peak}))
+    if accelerator:
+        peak = accelerator.max_memory_allocated() / 2**20
+    weights = sum(p.numel() for p in model.backbone.causal.get_decoder().layers.parameters())
+    operations = (4 if model.backbone.adapters else 6) * weights * model.backbone.tokens
+    found = {"seconds": seconds / count, "tokens": model.backbone.tokens / count, "peak": peak}
+    print(json.dumps({**found, "tflops": operations / seconds / 1e12}))
 
 
 def main() -> None:
@@ -186,6 +200,9 @@ def main() -> None:
     parser.add_argument("--warm", type=int, default=1, help="untimed passes before")
     parser.add_argument("--rounds", type=int, default=3, help="processes for each way and part")
     parser.add_argument("--logits", action="store_true", help="also the way that computes all logits")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, ...")
+    parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
+    parser.add_argument("--peak-tflops", type=float, help="of the device in that precision; shows MFU")
     parser.add_argument("--json", action="store_true", help="one row a way and part")
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -209,14 +226,17 @@ def main() -> None:
         return
     print(
         f"{options.backbone}: K {options.latents}, C {options.capacity}; episodes of {SEGMENTS} segments and about "
-        f"{SEGMENTS * TOKENS:,} tokens, {options.episodes} a step in the last way; {torch.get_num_threads()} threads"
+        f"{SEGMENTS * TOKENS:,} tokens, {options.episodes} a step in the last way; {options.device}, "
+        f"{options.precision}, {torch.get_num_threads()} threads"
     )
-    print(f"{'':52} {'s/episode':>10} {'gain':>7} {'tokens':>8} {'foretold':>9} {'peak MiB':>9}")
+    peak, columns = options.peak_tflops, ("s/episode", "gain", "tokens", "foretold", "tokens/s", "peak MiB")
+    print(f"{'':52}" + "".join(f"{name:>11}" for name in (*columns, *(["MFU"] if peak else []))))
     for row in rows:
         first = next(r for r in rows if r["part"] == row["part"] and r["way"] == ways[0])
         print(
-            f"{row['part']:15} {row['way']:36} {row['seconds']:10.3f} {first['seconds'] / row['seconds']:6.2f}x "
-            f"{row['tokens']:8,.0f} {first['tokens'] / row['tokens']:8.2f}x {row['peak']:9,.0f}"
+            f"{row['part']:15} {row['way']:36} {row['seconds']:10.3f} {first['seconds'] / row['seconds']:9.2f}x "
+            f"{row['tokens']:10,.0f} {first['tokens'] / row['tokens']:9.2f}x {row['tokens'] / row['seconds']:10,.0f} "
+            f"{row['peak']:10,.0f}" + (f" {100 * row['tflops'] / peak:9.1f}%" if peak else "")
         )
 
 

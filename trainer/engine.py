@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import math
 import os
+import platform
 import resource
 import time
 from contextlib import AbstractContextManager
@@ -14,6 +16,7 @@ from typing import Any
 import deepspeed
 import torch
 from deepspeed.accelerator import get_accelerator
+from deepspeed.comm.torch import build_shm_op
 from deepspeed.utils import (
     safe_get_full_fp32_param,
     safe_get_full_optimizer_state,
@@ -22,6 +25,7 @@ from deepspeed.utils import (
 )
 from torch import Tensor, nn
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
+from torch.utils.cpp_extension import get_default_build_root
 
 from schemas.configs import TrainConfig
 from schemas.errors import EvoError
@@ -56,6 +60,7 @@ def join(rendezvous: Path, master: str) -> None:
     Raises:
         EvoError: the machine has fewer accelerators than ranks, or the first rank was not met.
     """
+    compile_extension()
     rank, ranks, local = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
     accelerator = get_accelerator()
     backend = "gloo"
@@ -72,6 +77,23 @@ def join(rendezvous: Path, master: str) -> None:
         torch.distributed.init_process_group(backend, store=store, rank=rank, world_size=ranks)
     else:
         torch.distributed.init_process_group(backend, init_method=f"file://{rendezvous}", rank=rank, world_size=ranks)
+
+
+def compile_extension() -> None:
+    """Have DeepSpeed's module for CPUs compiled and loaded, by one process at a time.
+
+    torch's own lock is a file, which a process that is killed leaves behind and all others would wait for, for ever.
+    The folder is therefore ours alone, unless TORCH_EXTENSIONS_DIR names another.
+    """
+    versions = f"python-{platform.python_version()}-torch-{torch.__version__}"
+    own = Path(get_default_build_root()).parent / "evoembedding_extensions" / versions
+    folder = Path(os.environ.setdefault("TORCH_EXTENSIONS_DIR", str(own)))
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "turn").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        for left in folder.glob("deepspeed_*/lock"):
+            left.unlink()
+        build_shm_op()
 
 
 def _meet(rendezvous: Path, master: str, rank: int, ranks: int) -> TCPStore:

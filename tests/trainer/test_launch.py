@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +98,25 @@ def test_backbone_with_too_few_positions_is_refused(model: EvoModel, monkeypatch
     check_positions(model, 100)
     with pytest.raises(EvoError, match=f"has {needed:,} positions, and a segment batch .* takes {needed + 1:,}"):
         check_positions(model, 101)
+
+
+@pytest.mark.slow
+def test_lock_that_a_killed_process_left_is_no_hindrance() -> None:
+    """torch's lock while it compiles: whoever finds it waits for it to go."""
+    script = "import os\nfrom trainer.engine import compile_extension\ncompile_extension()\n"
+    told = subprocess.run(
+        [sys.executable, "-c", f"{script}print(os.environ['TORCH_EXTENSIONS_DIR'])"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=600,
+    )
+    folder = Path(told.stdout.splitlines()[-1])
+    with (folder / "turn").open("w") as turn:  # no other test is to meet it
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        (left := next(folder.glob("deepspeed_*")) / "lock").touch()
+    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, timeout=120)
+    assert not left.exists()
 
 
 def test_one_process_at_a_time_trains_a_run(world: tuple[Path, Path], config: TrainConfig, tmp_path: Path) -> None:
