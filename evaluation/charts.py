@@ -13,6 +13,7 @@ from typing import NamedTuple
 from markupsafe import Markup, escape
 
 WIDTH, LEFT, RIGHT, BOTTOM = 360.0, 44.0, 12.0, 26.0
+TEXT = 13.0  # height of a line of text
 POINTS = 60  # a curve's: enough of them to see its course, few enough that noise is averaged out
 
 
@@ -135,16 +136,25 @@ def lines(series: Mapping[str, Sequence[tuple[float, float]]], told: str) -> Mar
     most = max(up) or 1.0
     x, y = _scale(min(across), max(across), LEFT, WIDTH - RIGHT - names), _scale(0.0, most, height - BOTTOM, top)
     parts = _axes(x, y, ticks(min(across), max(across), 5, whole=True), ticks(0, most, 4), height)
-    free = height  # above which the next name may stand
-    for n, (name, line) in sorted(enumerate(series.items()), key=lambda item: item[1][1][-1][1]):
+    highest_first = sorted(enumerate(series.items()), key=lambda item: -item[1][1][-1][1])
+    places = _apart([y(line[-1][1]) + 4 for _, (_, line) in highest_first], top + 1, height)
+    for (n, (name, line)), at in zip(highest_first, places, strict=True):
         path = " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in line)
-        at = min(y(line[-1][1]) + 4, free)
-        free = at - 13
         parts.append(
             f'<polyline class="line s{n}" points="{path}"/>'
             f'<text class="s{n}" x="{WIDTH - RIGHT - names + 6:.1f}" y="{at:.1f}">{escape(name)}</text>'
         )
     return _svg(parts, height, told)
+
+
+def _apart(places: Sequence[float], top: float, bottom: float) -> list[float]:
+    """Places of lines of text, the topmost first, moved up and then down as far as they would overlap or leave."""
+    kept = list(places)
+    for i in reversed(range(len(kept))):
+        kept[i] = min(kept[i], kept[i + 1] - TEXT if i + 1 < len(kept) else bottom)
+    for i in range(len(kept)):
+        kept[i] = max(kept[i], kept[i - 1] + TEXT if i else top)
+    return kept
 
 
 def thinned(steps: Sequence[float], values: Sequence[float], most: int = POINTS) -> list[Point]:

@@ -108,3 +108,13 @@ def test_lines_have_their_names_at_their_ends_and_keep_apart() -> None:
     assert named.keys() == {"a <b>", "c"}
     assert named["c"] - named["a <b>"] >= 13  # the greater stands above
     assert [len(line.attrib["points"].split()) for line in drawn.iter(f"{SVG}polyline")] == [2, 2]
+
+
+def test_names_of_lines_that_end_together_stay_in_the_picture() -> None:
+    drawn = parsed(
+        lines({name: [(0, 1), (10, value)] for name, value in zip("abcd", (97, 98, 99, 0), strict=True)}, "")
+    )
+    places = [float(text.attrib["y"]) for text in drawn.iter(f"{SVG}text") if text.attrib["class"] != "tick"]
+    assert places[0] >= 10
+    assert all(below - above >= 13 for above, below in pairwise(places))
+    assert places[-1] <= 220
