@@ -80,7 +80,7 @@ class EvoEmbedder:
         """A session of each conversation, as if appended to it alone; `batch_size` of like length at once.
 
         Raises:
-            EvoError: something is no segment, is no valid text, or is too long; or there is no such batch.
+            EvoError: something is no segment, is no valid text, or is too long; or `batch_size` is below 1.
         """
         told = [list(several(c, f"conversation {i}")) for i, c in enumerate(several(conversations, "conversations"))]
         made: dict[int, Session] = {}
@@ -158,13 +158,13 @@ class EvoEmbedder:
             sentences: texts or segments, or one of them; a text is a segment without a reply.
             prompt_name: `query` for questions; None or `document` for what is searched.
             batch_size: texts a forward; they are sorted by length inside, so that little of it is padding.
-            convert_to_numpy: False gives a tensor on the model's device, and so does
-            convert_to_tensor.
+            convert_to_numpy: False gives a tensor on the model's device.
+            convert_to_tensor: True gives one as well.
             normalize_embeddings: taken for such callers; embeddings have unit length either way, like those of a
                 Sentence-Transformers model that ends in `Normalize`.
 
         Raises:
-            EvoError: there is no such prompt or batch, or something is no valid text or too long.
+            EvoError: there is no such prompt, `batch_size` is below 1, or something is no valid text or too long.
         """
         as_array = convert_to_numpy and not convert_to_tensor
         if isinstance(sentences, str | Segment):

@@ -118,10 +118,10 @@ class EvoModel(nn.Module):
 
         While no queue is full, the memory of a query begins with those of the segments: one prefix serves both.
         """
-        T, K = batch.segments.lengths.shape[1], self.latents
-        if history.shape[1] > self.capacity or T > BLOCK:
+        if history.shape[1] > self.capacity:
             segments = self.embed_segments(history, batch.segments)
             return segments, self.embed_queries(history, batch.totals, batch.queries)
+        T, K = batch.segments.lengths.shape[1], self.latents
         sizes = (batch.totals * K)[:, None].expand_as(batch.queries.lengths)
         high = torch.cat([(torch.arange(T) * K).expand(len(history), -1), sizes], dim=1)
         pieces = batch.segments.beside(batch.queries)

@@ -109,11 +109,10 @@ class Packed:
         real = o < pieces.lengths[..., None]
         places = (at[..., None] * width + begin[..., None] + o)[real]
         blank = torch.zeros(len(rows) * width, dtype=torch.long)
-        empty = torch.zeros(len(rows) * width, dtype=torch.long, device=pieces.ids.device)
         group = torch.arange(G)[None, :, None].expand(B, G, S)
         device = pieces.ids.device
         found = pieces.ids.flatten()[real.flatten().nonzero()[:, 0].to(device, non_blocking=True)]
-        ids = empty.index_put((places.to(device, non_blocking=True),), found)
+        ids = torch.zeros_like(blank, device=device).index_put((places.to(device, non_blocking=True),), found)
         return cls(
             ids=ids.view(len(rows), width),
             group=(blank - 1).index_put((places,), group[real]).view(len(rows), width),
