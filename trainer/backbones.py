@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar
 
 import torch
 from peft import LoraConfig, get_peft_model
+from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import (
@@ -213,6 +214,9 @@ def make_backbone(config: TrainConfig, vocabulary: int) -> Backbone:
     )
     wrapped = get_peft_model(causal, lora, adapter_name=ADAPTERS[0])
     wrapped.add_adapter(ADAPTERS[1], lora)
+    for layer in wrapped.modules():
+        if isinstance(layer, LoraLayer):
+            layer.cast_input_dtype_enabled = False  # autocast does: inputs would go to float32 and back
     return Backbone(wrapped, True, config.precision, config.checkpoint_activations)
 
 

@@ -134,17 +134,18 @@ def train_step(engine: Engine, feed: Feed, batches: Step, step: int, rate: float
 
 
 def check_positions(model: EvoModel, longest: int) -> None:
-    """Refuse a backbone whose positions end before a memory pass over contexts of up to `longest` tokens does.
+    """Refuse a backbone whose positions end before a pass over contexts of up to `longest` tokens may.
 
     Raises:
         EvoError: they do.
     """
     config, positions = model.config, model.backbone.positions
-    needed = model.capacity + min(config.batch_tokens, longest) + config.batch_segments * model.latents
+    of_batch = max(config.batch_segments, model.block - 1)  # segments whose latents lie before or among its tokens
+    needed = model.capacity + min(config.batch_tokens, longest) + of_batch * model.latents
     if model.latents and positions is not None and needed > positions:
         raise EvoError(
-            f"backbone '{config.model.backbone}' has {positions:,} positions, and a segment batch behind a full queue "
-            f"takes {needed:,}; nothing was trained; lower batch_tokens, batch_segments or the queue's capacity"
+            f"backbone '{config.model.backbone}' has {positions:,} positions, and a pass behind a full queue "
+            f"may take {needed:,}; nothing was trained; lower batch_tokens, batch_segments or the queue's capacity"
         )
 
 

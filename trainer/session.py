@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -139,6 +140,8 @@ class Session:
             save_file(tensors, str(partial), metadata=metadata)
             partial.rename(path)
         except (OSError, SafetensorError) as error:
+            with suppress(OSError):
+                partial.unlink()
             raise EvoError(
                 f"session file '{path}' cannot be written: {str(error).splitlines()[0]}; nothing was saved; "
                 "the session goes on: save it elsewhere"

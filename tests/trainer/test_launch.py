@@ -92,11 +92,11 @@ def test_gradient_that_is_not_a_number_names_the_episodes(
 
 def test_backbone_with_too_few_positions_is_refused(model: EvoModel, monkeypatch: pytest.MonkeyPatch) -> None:
     config = model.config
-    needed = model.capacity + 100 + config.batch_segments * model.latents
+    needed = model.capacity + 100 + max(config.batch_segments, model.block - 1) * model.latents
     check_positions(model, 100)
     monkeypatch.setattr(model.backbone.causal.config, "max_position_embeddings", needed)
     check_positions(model, 100)
-    with pytest.raises(EvoError, match=f"has {needed:,} positions, and a segment batch .* takes {needed + 1:,}"):
+    with pytest.raises(EvoError, match=f"has {needed:,} positions, and a pass behind .* may take {needed + 1:,}"):
         check_positions(model, 101)
 
 

@@ -257,6 +257,10 @@ def test_a_session_that_cannot_be_written_is_one_sentence(
     session.append(segments)
     with pytest.raises(EvoError, match=r"session file '.*none/talk' cannot be written"):
         session.save(tmp_path / "none" / "talk")
+    (tmp_path / "folder" / "talk").mkdir(parents=True)
+    with pytest.raises(EvoError, match=r"session file '.*folder/talk' cannot be written"):
+        session.save(tmp_path / "folder" / "talk")
+    assert [path.name for path in (tmp_path / "folder").iterdir()] == ["talk"]
     session.save(tmp_path / "talk")
     assert embedder.restore(tmp_path / "talk").segments == len(segments)
 
