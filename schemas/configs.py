@@ -194,7 +194,7 @@ class TrainConfig(Record):
     temperature: float = Field(0.1, gt=0)  # tau
     batch_segments: int = Field(16, ge=1)  # a segment batch closes at this many segments...
     batch_tokens: int = Field(2048, ge=1)  # ...or before this many tokens
-    precision: Literal["float32", "bfloat16"] = "float32"  # bfloat16 is for GPUs
+    precision: Literal["float32", "bfloat16"] = "float32"  # bfloat16: GPUs, and CPUs that multiply it
     checkpoint_activations: bool = False  # recompute every pass in backward: less memory, about a third more time
     zero_stage: Literal[0, 1, 2, 3] = 1
     checkpoint_every: int = Field(100, ge=1)
