@@ -37,7 +37,7 @@ def of_group(group: int) -> list[int]:
 
 
 def recipe(url: str) -> dict[str, Any]:
-    """Four PEPs and four personas, as short as the stages allow: two cores write about 40 tokens a second."""
+    """Eight PEPs and eight personas, as short as the stages allow: two cores write about 40 tokens a second."""
     return {
         "name": "weak",
         "base": "taught",
@@ -53,8 +53,8 @@ def recipe(url: str) -> dict[str, Any]:
                 }
             ],
             "lengths": {"mean_segments": 18, "min_segments": 18, "max_segments": 18, "spread": 0},
-            "dialogue": {"personas": 4},
-            "web": {"documents": 4, "window_tokens": 16, "overlap_tokens": 4},
+            "dialogue": {"personas": 8},
+            "web": {"documents": 8, "window_tokens": 16, "overlap_tokens": 4},
             "memory": {"share": 0.25, "segments_a_call": 9},
             "questions": {"a_context": 2},
             "annotation": {"temperature": 0, "max_tokens": 200},
@@ -131,7 +131,7 @@ def test_stages_end_to_end_though_vllm_is_killed(
         drafted = warehouse.query("SELECT count(*) FROM questions WHERE generator = 'SmolLM2-135M-Instruct'").item()
     assert set(copied) == set(calls)
     sources = {name for name in (o["item"] for o in outcomes) if not name.startswith("memory:")}
-    assert len(sources) == 8
+    assert len(sources) == 16
     assert len(outcomes) == len({o["item"] for o in outcomes})
     for outcome in outcomes:
         assert outcome["contexts"] + outcome["failed_contexts"] == 1
