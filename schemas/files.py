@@ -4,15 +4,32 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from errno import EDQUOT, ENOSPC, EROFS
 from pathlib import Path
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write UTF-8 text beside `path` and rename it there: a reader, or a kill, never meets half of it."""
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Where to write a file that is renamed to `path` at the end: a reader, or a kill, never meets half of it.
+
+    What cannot be finished is removed.
+    """
     partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.rename(path)
+    try:
+        yield partial
+        partial.rename(path)
+    except BaseException:
+        with suppress(OSError):
+            partial.unlink()
+        raise
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write UTF-8 text to `path`, whole or not at all."""
+    with whole(path) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def file_digest(path: Path) -> str:

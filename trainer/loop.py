@@ -140,12 +140,12 @@ def check_positions(model: EvoModel, longest: int) -> None:
         EvoError: they do.
     """
     config, positions = model.config, model.backbone.positions
-    of_batch = max(config.batch_segments, model.block - 1)  # segments whose latents lie before or among its tokens
-    needed = model.capacity + min(config.batch_tokens, longest) + of_batch * model.latents
+    beside = max(config.batch_segments, model.block - 1)  # segments of a memory pass, or earlier ones of a block
+    needed = model.capacity + min(config.batch_tokens, longest) + beside * model.latents
     if model.latents and positions is not None and needed > positions:
         raise EvoError(
             f"backbone '{config.model.backbone}' has {positions:,} positions, and a pass behind a full queue "
-            f"may take {needed:,}; nothing was trained; lower batch_tokens, batch_segments or the queue's capacity"
+            f"may take {needed:,}; nothing was trained; lower batch_tokens, the latents or the queue's capacity"
         )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +16,7 @@ from safetensors.torch import save_file
 
 from schemas.episode import Segment
 from schemas.errors import EvoError
+from schemas.files import whole
 from trainer.backbones import Keys
 from trainer.reader import Memory, Reader
 
@@ -135,13 +135,10 @@ class Session:
         if state.vectors is not None:
             tensors["vectors"] = torch.from_numpy(state.vectors.copy())
         metadata = {"format": FORMAT, "model": reader.digest, "segments": str(state.memory.segments)}
-        partial = path.with_name(f"{path.name}.partial")
         try:
-            save_file(tensors, str(partial), metadata=metadata)
-            partial.rename(path)
+            with whole(path) as partial:
+                save_file(tensors, str(partial), metadata=metadata)
         except (OSError, SafetensorError) as error:
-            with suppress(OSError):
-                partial.unlink()
             raise EvoError(
                 f"session file '{path}' cannot be written: {str(error).splitlines()[0]}; nothing was saved; "
                 "the session goes on: save it elsewhere"
