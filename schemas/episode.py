@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -13,6 +13,14 @@ class Record(BaseModel):
     """A frozen row of the warehouse."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with these values, which are validated as at construction: `model_copy` would take anything.
+
+        Raises:
+            pydantic.ValidationError: there is no such field, or a value is not allowed.
+        """
+        return self.model_validate({**dict(self), **changes})
 
 
 class Segment(Record):

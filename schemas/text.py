@@ -1,0 +1,49 @@
+"""Text from outside: made clean once, where it comes in; and shown so that it cannot do anything to a screen."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+BOM = "\ufeff"
+_NEWLINE = re.compile(r"\r\n?")
+_LONE = re.compile(r"[\ud800-\udfff]")
+_SHOWN = "\n\t"  # of the control characters
+
+
+def clean(text: str) -> str:
+    """Text as it is kept: no byte order mark, and lines that end in LF, so that the same text has the same id.
+
+    Raises:
+        ValueError: it holds what no table, file or tokenizer keeps: a NUL, or half of a surrogate pair.
+    """
+    text = _NEWLINE.sub("\n", text.removeprefix(BOM))
+    if "\0" in text:
+        raise ValueError(f"it holds a NUL character, at character {text.index(chr(0)) + 1}")
+    if found := _LONE.search(text):
+        raise ValueError(f"it holds half of a surrogate pair, U+{ord(found[0]):04X}, at character {found.start() + 1}")
+    return text
+
+
+def shown(text: str, most: int | None = None) -> str:
+    """Text for a terminal or a page: control, direction and other invisible characters are written as escapes, so that
+    they can be seen and do nothing. Longer than `most` characters, it is cut with an ellipsis.
+    """
+    if most is not None and len(text) > most:
+        text = text[: max(0, most - 1)] + "…"
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(c if c in _SHOWN or not _acts(c) else _escape(c) for c in text)
+
+
+def _acts(character: str) -> bool:
+    """Cc: terminal codes; Cf: directions, joiners, tags; Cs: half pairs; Zl, Zp: lines that are none to a program.
+
+    The joiners of scripts and emoji (U+200C, U+200D) are text.
+    """
+    return unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp") and character not in "\u200c\u200d"
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
