@@ -78,8 +78,8 @@ def main() -> None:
     folder = options.model
     if folder is None:
         base = seeded(demo(), "length", 0, options.steps)
-        longer = base.simulator.model_copy(update={"max_segments": TRAINED})
-        recipe = base.model_copy(update={"simulator": longer})
+        longer = base.simulator.replace(max_segments=TRAINED)
+        recipe = base.replace(simulator=longer)
         folder = Path(pipeline(home() / "length", recipe, str(EXAMPLES / "peps.parquet")).path)
     systems: list[Encoder] = [EvoEmbedder.load(folder), EvoEmbedder.load(folder, memory=False)]
     systems += [baseline for baseline in baselines() if baseline.name.startswith("BM25")]

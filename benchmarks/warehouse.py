@@ -86,7 +86,7 @@ def ours(home: Path, config: SimulatorConfig, benchmarks: list[str], stages: Sta
             leaks = CurationConfig(near_duplicate=None, benchmarks=tuple(benchmarks))
             curated = curate(warehouse, leaks, where, "leaks")
         with stages.stage("publish"):
-            kept = where.model_copy(update={"curation": curated.fingerprint})
+            kept = where.replace(curation=curated.fingerprint)
             version = publish(warehouse, "benchmark", "{}", None, kept, curated.episodes)
         with stages.stage("train tokenizer"):
             tokenizer = train_tokenizer(texts_of(warehouse, version.dataset_id, TOKENIZER_CONTEXTS), VOCABULARY)

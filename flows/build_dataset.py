@@ -54,7 +54,7 @@ def publish_version(home: Path, name: str, recipe: Recipe) -> DatasetVersion:
     with Warehouse.open(home) as warehouse:
         where = made_by(recipe)
         curated = curate(warehouse, recipe.curation, where, name)
-        kept = where.model_copy(update={"curation": curated.fingerprint})
+        kept = where.replace(curation=curated.fingerprint)
         version = publish(warehouse, name, recipe.model_dump_json(), git_commit(), kept, curated.episodes)
     reads(*assets.tables(PUBLISHED, version.snapshot))
     writes(assets.dataset(version))

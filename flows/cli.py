@@ -199,9 +199,7 @@ def shard(
     from flows.build_dataset import shard_version
 
     config = named_recipe(recipe).train.model
-    shards = shard_version.fn(
-        state(), dataset, config.model_copy(update={"backbone": backbone} if backbone else {}), force
-    )
+    shards = shard_version.fn(state(), dataset, changed(config, backbone=backbone), force)
     say(shards.model_dump(), as_json, f"{shards.shard_set_id}: {shards.rows} rows at {shards.path}")
 
 

@@ -171,7 +171,7 @@ async def _missing(
     stages, document = chains(config), documents(warehouse)
     missing: Counter[str] = Counter()
     async with AsyncExitStack() as stack:
-        offline = [c.model_copy(update={"endpoints": c.endpoints or (NOWHERE,)}) for c in config.teachers]
+        offline = [c.replace(endpoints=c.endpoints or (NOWHERE,)) for c in config.teachers]
         replays = [Replay(c, ledger, recipe.name) for c in offline]
         for replay in replays:
             await stack.enter_async_context(replay)

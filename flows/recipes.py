@@ -1,4 +1,4 @@
-"""Named complete configs. A variant derives from one with `model_copy`."""
+"""Named complete configs. A variant derives from one with `replace`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from schemas.configs import ClozeConfig, ModelConfig, Recipe, SimulatorConfig, TeachingConfig, TrainConfig
 from schemas.episode import Record
-from schemas.errors import EvoError
+from schemas.errors import EvoError, first_fault
 from schemas.teacher import ServeConfig, TeacherConfig
 from synth.taxonomy import QUESTION_TYPES
 
@@ -105,17 +105,15 @@ def smollm2() -> Recipe:
         name="smollm2",
         simulator=SimulatorConfig(contexts=100, min_segments=8, max_segments=12, questions_per_context=4),
         cloze=None,
-        train=base.model_copy(
-            update={
-                "model": base.model.model_copy(update=small),
-                "epochs": 0,
-                "steps": 60,
-                "batches_per_step": 1,
-                "learning_rate": 2e-4,
-                "precision": "float32",
-                "checkpoint_activations": False,
-                "checkpoint_every": 20,
-            }
+        train=base.replace(
+            model=base.model.replace(**small),
+            epochs=0,
+            steps=60,
+            batches_per_step=1,
+            learning_rate=2e-4,
+            precision="float32",
+            checkpoint_activations=False,
+            checkpoint_every=20,
         ),
         heldout_contexts=8,
     )
@@ -168,18 +166,23 @@ def with_teacher(chosen: Recipe, endpoints: Sequence[str], model: str | None) ->
 
 
 def changed(record: R, **values: Any) -> R:
-    """A copy with these values, but for those that are None."""
-    return record.model_copy(update={name: value for name, value in values.items() if value is not None})
+    """A copy with these values, but for those that are None.
+
+    Raises:
+        EvoError: a value is not allowed, or not together with the others.
+    """
+    try:
+        return record.replace(**{name: value for name, value in values.items() if value is not None})
+    except ValidationError as error:
+        raise EvoError(f"the options: {first_fault(error)}; nothing was run; mend it and rerun") from None
 
 
 def seeded(base: Recipe, name: str, seed: int, steps: int | None = None) -> Recipe:
     """The recipe under another name, with this seed for its simulated worlds, initial weights and batches."""
-    return base.model_copy(
-        update={
-            "name": name,
-            "simulator": changed(base.simulator, seed=seed),
-            "train": changed(base.train, seed=seed, steps=steps),
-        }
+    return base.replace(
+        name=name,
+        simulator=changed(base.simulator, seed=seed),
+        train=changed(base.train, seed=seed, steps=steps),
     )
 
 
@@ -219,10 +222,7 @@ def checked(settings: dict[str, Any], where: str) -> Recipe:
     try:
         made = Recipe.model_validate(settings)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        said = first["msg"].removeprefix("Value error, ")
-        raise EvoError(f"{where}: {place + ': ' if place else ''}{said}; nothing was run; mend it and rerun") from None
+        raise EvoError(f"{where}: {first_fault(error)}; nothing was run; mend it and rerun") from None
     if made.teaching:
         asked = made.teaching.questions
         for kind in (*asked.types, *asked.weights):

@@ -45,7 +45,7 @@ MADE = ("contexts", "questions", "evidence", "verdicts", "episodes")
 def simulators(recipe: Recipe) -> tuple[SimulatorConfig, SimulatorConfig]:
     """The recipe's training simulator and its held-out one: other fillers, other paraphrases."""
     train = recipe.simulator
-    return train, train.model_copy(update={"split": "heldout", "contexts": recipe.heldout_contexts})
+    return train, train.replace(split="heldout", contexts=recipe.heldout_contexts)
 
 
 def made_by(recipe: Recipe) -> EpisodeFilter:
@@ -223,12 +223,10 @@ def _with_servers(home: Path, recipe: Recipe, servers: ExitStack) -> Recipe:
     """The recipe with the endpoints of the servers that it has started, which run until `servers` is closed."""
     assert recipe.teaching is not None
     teachers = tuple(
-        t.model_copy(update={"endpoints": (servers.enter_context(served(t.serve, home, t.api_key_env)),)})
-        if t.serve
-        else t
+        t.replace(endpoints=(servers.enter_context(served(t.serve, home, t.api_key_env)),)) if t.serve else t
         for t in recipe.teaching.teachers
     )
-    return recipe.model_copy(update={"teaching": recipe.teaching.model_copy(update={"teachers": teachers})})
+    return recipe.replace(teaching=recipe.teaching.replace(teachers=teachers))
 
 
 def _report(home: Path, recipe: Recipe) -> None:

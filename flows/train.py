@@ -55,7 +55,7 @@ def in_steps(config: TrainConfig, shards: Path) -> TrainConfig:
     if not config.epochs:
         return config
     steps = config.epochs * Schedule(Rows(shards).tokens, config).steps_per_epoch
-    return config.model_copy(update={"steps": steps, "epochs": 0})
+    return config.replace(steps=steps, epochs=0)
 
 
 def find_model(warehouse: Warehouse, run_id: str) -> ModelRecord | None:

@@ -10,10 +10,10 @@ from schemas.errors import EvoError
 # Memory overwritten in place: C latents come out of every pass and push all C older ones off the queue. A segment batch
 # would then hold one memory only, so segments are read one at a time.
 _ABLATIONS: dict[str, Callable[[TrainConfig], TrainConfig]] = {
-    "no-queue": lambda c: _model(c.model_copy(update={"batch_segments": 1}), latents=c.model.capacity),
-    "no-memory-loss": lambda c: c.model_copy(update={"memory_loss_weight": 0.0}),
-    "no-length-weight": lambda c: c.model_copy(update={"length_weight": False}),
-    "no-segment-batching": lambda c: c.model_copy(update={"batch_segments": 1}),
+    "no-queue": lambda c: _model(c.replace(batch_segments=1), latents=c.model.capacity),
+    "no-memory-loss": lambda c: c.replace(memory_loss_weight=0.0),
+    "no-length-weight": lambda c: c.replace(length_weight=False),
+    "no-segment-batching": lambda c: c.replace(batch_segments=1),
     "no-memory": lambda c: _model(c, memory=False),
 }
 ABLATIONS = tuple(_ABLATIONS)
@@ -31,4 +31,4 @@ def ablated(config: TrainConfig, name: str) -> TrainConfig:
 
 
 def _model(config: TrainConfig, **changes: object) -> TrainConfig:
-    return config.model_copy(update={"model": config.model.model_copy(update=changes)})
+    return config.replace(model=config.model.replace(**changes))

@@ -1,4 +1,4 @@
-"""Complete frozen configs: a run is a function that returns one, and variants derive by `model_copy`."""
+"""Complete frozen configs: a run is a function that returns one, and variants derive by `replace`."""
 
 from __future__ import annotations
 

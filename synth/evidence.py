@@ -54,7 +54,7 @@ def elected(evidence: Evidence, min_votes: int | None) -> Evidence:
     """The evidence less the segments with too few votes; more than half of the voters by default."""
     least = min_votes or evidence.voters // 2 + 1
     kept = [(i, v) for i, v in zip(evidence.indices, evidence.votes, strict=True) if v >= least]
-    return evidence.model_copy(update={"indices": tuple(i for i, _ in kept), "votes": tuple(v for _, v in kept)})
+    return evidence.replace(indices=tuple(i for i, _ in kept), votes=tuple(v for _, v in kept))
 
 
 def agreement(evidence: Evidence) -> float:

@@ -46,8 +46,7 @@ class EvoEmbedder:
         """
         model, tokenizer = load_model(Path(folder))
         if not memory:
-            off = model.config.model.model_copy(update={"memory": False})
-            model.config = model.config.model_copy(update={"model": off})
+            model.config = model.config.replace(model=model.config.model.replace(memory=False))
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         try:
             model.to(device)

@@ -165,6 +165,6 @@ def _together(changes: list[Change]) -> list[Change]:
         if key in merged:
             samples = sorted({*merged[key].such_as, *change.such_as})[:SAMPLES]
             total = merged[key].episodes + change.episodes
-            change = change.model_copy(update={"episodes": total, "such_as": tuple(samples)})
+            change = change.replace(episodes=total, such_as=tuple(samples))
         merged[key] = change
     return list(merged.values())

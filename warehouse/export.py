@@ -266,4 +266,4 @@ def _public(version: DatasetVersion) -> DatasetVersion:
         recipe = json.dumps(cleaned(json.loads(version.recipe)), ensure_ascii=False)
     except ValueError:
         return version
-    return version.model_copy(update={"recipe": recipe})
+    return version.replace(recipe=recipe)

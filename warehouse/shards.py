@@ -87,7 +87,7 @@ def build_shards(
     if warehouse.append("shard_sets", to_frame(ShardSet, [shards])):
         return shards
     made = warehouse.query("SELECT created_at FROM lake.shard_sets WHERE shard_set_id = ?", (identity,)).item()
-    return shards.model_copy(update={"created_at": made})
+    return shards.replace(created_at=made)
 
 
 def read_manifest(path: Path, label: str = "NAME@N") -> Manifest:

@@ -244,7 +244,7 @@ def texts_of(warehouse: Warehouse, dataset_id: str, contexts: int) -> Iterator[s
 def _publish(
     con: duckdb.DuckDBPyConnection, name: str, recipe: str, git_commit: str, where: EpisodeFilter, curated: str
 ) -> DatasetVersion:
-    looked_at = where.model_copy(update={"curation": ""})
+    looked_at = where.replace(curation="")
     if curated and _digest(con, f"SELECT episode_id {MATCHING}", _bound(looked_at))[0] != curated:
         raise EvoError(
             f"episodes came or were withdrawn while those of '{name}' were looked at; it was not published, since new "

@@ -46,7 +46,7 @@ def repeat(subject: Subject, documents: int) -> Repeat:
         remarks.append("This version was not made by a recipe of this code; what is known of its making is below.")
         return Repeat((), _pretty(version.recipe), tuple(remarks))
     if config:
-        recipe = recipe.model_copy(update={"train": config})
+        recipe = recipe.replace(train=config)
     commit = version.git_commit.removesuffix("+dirty")
     commands = [f"git checkout {commit}"] if COMMIT.fullmatch(commit) else []
     commands += [f"evo ingest DOCUMENTS         # {counted(documents, 'document')}, see above"] if documents else []

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from flows.recipes import RECIPES, recipe, with_teacher
+from flows.recipes import RECIPES, changed, recipe, with_teacher
 from schemas.errors import EvoError
 from trainer.backbone_names import source
 
@@ -152,3 +152,19 @@ def test_mistakes_with_teachers_are_one_sentence(
     assert says in last
     assert "Traceback" not in done.stderr + done.stdout
     assert "wrong-key-of-this-test" not in done.stderr + done.stdout
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"stepps": 3}, "stepps: Extra inputs"),
+        ({"steps": -3}, "steps: Input should be greater"),
+        ({"precision": "float8"}, "precision: Input should be"),
+    ],
+)
+def test_options_that_a_config_does_not_allow_are_one_sentence(changes: dict[str, Any], says: str) -> None:
+    with pytest.raises(EvoError, match=f"the options: {says}.*nothing was run") as caught:
+        changed(recipe("demo").train, **changes)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(EvoError, match="a queue of 64 latents cannot hold the 65"):
+        changed(recipe("demo").train.model, latents=65)
