@@ -23,6 +23,7 @@ from schemas.benchmark import Conversation
 from schemas.configs import Recipe, SimulatorConfig
 from schemas.dataset import Evaluation, ModelRecord
 from schemas.errors import EvoError
+from schemas.identity import identity
 from schemas.ids import content_id
 from synth.simulator import simulate
 from synth.taxonomy import STATE_TYPES
@@ -51,7 +52,7 @@ def model_of(warehouse: Warehouse, model_id: str) -> ModelRecord:
 def conversations_of(benchmark: str, path: str | None, config: SimulatorConfig) -> tuple[str, tuple[Conversation, ...]]:
     """The benchmark's full name and its conversations."""
     if benchmark == "heldout":
-        name = f"heldout:{content_id('sim', config.model_dump())}"
+        name = f"heldout:{content_id('sim', identity(config))}"
         return name, from_drafts(simulate(config))
     if benchmark == "locomo":
         if path is None:

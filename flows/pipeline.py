@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from prefect import flow
+from pydantic import ValidationError
 
 from flows.build_dataset import build_dataset
-from flows.evaluate import evaluate
+from flows.evaluate import evaluate, stored_scores
 from flows.ingest import ingest
 from flows.lineage_events import emits
 from flows.synthesize import pending, synthesize
-from flows.train import Ranks, train
+from flows.train import EXECUTION, Ranks, find_model, in_steps, train, training_run_id
 from schemas.configs import Recipe
-from schemas.dataset import ModelRecord
+from schemas.dataset import DatasetVersion, ModelRecord, ShardSet
 from schemas.episode import Document
+from schemas.identity import identity, stored
 from synth.documents import read_documents
 from warehouse.catalog import Warehouse
+from warehouse.versions import list_versions
 from warehouse.withdrawn import withdrawn_versions
 
 
@@ -45,15 +49,32 @@ def finished(home: Path, recipe: Recipe, source: str) -> ModelRecord | None:
             warehouse, recipe
         ):
             return None
-        runs = warehouse.query(
-            """select m.*, d.dataset_id from models m join training_runs r using (training_run_id)
-               join shard_sets s using (shard_set_id) join dataset_versions d using (dataset_id)
-               where d.recipe = ? and r.config = ? and d.name = ?
-                 and exists (select 1 from evaluations e
-                             where e.model_id = m.model_id and starts_with(e.benchmark, 'heldout'))
-               order by d.number desc limit 1""",
-            (recipe.model_dump_json(), recipe.train.model_dump_json(), recipe.name),
-        )
-        # A model of episodes that were withdrawn is to be trained again.
-        done = runs.filter(~runs["dataset_id"].is_in(list(withdrawn_versions(warehouse)))).drop("dataset_id")
-    return ModelRecord(**done.row(0, named=True)) if len(done) else None
+        withdrawn = withdrawn_versions(warehouse)  # a model of episodes that were is to be trained again
+        for version in reversed(list_versions(warehouse)):
+            if version.name == recipe.name and version.dataset_id not in withdrawn and _same(recipe, version.recipe):
+                for model in _models(warehouse, version, recipe):
+                    if not stored_scores(warehouse, model.model_id, "heldout").is_empty():
+                        return model
+    return None
+
+
+def _same(recipe: Recipe, text: str) -> bool:
+    """Whether a stored recipe gives what this one does, whatever fields recipes have got since."""
+    try:
+        return _meaning(stored(type(recipe), text)) == _meaning(recipe)
+    except ValidationError:
+        return False
+
+
+def _meaning(recipe: Recipe) -> dict[str, object]:
+    return {**identity(recipe, "train"), "train": identity(recipe.train, *EXECUTION)}
+
+
+def _models(warehouse: Warehouse, version: DatasetVersion, recipe: Recipe) -> Iterator[ModelRecord]:
+    """The models that were trained on a version as the recipe says."""
+    sets = warehouse.query("select * from shard_sets where dataset_id = ?", (version.dataset_id,))
+    for row in sets.iter_rows(named=True):
+        shards = ShardSet(**row)
+        run = training_run_id(shards, in_steps(recipe.train, Path(shards.path)))
+        if model := find_model(warehouse, run):
+            yield model

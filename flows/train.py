@@ -23,6 +23,7 @@ from flows.settings import git_commit
 from schemas.arrow import to_frame
 from schemas.configs import TrainConfig
 from schemas.dataset import DatasetVersion, ModelRecord, ShardSet, TrainingRun
+from schemas.identity import identity
 from schemas.ids import content_id
 from trainer.batches import Schedule
 from trainer.checkpoint import weights_digest, write_lineage
@@ -47,7 +48,7 @@ class Ranks(NamedTuple):
 
 def training_run_id(shards: ShardSet, config: TrainConfig) -> str:
     """The same shards and config give the same run, so that a rerun resumes it, on any ranks and ZeRO stage."""
-    return content_id("run", {"shard_set": shards.shard_set_id, "config": config.model_dump(exclude=EXECUTION)})
+    return content_id("run", {"shard_set": shards.shard_set_id, "config": identity(config, *EXECUTION)})
 
 
 def in_steps(config: TrainConfig, shards: Path) -> TrainConfig:

@@ -6,11 +6,12 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from schemas.episode import Record, Split
+from schemas.episode import Split
+from schemas.identity import Config
 from schemas.teacher import Budget, Sampling, TeacherConfig
 
 
-class SimulatorConfig(Record):
+class SimulatorConfig(Config):
     """Simulated dialogues: how many, how long, from which half of the fillers and paraphrases."""
 
     contexts: int = Field(2000, ge=0)
@@ -21,7 +22,7 @@ class SimulatorConfig(Record):
     seed: int = 0
 
 
-class ClozeConfig(Record):
+class ClozeConfig(Config):
     """Cloze questions over documents: sliding windows of about `window_words`, `overlap_words` shared."""
 
     window_words: int = Field(60, ge=10)
@@ -31,7 +32,7 @@ class ClozeConfig(Record):
     seed: int = 0
 
 
-class LengthConfig(Record):
+class LengthConfig(Config):
     """How long contexts are: log-normal segment counts, cut off at both ends.
 
     The defaults give EvoTrain-180K's statistics (arXiv 2606.21649: mean 21, up to 246 segments, up to 10.3K tokens).
@@ -53,7 +54,7 @@ class LengthConfig(Record):
         return self
 
 
-class WebConfig(Record):
+class WebConfig(Config):
     """Contexts from documents, a run of sliding windows each; no teacher is asked for them."""
 
     documents: int | None = Field(None, ge=0)  # the first of them by id; None: all
@@ -61,7 +62,7 @@ class WebConfig(Record):
     overlap_tokens: int = Field(12, ge=0)
 
 
-class DialogueConfig(Record):
+class DialogueConfig(Config):
     """Contexts from personas: a plan of life events, then turns that tell them."""
 
     personas: int = Field(1000, ge=0)
@@ -70,14 +71,14 @@ class DialogueConfig(Record):
     words_a_turn: int = Field(46, ge=5)  # asked for; 62 tokens, as in the paper
 
 
-class MemoryConfig(Record):
+class MemoryConfig(Config):
     """Contexts of typed statements, extracted from the contexts of a share of documents and personas."""
 
     share: float = Field(1 / 3, ge=0, le=1)
     segments_a_call: int = Field(8, ge=1)
 
 
-class QuestionConfig(Record):
+class QuestionConfig(Config):
     """Questions of a context: their types are drawn by weight, without replacement."""
 
     a_context: int = Field(4, ge=1)
@@ -92,7 +93,7 @@ class QuestionConfig(Record):
         return self
 
 
-class VerifyConfig(Record):
+class VerifyConfig(Config):
     """Thresholds of the checks. Those named `_least` and `_most` may be moved without a single new call."""
 
     min_votes: int | None = Field(None, ge=1)  # of annotators, for a segment to be evidence; None: more than half
@@ -104,7 +105,7 @@ class VerifyConfig(Record):
     sampling: Sampling = Sampling(temperature=0, max_tokens=512)
 
 
-class TeachingConfig(Record):
+class TeachingConfig(Config):
     """The three stages with teachers. A role takes a teacher by name; left empty, it is the first teacher's."""
 
     teachers: tuple[TeacherConfig, ...] = Field(min_length=1)
@@ -138,7 +139,7 @@ class TeachingConfig(Record):
         return self
 
 
-class CurationConfig(Record):
+class CurationConfig(Config):
     """What a dataset version leaves out of the episodes that passed their checks."""
 
     near_duplicate: float | None = Field(0.8, gt=0.2, le=1)  # Jaccard similarity of two contexts; None: all are kept
@@ -147,7 +148,7 @@ class CurationConfig(Record):
     overlap_words: int = Field(13, ge=5)  # a context or question shares no run of so many words with them
 
 
-class ModelConfig(Record):
+class ModelConfig(Config):
     """EvoEmbedding. `backbone` is `tiny` (from scratch), or takes LoRA adapters: a name of
     `trainer.backbone_names` (`smollm2`, `qwen3-0.6b`, `qwen3-4b`), or a Hugging Face folder or id.
 
@@ -176,7 +177,7 @@ class ModelConfig(Record):
         return self
 
 
-class TrainConfig(Record):
+class TrainConfig(Config):
     """One training job."""
 
     model: ModelConfig = ModelConfig()
@@ -201,7 +202,7 @@ class TrainConfig(Record):
     seed: int = 0
 
 
-class Recipe(Record):
+class Recipe(Config):
     """Everything a run of the pipeline needs but its inputs and its state folder.
 
     Offline generators and teachers are equal choices: `cloze` and `teaching` may be None, simulated contexts 0.

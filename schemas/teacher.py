@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from schemas.episode import Record
+from schemas.identity import Config, identity
 from schemas.ids import content_id
 
 
@@ -20,7 +21,7 @@ class Message(Record):
     content: str
 
 
-class Sampling(Record):
+class Sampling(Config):
     """How answers are sampled. vLLM on CPU cannot take a seed per request, so none is sent by default."""
 
     temperature: float = Field(0.7, ge=0, le=2)
@@ -29,7 +30,7 @@ class Sampling(Record):
     seed: int | None = None
 
 
-class Price(Record):
+class Price(Config):
     """Money per million tokens."""
 
     prompt: float = Field(0.0, ge=0)
@@ -40,7 +41,7 @@ class Price(Record):
         return (self.prompt * prompt_tokens + self.completion * completion_tokens) / 1e6
 
 
-class Budget(Record):
+class Budget(Config):
     """The most that may be spent, over all runs together; None sets no limit."""
 
     calls: int | None = Field(None, ge=0)
@@ -48,7 +49,7 @@ class Budget(Record):
     money: float | None = Field(None, ge=0)
 
 
-class ServeConfig(Record):
+class ServeConfig(Config):
     """A vLLM server that a run starts for itself and stops again. None of this can change what is asked."""
 
     model_config = ConfigDict(hide_input_in_errors=True)  # an argument may hold a secret
@@ -75,7 +76,7 @@ class ServeConfig(Record):
         return words
 
 
-class TeacherConfig(Record):
+class TeacherConfig(Config):
     """One model behind OpenAI-compatible endpoints. Only model, revision and sampling can change an answer.
 
     With `serve`, the run starts the endpoint itself and none is named.
@@ -138,7 +139,7 @@ class TeacherRequest(Record):
     @property
     def call_id(self) -> str:
         """The key of the ledger: a hash of all fields."""
-        return content_id("call", self.model_dump())
+        return content_id("call", identity(self))
 
 
 class TeacherCall(Record):

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from schemas.configs import ClozeConfig
 from schemas.episode import Context, Document, Draft, Evidence, Question, Segment
+from schemas.identity import identity
 from schemas.ids import content_id, digest
 from synth.taxonomy import QUESTION_TYPES
 from synth.text import normalise, sentences, windows
@@ -45,7 +46,7 @@ class _Cloze(NamedTuple):
 
 def fingerprint(config: ClozeConfig) -> str:
     """Identifies the generator's version and settings."""
-    return digest({"version": VERSION, "config": config.model_dump()}, 10)
+    return digest({"version": VERSION, "config": identity(config)}, 10)
 
 
 def cloze(document: Document, config: ClozeConfig) -> Iterator[Draft]:

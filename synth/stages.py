@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from pydantic import BaseModel
-
 from schemas.configs import ClozeConfig, SimulatorConfig, TeachingConfig
+from schemas.identity import identity
 from schemas.ids import digest
 from schemas.teacher import TeacherConfig
 from synth import checks, cloze, evidence, questions, simulator, verification
@@ -42,15 +41,15 @@ def chains(config: TeachingConfig) -> dict[str, Chain]:
     """The stages of each kind of context under a config."""
     first = config.teachers[0].name
     writer = {**_teachers(config, [config.writer or first]), **_prompts("plan", "turns")}
-    lengths = {"lengths": _plain(config.lengths), "seed": config.seed}
-    of_dialogue = {"code": dialogue.VERSION, **writer, **lengths, "dialogue": _plain(config.dialogue, "personas")}
-    of_web = {"code": web.VERSION, **lengths, "web": _plain(config.web, "documents")}
+    lengths = {"lengths": identity(config.lengths), "seed": config.seed}
+    of_dialogue = {"code": dialogue.VERSION, **writer, **lengths, "dialogue": identity(config.dialogue, "personas")}
+    of_web = {"code": web.VERSION, **lengths, "web": identity(config.web, "documents")}
     of_memory = {
         "code": memory.VERSION,
         **_teachers(config, [config.writer or first]),
         **_prompts("statements"),
-        "memory": _plain(config.memory, "share"),
-        "lengths": _plain(config.lengths),
+        "memory": identity(config.memory, "share"),
+        "lengths": identity(config.lengths),
         # What it is extracted from: both kinds, as one fingerprint serves both.
         "dialogue contexts": digest(of_dialogue, 10),
         "web contexts": digest(of_web, 10),
@@ -66,10 +65,10 @@ def offline(simulators: Iterable[SimulatorConfig], clozes: Iterable[ClozeConfig]
     """The stages that need no teacher, one a generator and config."""
     made: list[Stage] = []
     for world in simulators:
-        components = {"code": simulator.VERSION, **_plain(world, "contexts")}
+        components = {"code": simulator.VERSION, **identity(world, "contexts")}
         made.append(Stage("simulator", "simulator", simulator.fingerprint(world), components))
     for config in clozes:
-        made.append(Stage("cloze", "cloze", cloze.fingerprint(config), {"code": cloze.VERSION, **_plain(config)}))
+        made.append(Stage("cloze", "cloze", cloze.fingerprint(config), {"code": cloze.VERSION, **identity(config)}))
     return made
 
 
@@ -80,21 +79,21 @@ def _chain(config: TeachingConfig, kind: str, contexts: dict[str, Any]) -> Chain
         **_teachers(config, config.askers or (first,)),
         **_prompts("question"),
         "taxonomy": digest([RULES, *(_entry(entry) for entry in QUESTION_TYPES.values())], 10),
-        "questions": _plain(config.questions),
+        "questions": identity(config.questions),
         "seed": config.seed,
     }
     annotated: dict[str, Any] = {
         "code": evidence.VERSION,
         **_teachers(config, config.annotators or (first,), sampling=False),
-        "sampling": _plain(config.annotation),
+        "sampling": identity(config.annotation),
         **_prompts("evidence"),
     }
     verified: dict[str, Any] = {
         "code": f"{verification.VERSION}, {checks.VERSION}",
         **_teachers(config, [config.judge or first], sampling=False),
-        "sampling": _plain(config.verify.sampling),
+        "sampling": identity(config.verify.sampling),
         **_prompts("answer", "supported", "same_answer"),
-        "thresholds": _plain(config.verify, "sampling"),
+        "thresholds": identity(config.verify, "sampling"),
     }
     stages: list[Stage] = []
     for name, components in zip(STAGES, (contexts, asked, annotated, verified), strict=True):
@@ -108,15 +107,11 @@ def _teachers(config: TeachingConfig, names: tuple[str, ...] | list[str], sampli
     by_name = {teacher.name: teacher for teacher in config.teachers}
     found: list[TeacherConfig] = [by_name[name] for name in names]
     models = {"model": [teacher.model + (f"@{teacher.revision}" if teacher.revision else "") for teacher in found]}
-    return {**models, "sampling": [_plain(teacher.sampling) for teacher in found]} if sampling else dict(models)
+    return {**models, "sampling": [identity(teacher.sampling) for teacher in found]} if sampling else dict(models)
 
 
 def _prompts(*names: str) -> dict[str, str]:
     return {f"prompt {name}": PROMPTS[name].version for name in names}
-
-
-def _plain(record: BaseModel, *but: str) -> dict[str, Any]:
-    return record.model_dump(mode="json", exclude=set(but))
 
 
 def _entry(entry: QuestionType) -> list[Any]:

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from schemas.configs import TrainConfig
 from schemas.errors import EvoError
 from schemas.files import file_digest
+from schemas.identity import stored
 from trainer.text import EvoTokenizer
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def load_model(folder: Path) -> tuple[EvoModel, EvoTokenizer]:
     """
     try:
         config = json.loads((folder / CONFIG).read_text())
-        train, vocabulary = TrainConfig.model_validate(config["train"]), int(config["vocabulary"])
+        train, vocabulary = stored(TrainConfig, config["train"]), int(config["vocabulary"])
         weights = load_file(str(folder / WEIGHTS))
     except (OSError, ValueError, KeyError, TypeError, ValidationError, SafetensorError) as error:
         raise _unusable(folder, str(error).splitlines()[0]) from error

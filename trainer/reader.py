@@ -18,6 +18,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from schemas.episode import Segment
 from schemas.errors import EvoError
+from schemas.identity import identity
 from schemas.ids import digest
 from trainer.backbones import Keys
 from trainer.memory_queue import MemoryQueue
@@ -65,7 +66,7 @@ class Reader:
         return digest(
             {
                 "weights": weights.hexdigest(),
-                "model": config.model.model_dump(),
+                "model": identity(config.model),
                 "batches": [config.batch_segments, config.batch_tokens],
                 "tokenizer": self.tokenizer.digest,
             }

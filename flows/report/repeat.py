@@ -12,6 +12,7 @@ from evaluation.charts import counted
 from schemas.configs import Recipe, TrainConfig
 from schemas.dataset import DatasetVersion
 from schemas.episode import Record
+from schemas.identity import stored
 
 FILE = "recipe.json"
 COMMIT = re.compile("[0-9a-f]{7,64}")
@@ -65,14 +66,14 @@ def repeat(subject: Subject, documents: int) -> Repeat:
 
 def _recipe(text: str) -> Recipe | None:
     try:
-        return Recipe.model_validate_json(text)
+        return stored(Recipe, text)
     except ValidationError:
         return None
 
 
 def _config(text: str) -> TrainConfig | None:
     try:
-        return TrainConfig.model_validate_json(text) if text else None
+        return stored(TrainConfig, text) if text else None
     except ValidationError:
         return None
 

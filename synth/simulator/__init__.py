@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from schemas.configs import SimulatorConfig
 from schemas.episode import Draft
+from schemas.identity import identity
 from schemas.ids import digest
 
 VERSION = "simulator-2"
@@ -13,7 +14,7 @@ VERSION = "simulator-2"
 
 def fingerprint(config: SimulatorConfig) -> str:
     """Identifies the generator's version and every setting that changes a context (not how many there are)."""
-    return digest({"version": VERSION, "config": config.model_dump(exclude={"contexts"})}, 10)
+    return digest({"version": VERSION, "config": identity(config, "contexts")}, 10)
 
 
 def simulate(config: SimulatorConfig, start: int = 0, stop: int | None = None) -> Iterator[Draft]:
