@@ -152,18 +152,19 @@ class ModelConfig(Config):
     """EvoEmbedding. `backbone` is `tiny` (from scratch), or takes LoRA adapters: a name of
     `trainer.backbone_names` (`smollm2`, `qwen3-0.6b`, `qwen3-4b`), or a Hugging Face folder or id.
 
-    Letters as in the docs: D hidden size, K latents a segment, C queue capacity in latents, E embedding size.
+    Letters as in the docs: D hidden size, K latents a segment, C queue capacity in latents, E embedding size. The upper
+    bounds are beyond any model: a config may come from anywhere, and to look at its shapes must take no time.
     """
 
     backbone: str = "tiny"
-    latents: int = Field(2, ge=1)  # K
-    capacity: int = Field(64, ge=1)  # C, at least K; rounded down to whole segments
-    embedding: int = Field(96, ge=1)  # E
-    hidden: int = Field(96, ge=2)  # D, tiny only
-    layers: int = Field(3, ge=1)  # tiny only
-    heads: int = Field(4, ge=1)  # tiny only; their size, D over heads, is even
-    vocabulary: int = Field(1536, ge=1)  # tiny only
-    lora_rank: int = Field(64, ge=1)
+    latents: int = Field(2, ge=1, le=4096)  # K
+    capacity: int = Field(64, ge=1, le=1 << 20)  # C, at least K; rounded down to whole segments
+    embedding: int = Field(96, ge=1, le=1 << 16)  # E
+    hidden: int = Field(96, ge=2, le=1 << 16)  # D, tiny only
+    layers: int = Field(3, ge=1, le=512)  # tiny only
+    heads: int = Field(4, ge=1, le=4096)  # tiny only; their size, D over heads, is even
+    vocabulary: int = Field(1536, ge=1, le=4_000_000)  # tiny only
+    lora_rank: int = Field(64, ge=1, le=1 << 14)
     lora_alpha: int = Field(128, ge=1)
     lora_dropout: float = Field(0.1, ge=0, lt=1)
     memory: bool = True  # False: the memory-off ablation, a static model

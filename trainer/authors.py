@@ -6,11 +6,9 @@ Their class (MiG-NJU/EvoEmbedding, `model/evo_embedding.py`) holds the backbone 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -20,8 +18,11 @@ from torch import Tensor
 
 from schemas.configs import ModelConfig, TrainConfig
 from schemas.errors import EvoError
+from schemas.text import shown
+from trainer.backbone_names import reason
 from trainer.checkpoint import save_model
 from trainer.model import EvoModel
+from trainer.model_files import INDEX, check_folder, finite, read_headers, read_object, weight_files
 from trainer.text import load_tokenizer
 
 PARTS = {  # theirs, ours
@@ -64,37 +65,63 @@ def import_authors(
     told = _told(checkpoint)
     config = _config(checkpoint, tensors, backbone, alpha or told.get("lora_alpha"), capacity or told.get("capacity"))
     tokenizer = load_tokenizer(backbone)
+    with torch.device("meta"):
+        shapes = EvoModel(config, tokenizer.vocabulary)
+    wanted = {name: t.shape for name, t in {**shapes.state_dict(), **shapes.trained}.items()}
+    theirs = {_renamed(name): (name, read) for name, read in tensors.items()}
+    for ours, (name, read) in theirs.items():
+        if ours is None or ours not in wanted:
+            raise _unusable(checkpoint, f"it has a parameter '{shown(name, 200)}' that this model has not")
+        if why := _unfit(_fitted(ours, read()), wanted[ours]):
+            raise _unusable(checkpoint, f"'{name}' {why}")
+    if missing := sorted(set(shapes.trained) - theirs.keys()):
+        raise _unusable(checkpoint, f"{len(missing)} parameters are missing, first the one for our '{missing[0]}'")
     model = EvoModel(config, tokenizer.vocabulary)
     trained = model.trained
     own = {**model.state_dict(), **trained}
-    loaded = set()
-    for name, read in tensors.items():
-        ours = _renamed(name)
-        if ours is None or ours not in own:
-            raise _unusable(checkpoint, f"it has a parameter '{name}' that this model has not")
-        found, wanted = read(), own[ours]
-        found = found.squeeze(0) if ours == "queries" else found
-        if found.shape != wanted.shape:
-            raise _unusable(checkpoint, f"'{name}' is {list(found.shape)}, and the model's {list(wanted.shape)}")
+    for ours, (name, read) in theirs.items():
+        found = _fitted(str(ours), read())
         if ours in trained:
             with torch.no_grad():
                 trained[ours].copy_(found)
-            loaded.add(ours)
-        elif not torch.equal(found.to(wanted.dtype), wanted):
+        elif not torch.equal(found.to(own[str(ours)].dtype), own[str(ours)]):
             raise _unusable(checkpoint, f"'{name}' differs from that of backbone '{backbone}', so it is another one")
-    if missing := sorted(set(trained) - loaded):
-        raise _unusable(checkpoint, f"{len(missing)} parameters are missing, first the one for our '{missing[0]}'")
     save_model(model, tokenizer, folder)
     return config
 
 
+def _fitted(ours: str, found: Tensor) -> Tensor:
+    return found.squeeze(0) if ours == "queries" else found
+
+
+def _unfit(found: Tensor, wanted: torch.Size) -> str:
+    """Why a tensor cannot be a parameter of this shape; '' if it can."""
+    if found.shape != wanted:
+        return f"is {list(found.shape)}, and the model's {list(wanted)}"
+    if not found.is_floating_point():
+        return f"is of type {found.dtype}, no floating-point number"
+    if found.untyped_storage().nbytes() < found.numel() * found.element_size():
+        return "claims more numbers than its file holds"
+    return "" if finite(found) else "holds what is no number"
+
+
 def _read(checkpoint: Path) -> Iterator[tuple[str, Callable[[], Tensor]]]:
     """Names, and what reads their tensors: a checkpoint may hold its backbone, and is not read whole."""
-    files = sorted(checkpoint.glob("*.safetensors")) if checkpoint.is_dir() else [checkpoint]
+    try:
+        if checkpoint.is_dir():
+            check_folder(checkpoint)
+        files = sorted(checkpoint.glob("*.safetensors")) if checkpoint.is_dir() else [checkpoint]
+        if checkpoint.is_dir() and (checkpoint / INDEX).exists():
+            files = weight_files(checkpoint)
+        read_headers(file for file in files if file.suffix == ".safetensors" and file.is_file())
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise _unusable(checkpoint, reason(error)) from error
     if not files:
         raise _unusable(checkpoint, "it holds no safetensors file")
     for file in files:
         try:
+            if not file.is_file():
+                raise FileNotFoundError("it is no file" if file.exists() else "it is not there")
             if file.suffix == ".safetensors":
                 opened: Any = safe_open(str(file), "pt")
                 names, read = opened.keys(), opened.get_tensor
@@ -104,31 +131,20 @@ def _read(checkpoint: Path) -> Iterator[tuple[str, Callable[[], Tensor]]]:
                     raise _unusable(checkpoint, f"'{file.name}' is no state dictionary")
                 names, read = loaded.keys(), loaded.__getitem__
             yield from ((name, partial(read, name)) for name in names if not name.startswith(BESIDE))
-        except (OSError, RuntimeError, SafetensorError, UnpicklingError) as error:
-            raise _unusable(
-                checkpoint, f"'{file.name}' cannot be read: {' '.join(str(error).split())[:200]}"
-            ) from error
-    if checkpoint.is_dir() and (index := checkpoint / "model.safetensors.index.json").exists():
-        _check_shards(checkpoint, index)
-
-
-def _check_shards(checkpoint: Path, index: Path) -> None:
-    try:
-        listed = set(json.loads(index.read_text())["weight_map"].values())
-    except (OSError, ValueError, KeyError, AttributeError) as error:
-        raise _unusable(checkpoint, f"its index cannot be read: {error}") from error
-    if gone := sorted(file for file in listed if not (checkpoint / file).exists()):
-        raise _unusable(checkpoint, f"its index lists '{gone[0]}', which is not there")
+        except EvoError:
+            raise
+        except Exception as error:  # unpickling fails in as many ways as a file can be damaged
+            raise _unusable(checkpoint, f"'{file.name}' cannot be read: {reason(error)}") from error
 
 
 def _told(checkpoint: Path) -> dict[str, int]:
     """What their config says and no shape does."""
     try:
-        read = json.loads((checkpoint / "config.json").read_text())
-        named = {"lora_alpha": read.get("lora_alpha"), "capacity": read.get("buffer_capacity")}
-    except (OSError, ValueError, AttributeError):
+        read = read_object(checkpoint / "config.json")
+    except (OSError, ValueError):
         return {}
-    return {name: value for name, value in named.items() if isinstance(value, int)}
+    named = {"lora_alpha": read.get("lora_alpha"), "capacity": read.get("buffer_capacity")}
+    return {name: value for name, value in named.items() if type(value) is int}
 
 
 def _config(checkpoint: Path, tensors: Tensors, backbone: str, alpha: int | None, capacity: int | None) -> TrainConfig:
@@ -141,6 +157,8 @@ def _config(checkpoint: Path, tensors: Tensors, backbone: str, alpha: int | None
     queries, embedding, down = (tensors[name]() for name in needed)
     if queries.ndim != 3 or queries.shape[0] != 1:
         raise _unusable(checkpoint, f"'memory_queries' is {list(queries.shape)}, not 1 x K x D")
+    if embedding.ndim != 2 or down.ndim != 2:
+        raise _unusable(checkpoint, f"'{needed[1]}' or '{needed[2]}' is no matrix")
     rank = int(down.shape[0])
     try:
         model = ModelConfig(

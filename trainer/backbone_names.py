@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from schemas.errors import EvoError
 from schemas.home import home
+from schemas.text import shown
+from trainer.model_files import check_backbone
 
 HUB = {"qwen3-0.6b": "Qwen/Qwen3-0.6B", "qwen3-4b": "Qwen/Qwen3-4B-Instruct-2507"}  # arXiv 2606.21649: qwen3-4b
-# What transformers raises where a folder or an id cannot be read.
-UNREADABLE = (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, StrictDataclassError)
 PREPARED = {"smollm2": "make smollm2"}  # made from a package, without a hub
 
 
@@ -28,7 +29,31 @@ def source(name: str) -> str:
     return str(folder)
 
 
+@contextmanager
+def readable(what: str, name: str) -> Iterator[Path | None]:
+    """Gives the folder of a backbone's name, which was looked at, or None for a hub id.
+
+    Whatever a library raises over files of others is one sentence: they are as many as there are ways to break them.
+
+    Raises:
+        EvoError: `what` of the backbone cannot be read.
+    """
+    place = Path(source(name))
+    try:
+        folder = place if place.exists() or place.is_absolute() else None
+        if folder:
+            check_backbone(folder)
+        yield folder
+    except EvoError:
+        raise
+    except Exception as error:
+        raise EvoError(
+            f"no {what} for backbone '{name}': {reason(error)}; nothing was trained; "
+            "give 'tiny', a Hugging Face folder, or an id that this machine can reach"
+        ) from error
+
+
 def reason(error: Exception) -> str:
-    """What such an error says, in one line."""
-    said = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-    return said if len(said) <= 300 else f"{said[:300]}..."
+    """What such an error says, in one line. Libraries quote what they read."""
+    said = shown(" ".join(str(error).split()).rstrip("."), 300)
+    return f"there is no memory for it ({said})" if isinstance(error, MemoryError) else said or type(error).__name__

@@ -25,7 +25,8 @@ from transformers import (
 from schemas.configs import ModelConfig, TrainConfig
 from schemas.errors import EvoError
 from trainer.attention import FULL, SLIDING, layer_kinds, layer_masks
-from trainer.backbone_names import UNREADABLE, reason, source
+from trainer.backbone_names import readable, source
+from trainer.model_files import check_held, check_sizes, finite
 
 Role = Literal["memory", "retriever", "plain"]
 T = TypeVar("T")
@@ -197,6 +198,8 @@ def make_backbone(config: TrainConfig, vocabulary: int) -> Backbone:
     Args:
         vocabulary: V, for `tiny`; a pretrained backbone has its own.
 
+    Under `torch.device("meta")` it has its shapes alone, and takes no memory.
+
     Raises:
         EvoError: there is no such backbone, it is damaged, or it is no decoder that the adapters fit on.
     """
@@ -237,18 +240,27 @@ def _tiny(config: ModelConfig, vocabulary: int) -> LlamaForCausalLM:
 
 def _pretrained(name: str, dtype: torch.dtype) -> Any:
     place = source(name)
-    try:
+    with readable("model", name) as folder:
         config = AutoConfig.from_pretrained(place, trust_remote_code=False)
         _check_kind(name, config)
+        check_sizes(config.to_dict())
+        with torch.device("meta"):
+            shapes = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
+                config, trust_remote_code=False, dtype=dtype
+            )
+        if folder:
+            check_held(folder, sum(p.numel() for p in shapes.parameters()))
+        if torch.get_default_device().type == "meta":
+            return shapes
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             place, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True
         )
-    except UNREADABLE as error:
-        raise EvoError(
-            f"no model for backbone '{name}': {reason(error)}; nothing was trained; "
-            "give 'tiny', a Hugging Face folder, or an id that this machine can reach"
-        ) from error
     causal, loading = loaded
+    if odd := [n for n, p in causal.named_parameters() if not finite(p)]:
+        raise EvoError(
+            f"backbone '{name}' has {len(odd)} weights that are not all numbers, first '{odd[0]}'; nothing was "
+            "trained; copy or download it again"
+        )
     if missing := sorted(loading["missing_keys"]):
         raise EvoError(
             f"backbone '{name}' lacks {len(missing)} of its weights, first '{missing[0]}'; "

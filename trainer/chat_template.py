@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import resource
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
 from typing import Any
-
-from jinja2 import TemplateError
 
 from schemas.errors import EvoError
 
+COMPILED = "<template>"  # what Jinja calls the file of the Python that it makes of a template
+STEPS = 100_000  # lines of it that may run; those of real models take hundreds
+MEMORY = 1 << 30  # and bytes
 MARKS = ["first-q", "first-a", "second-q", "second-a", "third-q", "third-a"]
 
 
@@ -69,13 +76,41 @@ def chat_form(tokenizer: Any) -> ChatForm:
 def _rendered(tokenizer: Any, contents: list[str]) -> str:
     messages = [{"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(contents)]
     try:
-        rendered: str = tokenizer.apply_chat_template(messages, tokenize=False)
-    except (ValueError, TypeError, TemplateError) as error:
+        with _bounded():
+            rendered: str = tokenizer.apply_chat_template(messages, tokenize=False)
+    except Exception as error:  # a template is a program, in a sandbox, and may fail in any way
         raise EvoError(
             f"tokenizer '{tokenizer.name_or_path}' has no usable chat template, which the memory pass reads; "
             "nothing was tokenised; choose an instruction-tuned backbone"
         ) from error
     return rendered
+
+
+@contextmanager
+def _bounded() -> Iterator[None]:
+    """Hold a template to `STEPS` lines and `MEMORY` more bytes: Jinja's sandbox keeps it from everything else."""
+    left, before = STEPS, sys.gettrace()
+
+    def count(frame: FrameType, event: str, _: Any) -> Any:
+        nonlocal left
+        if frame.f_code.co_filename != COMPILED:
+            return None
+        left -= 1
+        if left < 0:
+            raise ValueError(f"it takes more than {STEPS:,} steps")
+        return count
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    taken = Path("/proc/self/statm")  # Linux alone tells it
+    most = int(taken.read_text().split()[0]) * resource.getpagesize() + MEMORY if taken.exists() else soft
+    sys.settrace(count)
+    try:
+        if soft == resource.RLIM_INFINITY or most < soft:
+            resource.setrlimit(resource.RLIMIT_AS, (most, hard))
+        yield
+    finally:
+        sys.settrace(before)
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 def _unusable(tokenizer: Any, why: str) -> EvoError:

@@ -8,19 +8,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from schemas.configs import TrainConfig
 from schemas.errors import EvoError
 from schemas.files import file_digest
 from schemas.identity import stored
+from schemas.model_folder import CARD, check_vouched, vouch
+from trainer.backbone_names import reason
+from trainer.model_files import FLOATS, Header, check_folder, finite, read_headers, read_object
 from trainer.text import EvoTokenizer
 
 if TYPE_CHECKING:
     from trainer.model import EvoModel
 
-WEIGHTS, CONFIG, LINEAGE, CARD = "model.safetensors", "config.json", "lineage.json", "README.md"
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+MODEL_TYPE = "evoembedding"
+MOST_TOKENS = 4_000_000  # of a vocabulary; the largest of today have 262,144
 
 
 def save_model(model: EvoModel, tokenizer: EvoTokenizer, folder: Path) -> None:
@@ -30,7 +34,7 @@ def save_model(model: EvoModel, tokenizer: EvoTokenizer, folder: Path) -> None:
     partial.mkdir(parents=True)
     weights = {name: p.detach().cpu().contiguous() for name, p in model.trained.items()}
     save_file(weights, str(partial / WEIGHTS), metadata={"format": "pt"})
-    config = {"model_type": "evoembedding", "vocabulary": tokenizer.vocabulary, "train": model.config.model_dump()}
+    config = {"model_type": MODEL_TYPE, "vocabulary": tokenizer.vocabulary, "train": model.config.model_dump()}
     (partial / CONFIG).write_text(json.dumps(config, indent=1) + "\n")
     tokenizer.save(partial)
     shutil.rmtree(folder, ignore_errors=True)
@@ -38,27 +42,60 @@ def save_model(model: EvoModel, tokenizer: EvoTokenizer, folder: Path) -> None:
 
 
 def load_model(folder: Path) -> tuple[EvoModel, EvoTokenizer]:
-    """Read a model folder.
+    """Read a model folder, of whatever origin: nothing in it is run, nothing outside of it but its backbone is read,
+    and no memory is taken for a model before its weights' shapes are seen to be there.
 
     Raises:
         EvoError: a file is missing, damaged, or does not fit the config.
     """
-    try:
-        config = json.loads((folder / CONFIG).read_text())
-        train, vocabulary = stored(TrainConfig, config["train"]), int(config["vocabulary"])
-        weights = load_file(str(folder / WEIGHTS))
-    except (OSError, ValueError, KeyError, TypeError, ValidationError, SafetensorError) as error:
-        raise _unusable(folder, str(error).splitlines()[0]) from error
+    import torch
+
     from trainer.model import EvoModel  # it takes seconds, which who only reads digests need not wait
 
-    model = EvoModel(train, vocabulary)
-    if odd := sorted(model.trained.keys() ^ weights.keys()):
-        raise _unusable(folder, f"its weights and its config differ at {len(odd)} names, first '{odd[0]}'")
     try:
+        check_folder(folder)
+        check_vouched(folder)
+        train, vocabulary = _config(read_object(folder / CONFIG))
+        tokenizer = EvoTokenizer.load(folder)
+        with torch.device("meta"):
+            shapes = EvoModel(train, vocabulary)
+        rows = shapes.backbone.vocabulary
+        if tokenizer.last >= rows:
+            raise ValueError(f"its tokenizer has token id {tokenizer.last:,}, and its model {rows:,} rows for them")
+        _check_fit(read_headers([folder / WEIGHTS]), {n: tuple(p.shape) for n, p in shapes.trained.items()})
+        weights = load_file(str(folder / WEIGHTS))
+        if odd := sorted(name for name, tensor in weights.items() if not finite(tensor)):
+            raise ValueError(f"{len(odd)} of its weights are not all numbers, first '{odd[0]}'")
+        model = EvoModel(train, vocabulary)
         model.load_state_dict(weights, strict=False)
-    except RuntimeError as error:
-        raise _unusable(folder, str(error).splitlines()[-1].strip()) from error
-    return model.eval(), EvoTokenizer.load(folder)
+    except EvoError:
+        raise
+    except Exception as error:  # what libraries raise over damaged files is without end
+        raise _unusable(folder, reason(error)) from error
+    return model.eval(), tokenizer
+
+
+def _config(read: dict[str, Any]) -> tuple[TrainConfig, int]:
+    if read.get("model_type") != MODEL_TYPE:
+        raise ValueError(f"its config is of type {str(read.get('model_type'))[:80]!r}, not '{MODEL_TYPE}'")
+    vocabulary = read.get("vocabulary")
+    if type(vocabulary) is not int or not 0 < vocabulary <= MOST_TOKENS:
+        raise ValueError(f"its vocabulary is {str(vocabulary)[:80]!r}, not a number from 1 to {MOST_TOKENS:,}")
+    try:
+        return stored(TrainConfig, read.get("train") or {"train": "is missing"}), vocabulary
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"its config 'train.{'.'.join(map(str, first['loc']))}': {first['msg']}") from error
+
+
+def _check_fit(found: dict[str, Header], wanted: dict[str, tuple[int, ...]]) -> None:
+    if odd := sorted(found.keys() ^ wanted.keys()):
+        raise ValueError(f"its weights and its config differ at {len(odd)} names, first '{odd[0][:200]}'")
+    for name, (dtype, shape) in found.items():
+        if shape != wanted[name]:
+            raise ValueError(f"its weight '{name}' is {list(shape)}, and by its config {list(wanted[name])}")
+        if dtype not in FLOATS:
+            raise ValueError(f"its weight '{name}' is of type {dtype}, no floating-point number")
 
 
 def weights_digest(folder: Path) -> str:
@@ -67,8 +104,8 @@ def weights_digest(folder: Path) -> str:
 
 
 def write_lineage(folder: Path, lineage: dict[str, Any]) -> None:
-    """Write `lineage.json`, and a model card that says it in words."""
-    (folder / LINEAGE).write_text(json.dumps(lineage, indent=1, ensure_ascii=False) + "\n")
+    """Write `lineage.json`, which vouches for the other files, and a model card that says it in words."""
+    vouch(folder, lineage)
     (folder / CARD).write_text(
         f"""---
 library_name: evoembedding

@@ -18,8 +18,9 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from schemas.episode import Segment
 from schemas.errors import EvoError
 from schemas.ids import digest
-from trainer.backbone_names import UNREADABLE, reason, source
+from trainer.backbone_names import readable, reason, source
 from trainer.chat_template import chat_form
+from trainer.model_files import TEXT_BYTES, check_folder, read_object
 
 VERSION = 2  # raise when the tokens of the same text change
 # arXiv 2606.21649, text forms
@@ -53,6 +54,8 @@ class EvoTokenizer:
                 f"tokenizer '{tokenizer.name_or_path}' has no EOS token, which ends every segment; "
                 "nothing was tokenised; choose another backbone"
             )
+        if not isinstance(query_prefix, str):
+            raise ValueError(f"its query_prefix is a {type(query_prefix).__name__}")
         self.tokenizer = tokenizer
         self.query_prefix = query_prefix
         self.eos: int = int(eos)
@@ -65,6 +68,11 @@ class EvoTokenizer:
     def vocabulary(self) -> int:
         """Number of token ids."""
         return len(self.tokenizer)
+
+    @cached_property
+    def last(self) -> int:
+        """The greatest token id: a damaged vocabulary may have gaps."""
+        return max(self.tokenizer.get_vocab().values(), default=0)
 
     @cached_property
     def digest(self) -> str:
@@ -118,14 +126,18 @@ class EvoTokenizer:
             EvoError: it is missing or damaged.
         """
         try:
+            check_folder(folder)
+            read_object(folder / "tokenizer.json", TEXT_BYTES)
             # Not AutoTokenizer: it would look for a model class to go with a model folder's config.
-            tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
-        except (OSError, ValueError) as error:
+            tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
+            return cls(tokenizer, tokenizer.init_kwargs.get("query_prefix", QUERY_PREFIX))
+        except EvoError:
+            raise
+        except Exception as error:  # tokenizers raises nothing more exact
             raise EvoError(
-                f"tokenizer folder '{folder}' cannot be read: {str(error).splitlines()[0]}; nothing was tokenised; "
+                f"tokenizer folder '{folder}' cannot be read: {reason(error)}; nothing was tokenised; "
                 "remove it and rerun, or copy the model again"
             ) from error
-        return cls(tokenizer, tokenizer.init_kwargs.get("query_prefix", QUERY_PREFIX))
 
     def _messages(self, texts: Sequence[str], trim: bool) -> list[list[int]]:
         return self._encode([text.strip() for text in texts] if trim else texts)
@@ -169,13 +181,8 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> EvoTokenizer:
 
 def _from_pretrained(name: str) -> PreTrainedTokenizerFast:
     place = source(name)
-    try:
+    with readable("tokenizer", name):
         tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
-    except UNREADABLE as error:
-        raise EvoError(
-            f"no tokenizer for backbone '{name}': {reason(error)}; nothing was tokenised; "
-            "give 'tiny', a Hugging Face folder, or an id that this machine can reach"
-        ) from error
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise EvoError(f"backbone '{name}' has no fast tokenizer; nothing was tokenised; choose another backbone")
     return tokenizer
