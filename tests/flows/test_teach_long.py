@@ -1,4 +1,4 @@
-"""Two thousand episodes through faults, and twenty kills: the same dataset, and nothing paid for twice."""
+"""Many episodes through faults, and many kills: the same dataset, and nothing paid for twice."""
 
 from __future__ import annotations
 
@@ -24,12 +24,14 @@ from schemas.arrow import to_frame
 from schemas.configs import Recipe
 from schemas.episode import Document
 from synth.documents import read_documents
+from tests.soak import count
 from warehouse.catalog import Warehouse
 from warehouse.ledger import SqliteLedger
 
 PEPS = Path(__file__).parents[2] / "flows" / "examples" / "peps.parquet"
 FAULTS = ("429", "500", "hang", "drop", "truncated", "wrong_schema", "empty", "not_json")
-KILLS = 20
+KILLS = count(4, 20)
+EPISODES = count(300, 2000)
 KEY = "sk-a-secret-of-this-test"
 
 
@@ -41,7 +43,7 @@ def settings(url: str, **teacher: Any) -> dict[str, Any]:
         "teaching": {
             "teachers": [{"model": "scripted", "endpoints": [url], "timeout_s": 2.0, **teacher}],
             "lengths": {"mean_segments": 12, "min_segments": 9, "max_segments": 16},
-            "dialogue": {"personas": 440, "events_a_plan": 64},
+            "dialogue": {"personas": count(60, 440), "events_a_plan": 64},
             "memory": {"share": 0.3},
         },
     }
@@ -77,9 +79,7 @@ def apart(kind: type, truth: Any, rates: dict[str, float]) -> Iterator[tuple[str
 
 
 @pytest.mark.slow
-def test_two_thousand_episodes_with_a_fifth_of_calls_faulty(
-    serve: Callable[..., Any], truth: Any, tmp_path: Path
-) -> None:
+def test_many_episodes_with_a_fifth_of_calls_faulty(serve: Callable[..., Any], truth: Any, tmp_path: Path) -> None:
     made: list[list[tuple[str, ...]]] = []
     for name in ("calm", "faulty"):
         rates = dict.fromkeys(FAULTS, 0.025) if name == "faulty" else {}
@@ -92,7 +92,7 @@ def test_two_thousand_episodes_with_a_fifth_of_calls_faulty(
             new = teach(home, chosen, todo, lambda _: None)
             line.send("tell")
             most, faults = line.recv()
-        assert new >= 2000
+        assert new >= EPISODES
         assert most == 1  # no answer, good or malformed, was given twice
         with Warehouse.open(home) as warehouse:
             assert not pending_items(warehouse, chosen)
@@ -107,13 +107,13 @@ def test_two_thousand_episodes_with_a_fifth_of_calls_faulty(
 
 
 @pytest.mark.slow
-def test_twenty_kills_lose_nothing_and_repeat_nothing(
+def test_kills_lose_nothing_and_repeat_nothing(
     serve: Callable[..., Any], truth: Any, evo: Callable[..., Any], prefect_url: str, tmp_path: Path
 ) -> None:
     server = serve(truth, key=KEY)
     path, home, whole = tmp_path / "long.json", tmp_path / "killed", tmp_path / "whole"
     chosen = settings(server.url, max_in_flight=4)
-    chosen["teaching"]["dialogue"]["personas"] = 40
+    chosen["teaching"]["dialogue"]["personas"] = count(12, 40)
     path.write_text(json.dumps(chosen))
     for folder in (home, whole):
         ingest(folder)

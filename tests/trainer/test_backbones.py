@@ -25,6 +25,7 @@ from transformers import (
 
 from schemas.configs import ModelConfig, TrainConfig
 from schemas.errors import EvoError
+from tests.soak import SOAKING
 from tests.trainer.families import FAMILIES
 from trainer.backbone_names import source
 from trainer.batches import collate
@@ -267,7 +268,7 @@ def test_unknown_backbone_is_one_sentence(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", [1, 2, 3])
+@pytest.mark.parametrize("stage", [1, 2, 3] if SOAKING else [3])
 def test_bfloat16_with_recomputation_trains_under_deepspeed(
     stage: int, world: tuple[Path, Path], config: TrainConfig, llama: Path, tmp_path: Path
 ) -> None:

@@ -14,6 +14,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from schemas.ablations import ablated
 from schemas.configs import TrainConfig
 from schemas.errors import EvoError
+from tests.soak import SOAKING
 from trainer.batches import collate
 from trainer.launch import RankLostError, launch
 from trainer.loop import load_weights
@@ -24,6 +25,15 @@ from trainer.text import EvoTokenizer
 
 World = tuple[Path, Path]
 Same = Callable[[Path, Path], bool]
+# Every stage once, each with one kind of model; all of each while soaking.
+CURVES = (
+    [("adapters", (0, 1, 2, 3)), ("tiny", (1, 3)), ("no-memory", (1, 2, 3))]
+    if SOAKING
+    else [("adapters", (3,)), ("tiny", (1,)), ("no-memory", (2,))]
+)
+# The stage of a checkpoint, and the stage and ranks that it goes on under.
+RESUMED = ((0, 3, 2), (1, 2, 1), (2, 0, 2), (3, 1, 4)) if SOAKING else ((3, 1, 1),)
+ODD = [("tiny", (2,)), ("adapters", (1, 2, 3))] if SOAKING else [("adapters", (2,))]
 
 
 def train(world: World, config: TrainConfig, out: Path, ranks: int, stage: int = 1) -> Path:
@@ -70,7 +80,7 @@ def test_two_ranks_give_the_curve_of_one_and_stop_together(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "stages"), [("adapters", (0, 1, 2, 3)), ("tiny", (1, 3)), ("no-memory", (1, 2, 3))])
+@pytest.mark.parametrize(("kind", "stages"), CURVES)
 def test_curve_depends_on_neither_ranks_nor_zero_stage(
     world: World,
     tiny: TrainConfig,
@@ -85,7 +95,7 @@ def test_curve_depends_on_neither_ranks_nor_zero_stage(
     for stage in stages:
         assert same_curve(train(world, config, tmp_path / f"{stage}", ranks=2, stage=stage), wanted), stage
     if kind == "adapters":  # a checkpoint of one stage goes on under another, on other ranks
-        for written, stage, ranks in ((0, 3, 2), (1, 2, 1), (2, 0, 2), (3, 1, 4)):
+        for written, stage, ranks in RESUMED:
             out = tmp_path / f"{written}"
             shutil.rmtree(out / "checkpoints" / "step-00000004")
             shutil.rmtree(out / "model")
@@ -112,7 +122,8 @@ def test_odd_contexts_are_trained_beside_others(
     short = [first_segment(row) for row in rows[:2]]  # one batch of the first step
     bare = [{**row, "questions": [{**q, "evidence": []} for q in row["questions"]]} for row in rows]
     world = world_of([*short, *(bare[i] if i // 2 % 2 else rows[i] for i in range(2, len(rows)))])
-    for name, config, stages in (("tiny", tiny, (2,)), ("adapters", adapters, (1, 2, 3))):
+    for name, stages in ODD:
+        config = {"adapters": adapters, "tiny": tiny}[name]
         wanted = train(world, config, tmp_path / f"{name}-one", ranks=1, stage=0)
         for stage in stages:
             out = train(world, config, tmp_path / f"{name}-{stage}", ranks=2, stage=stage)

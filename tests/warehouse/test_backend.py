@@ -12,6 +12,7 @@ import boto3
 import pytest
 
 from schemas.errors import EvoError
+from tests.soak import count
 from warehouse.backend import CATALOG_URL, DATA_URL, Backend
 from warehouse.catalog import Warehouse
 
@@ -41,11 +42,11 @@ with Warehouse.open(home) as warehouse:
     publish(warehouse, "shared", "{}", None, EpisodeFilter(fingerprints=("shared",)))
     publish(warehouse, "both", "{}", None, EpisodeFilter(fingerprints=("shared", f"own-{number}")))
 """
-PROCESSES = 8
+PROCESSES = count(4, 8)
 
 
 @pytest.mark.slow
-def test_eight_processes_append_and_publish_at_once(served: Callable[[], dict[str, str]], tmp_path: Path) -> None:
+def test_processes_append_and_publish_at_once(served: Callable[[], dict[str, str]], tmp_path: Path) -> None:
     environment = served()
     writers = [
         subprocess.Popen(
