@@ -42,6 +42,7 @@ from schemas.ablations import ABLATIONS, ablated
 from schemas.configs import Recipe
 from schemas.errors import EvoError
 from schemas.files import disk_fault
+from schemas.text import shown
 
 if TYPE_CHECKING:
     from warehouse.catalog import Warehouse
@@ -100,19 +101,24 @@ def ingest(
 ) -> None:
     """Read documents into the warehouse; every line that cannot be read is reported and kept in `failures`."""
     from flows.ingest import ingest as flow
+    from synth.documents import told_unread
 
     done = flow(state(), source)
     for failed in done.failures:
-        print(f"{failed.item}: {failed.reason}", file=sys.stderr)
+        print(f"{shown(failed.item)}: {failed.reason}", file=sys.stderr)
     say(
         done.model_dump(),
         as_json,
-        f"{done.read} documents read from {source}, {done.new} new, {len(done.failures)} rejected"
-        + (f"; withdrawn, and still not used: {', '.join(done.withdrawn)}" if done.withdrawn else ""),
+        f"{done.read} documents read from {shown(source, 200)}, {done.new} new, {len(done.failures)} rejected"
+        + (f"; withdrawn, and still not used: {', '.join(done.withdrawn)}" if done.withdrawn else "")
+        + (f"; of kinds that are not read: {told_unread(done.unread)}" if done.unread else ""),
     )
-    if not done.read:
+    if done.failures:
+        kept = "the rest is stored" if done.read else f"'{shown(source, 200)}' gave no document"
+        first = done.failures[0]
         raise EvoError(
-            f"'{source}' gave no document; {len(done.failures)} rows were rejected, see above; mend them and rerun"
+            f"{len(done.failures)} rejected (first {shown(first.item, 200)}: {first.reason}) and kept in 'failures'; "
+            f"{kept}; mend them and rerun"
         )
 
 

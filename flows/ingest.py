@@ -13,7 +13,7 @@ from flows.progress import tell
 from schemas.arrow import to_frame
 from schemas.dataset import Failure
 from schemas.episode import Document, Record
-from synth.documents import failure, read_documents
+from synth.documents import failure, open_source
 from warehouse import assets
 from warehouse.catalog import Warehouse
 from warehouse.documents import add_documents
@@ -30,6 +30,7 @@ class Ingested(Record):
     new: int
     failures: tuple[Failure, ...]
     withdrawn: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()  # files of kinds that are not read
 
 
 @task(cache_policy=NO_CACHE)
@@ -39,7 +40,8 @@ def ingest_source(home: Path, source: str) -> Ingested:
     A withdrawn document stays withdrawn, and so does its text under another title: that is refused.
     """
     read, new, failed, still = 0, 0, [], dict[str, None]()
-    rows = read_documents(source)
+    opened = open_source(source)
+    rows = (found.row for found in opened.read())
     reads(assets.source(source))
     with Warehouse.open(home) as warehouse:
         withdrawn = withdrawn_texts(warehouse)
@@ -52,7 +54,9 @@ def ingest_source(home: Path, source: str) -> Ingested:
             failed += failures
             tell(f"ingest {source}: {read} documents read, {new} new, {len(failed)} rejected")
         writes(assets.table("documents", warehouse.snapshot(), rows=new))
-    return Ingested(source=source, read=read, new=new, failures=tuple(failed), withdrawn=tuple(still))
+    return Ingested(
+        source=source, read=read, new=new, failures=tuple(failed), withdrawn=tuple(still), unread=opened.unread
+    )
 
 
 def _refused(row: Document | Failure, withdrawn: dict[str, set[str]]) -> Document | Failure:

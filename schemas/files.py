@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from errno import EDQUOT, ENOSPC, EROFS
 from pathlib import Path
+from typing import IO
 
 
 @contextmanager
@@ -36,6 +38,19 @@ def file_digest(path: Path) -> str:
     """BLAKE2b of a file's bytes, 64 hex digits, read in blocks."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, lambda: hashlib.blake2b(digest_size=32)).hexdigest()
+
+
+def bounded_lines(file: IO[bytes], longest: int) -> Iterator[tuple[int, bytes]]:
+    """A file's lines, numbered from 1, without a byte order mark; of a longer one its first `longest` + 1 bytes."""
+    number = 0
+    while raw := file.readline(longest + 1):
+        number += 1
+        if len(raw) > longest and not raw.endswith(b"\n"):
+            while (rest := file.readline(longest)) and not rest.endswith(b"\n"):
+                pass
+        elif number == 1:
+            raw = raw.removeprefix(BOM_UTF8)
+        yield number, raw
 
 
 def disk_fault(error: BaseException | None) -> str:

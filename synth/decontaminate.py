@@ -80,9 +80,9 @@ class Benchmarks:
 
 def _files(path: Path) -> list[Path]:
     if path.is_dir():
-        files = sorted(p for p in path.rglob("*") if p.suffix in SUFFIXES and p.is_file())
+        files = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
     else:
-        files = [path] if path.is_file() and path.suffix in SUFFIXES else []
+        files = [path] if path.is_file() and path.suffix.lower() in SUFFIXES else []
     if not files:
         raise EvoError(
             f"benchmark '{path}' is no {', '.join(SUFFIXES)} file and no folder of such; nothing was published, since "
@@ -94,17 +94,18 @@ def _files(path: Path) -> list[Path]:
 def _texts(file: Path) -> Iterator[str]:
     """Every text of a file, whatever its layout."""
     try:
-        if file.suffix == ".parquet":
-            for row in pl.read_parquet(file).iter_rows():
+        kind = file.suffix.lower()
+        if kind == ".parquet":
+            for row in pl.read_parquet(file, glob=False).iter_rows():
                 yield from _strings(row)
-        elif file.suffix == ".json":
-            yield from _strings(json.loads(file.read_text(encoding="utf-8")))
-        elif file.suffix == ".jsonl":
-            with file.open(encoding="utf-8") as lines:
+        elif kind == ".json":
+            yield from _strings(json.loads(file.read_text(encoding="utf-8-sig")))
+        elif kind == ".jsonl":
+            with file.open(encoding="utf-8-sig") as lines:
                 for line in lines:
                     yield from _strings(json.loads(line)) if line.strip() else ()
         else:
-            yield file.read_text(encoding="utf-8")
+            yield file.read_text(encoding="utf-8-sig")
     except (OSError, ValueError, pl.exceptions.PolarsError) as error:
         raise EvoError(
             f"benchmark file '{file}' cannot be read ({str(error).splitlines()[0]}); nothing was published, since its "

@@ -12,7 +12,7 @@ from schemas.dataset import Failure
 from schemas.episode import Context, Episode, Evidence, Question, Segment, Split, Verdict
 from schemas.ids import content_id
 from warehouse.import_source import LONGEST, Line
-from warehouse.record_form import GENERATOR, Kind, OfContext, OfQuestion, OwnRow, Row
+from warehouse.record_form import FOREIGN, GENERATOR, Kind, OfContext, OfQuestion, OwnRow, Row
 
 PAYLOAD = 2000  # characters of a rejected row that are kept
 
@@ -210,10 +210,11 @@ def failure(line: Line, reason: str, fingerprint: str) -> Failure:
 def _parsed(line: Line, form: type[Row]) -> Row:
     if line.reason:
         raise RowError(line.reason)
+    context = None if form is OwnRow else FOREIGN
     try:
         if isinstance(line.row, bytes):
-            return form.model_validate_json(line.row, strict=True)
-        return form.model_validate(line.row, strict=True)
+            return form.model_validate_json(line.row, strict=True, context=context)
+        return form.model_validate(line.row, strict=True, context=context)
     except ValidationError as error:
         raise RowError(_first(error)) from None
 

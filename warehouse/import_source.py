@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from schemas.errors import EvoError
 from schemas.exchange import ExportFile, ExportManifest
-from schemas.files import file_digest
+from schemas.files import bounded_lines, file_digest
 from schemas.ids import digest
 from warehouse.export import read_manifest
 
@@ -57,14 +57,14 @@ def open_source(name: str) -> Source:
         manifest = read_manifest(path)
         if manifest:
             return _exported(name, path, manifest)
-        files = sorted(p for p in path.rglob("*") if p.suffix in SUFFIXES and p.is_file())
+        files = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
         if not files:
             raise EvoError(
                 f"folder '{name}' has no {' or '.join(SUFFIXES)} file; nothing was imported; name another folder"
             )
         return Source(name, digest([file_digest(file) for file in files]), tuple(files), licence=_licence(path))
     if path.is_file():
-        if path.suffix not in SUFFIXES:
+        if path.suffix.lower() not in SUFFIXES:
             raise EvoError(
                 f"'{name}' ends in '{path.suffix}'; nothing was imported; convert it to {' or '.join(SUFFIXES)} first"
             )
@@ -86,15 +86,15 @@ def lines(source: Source) -> Iterator[Line]:
         yield from _hub_rows(source)
     for path in source.files:
         shown = path.name if len(source.files) == 1 else f"{path.parent.name}/{path.name}"
-        if path.suffix == ".parquet":
+        if path.suffix.lower() == ".parquet":
             _check_columns(path, shown)
-        yield from _JSON_OR_PARQUET[path.suffix](path, shown)
+        yield from _JSON_OR_PARQUET[path.suffix.lower()](path, shown)
 
 
 def table_rows(folder: Path, file: ExportFile) -> Iterator[dict[str, Any]]:
     """The rows of a table that an export brings along."""
     path = folder / file.name
-    for line in _JSON_OR_PARQUET[path.suffix](path, file.name):
+    for line in _JSON_OR_PARQUET[path.suffix.lower()](path, file.name):
         yield json.loads(line.row) if isinstance(line.row, bytes) else line.row
 
 
@@ -120,12 +120,8 @@ def _exported(name: str, folder: Path, manifest: ExportManifest) -> Source:
 def _json_lines(path: Path, shown: str) -> Iterator[Line]:
     try:
         with path.open("rb") as handle:
-            number = 0
-            while raw := handle.readline(LONGEST + 1):
-                number += 1
-                if len(raw) > LONGEST and not raw.endswith(b"\n"):
-                    while (rest := handle.readline(LONGEST)) and not rest.endswith(b"\n"):
-                        pass
+            for number, raw in bounded_lines(handle, LONGEST):
+                if len(raw) > LONGEST:
                     yield Line(f"{shown}:{number}", raw[:2000], f"the row is longer than {LONGEST >> 20} MiB")
                 elif raw.strip():
                     yield Line(f"{shown}:{number}", raw)

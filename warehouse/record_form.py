@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
 
 from schemas.episode import Split
+from schemas.text import clean
 
 GENERATOR = "import"
 UNKNOWN = "unknown"
 Kind = Literal["dialogue", "web", "memory"]
+
+
+FOREIGN = "foreign"  # the context in which rows are read that no manifest vouches for
+
+
+def _cleaned(text: str, info: ValidationInfo) -> str:
+    """Text of foreign rows is made clean. That of an export has ids, which stand for it as it is."""
+    return clean(text) if info.context == FOREIGN else text
+
+
+Text = Annotated[str, AfterValidator(_cleaned)]
 
 
 class _Loose(BaseModel):
@@ -21,11 +33,11 @@ class _Loose(BaseModel):
 
 class Message(_Loose):
     role: Literal["user", "assistant"]
-    content: str
+    content: Text
 
 
 class Meta(_Loose):
-    turns: list[str]
+    turns: list[Text]
     evidence_turns: list[int]
 
 
@@ -34,12 +46,12 @@ class Row(_Loose):
 
     messages: list[Message]
     meta: Meta
-    generator: str = GENERATOR
-    question_type: str = UNKNOWN
-    family: str = UNKNOWN
+    generator: Text = GENERATOR
+    question_type: Text = UNKNOWN
+    family: Text = UNKNOWN
     kind: Kind | None = None
     split: Split = "train"
-    reasoning: str = ""
+    reasoning: Text = ""
 
 
 class OfContext(BaseModel):

@@ -1,0 +1,13 @@
+"""Read documents from txt, md, rst, jsonl and Parquet files, folders of them, or a Hugging Face dataset id.
+
+Nothing is skipped silently: what cannot be read becomes a `Failure` with its file, line and reason, and files of other
+kinds are named by the source.
+"""
+
+from __future__ import annotations
+
+from synth.documents.files import SUFFIXES
+from synth.documents.rows import document, failure
+from synth.documents.source import Read, Source, open_source, read_documents, told_unread
+
+__all__ = ["SUFFIXES", "Read", "Source", "document", "failure", "open_source", "read_documents", "told_unread"]

@@ -1,0 +1,115 @@
+"""What a text is called, and what it says of itself before it begins: front matter, headings, a first line."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from datetime import date
+from itertools import pairwise
+from typing import NamedTuple
+
+import yaml
+from markdown_it import MarkdownIt
+
+LONGEST = 200  # characters of a title
+LOOKED_AT = 20_000  # characters of a text in which its title is looked for
+_DASHES = re.compile(r"---[ \t]*\n(?P<inside>.*?)^(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE)
+_PLUSES = re.compile(r"\+\+\+[ \t]*\n(?P<inside>.*?)^\+\+\+[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE)
+_KEY = re.compile(r"^([A-Za-z_][\w-]*)[ \t]*:(?:[ \t]+(.*?))?[ \t]*$", re.MULTILINE)
+_ATX = re.compile(r"#{1,6}(?:[ \t]+(.*?))?(?:[ \t]+#+)?[ \t]*")
+# A title of reStructuredText: a line under one of marks at least as long, perhaps with the same above.
+_MARKS = r"[!-/:-@\[-`{-~]"
+_UNDERLINED = re.compile(rf"^(?! |\.\. |{_MARKS}{{4,}}$)(.*\w.*)\n(({_MARKS})\3{{2,}})[ \t]*$", re.MULTILINE)
+_OVERLINED = re.compile(rf"^(({_MARKS})\2{{2,}})\n[ \t]*(\S.*)\n\1[ \t]*$", re.MULTILINE)
+_BLOCKS = MarkdownIt("commonmark").disable("inline")  # inside of blocks, marks could take time that is no line's length
+_INLINE = MarkdownIt("commonmark")
+
+
+class Page(NamedTuple):
+    """A text without what stands before it, and what that or a heading says: '' where nothing does."""
+
+    text: str
+    title: str
+    license: str = ""
+
+
+def plain(text: str) -> Page:
+    """A text whose first line that has a word is its title."""
+    return Page(text, _cut(_first_line(text)))
+
+
+def markdown(text: str) -> Page:
+    """A text with YAML or TOML front matter, perhaps; its title is there, or its first heading, or its first line."""
+    said, body = _front_matter(text)
+    title = _value(said, "title") or _heading(body) or _first_line(body)
+    return Page(body, _cut(title), _value(said, "license") or _value(said, "licence"))
+
+
+def restructured(text: str) -> Page:
+    """A text whose title is its first underlined line."""
+    start = text[:LOOKED_AT]
+    found = [(match.start(), match[1]) for match in _UNDERLINED.finditer(start) if len(match[2]) >= len(match[1])]
+    found += [(match.start(), match[3]) for match in _OVERLINED.finditer(start) if len(match[1]) >= len(match[3])]
+    return Page(text, _cut(min(found)[1] if found else _first_line(text)))
+
+
+def _front_matter(text: str) -> tuple[Mapping[str, object], str]:
+    """What stands between the marks at a text's start, and the rest; nothing where it is no mapping."""
+    for mark, read in ((_DASHES, _yaml), (_PLUSES, _toml)):
+        match = mark.match(text)
+        said = read(match["inside"]) if match else None
+        if match and isinstance(said, dict):
+            return said, text[match.end() :].lstrip("\n")
+    return {}, text
+
+
+def _toml(inside: str) -> object:
+    try:
+        return tomllib.loads(inside)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _yaml(inside: str) -> object:
+    """Lines that YAML refuses, such as `title: Tides: a table`, say what they say."""
+    try:
+        return yaml.safe_load(inside)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        first = next((line for line in inside.splitlines() if line.strip() and not line.startswith("#")), "")
+        if not _KEY.match(first):
+            return None
+        return {key: (value or "").strip("\"'") for key, value in _KEY.findall(inside)}
+
+
+def _value(said: Mapping[str, object], name: str) -> str:
+    value = next((said[key] for key in said if str(key).lower() == name), None)
+    return str(value).strip() if isinstance(value, str | int | float | date) and not isinstance(value, bool) else ""
+
+
+def _heading(text: str) -> str:
+    """The first heading with a word in it."""
+    tokens = _BLOCKS.parse(text[:LOOKED_AT])
+    for before, token in pairwise(tokens):
+        if before.type == "heading_open" and (said := _without_marks(token.content[: 5 * LONGEST])):
+            return said
+    return ""
+
+
+def _without_marks(line: str) -> str:
+    inline = _INLINE.parseInline(line)[0].children or []
+    said = "".join(" " if child.type.endswith("break") else child.content for child in inline).strip()
+    return said if re.search(r"\w", said) else ""
+
+
+def _first_line(text: str) -> str:
+    for line in text.splitlines():
+        said = line.strip()
+        if re.search(r"\w", said):
+            atx = _ATX.fullmatch(said)
+            return atx[1] or "" if atx else said
+    return ""
+
+
+def _cut(title: str) -> str:
+    return " ".join(title.split())[:LONGEST]
