@@ -64,7 +64,7 @@ _ROWS = {
         FROM plan JOIN sample_questions p USING (s)""",
     "evidence": f"""SELECT 'q-' || h AS question_id, indices, votes, {_GENERATOR} AS generator, {_MARK} AS fingerprint,
         voters, {_calls(3, 6)} AS calls FROM plan JOIN sample_evidence p USING (s)""",
-    "verdicts": f"""SELECT 'q-' || h AS question_id, "check", passed, reason, {_MARK} AS fingerprint,
+    "verdicts": f"""SELECT 'q-' || h AS question_id, check_name, passed, reason, {_MARK} AS fingerprint,
         'ep-' || h AS episode_id, score, {_NONE} AS calls FROM plan JOIN sample_verdicts p USING (s)
         UNION ALL SELECT 'q-' || h, ['grounded', 'evidence_only', 'closed_book', 'evidence_removed'][k - 5], true, '',
         'fp-taught', '', 0.9, [{_CALL.format(k="k")}] FROM plan, range(6, {CALLS}) t(k) WHERE made > 1""",

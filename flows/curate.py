@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from typing import NamedTuple
 
 import polars as pl
@@ -13,6 +12,7 @@ from schemas.arrow import to_frame
 from schemas.configs import CurationConfig
 from schemas.dataset import StageFingerprint
 from schemas.ids import canonical, digest
+from schemas.moments import now
 from synth import deduplicate
 from synth.decontaminate import Benchmarks
 from synth.deduplicate import NearDuplicates
@@ -21,7 +21,7 @@ from warehouse.versions import EpisodeFilter, matching_contexts, matching_digest
 
 STAGE = "curate"
 KEYS: dict[str, pl.DataType] = {"episode_id": pl.String(), "question_id": pl.String()}
-WHY: dict[str, pl.DataType] = {"check": pl.String(), "reason": pl.String(), "score": pl.Float64()}
+WHY: dict[str, pl.DataType] = {"check_name": pl.String(), "reason": pl.String(), "score": pl.Float64()}
 
 
 class Curated(NamedTuple):
@@ -60,7 +60,7 @@ def curate(warehouse: Warehouse, config: CurationConfig, where: EpisodeFilter, s
         kind="",
         scope=scope,
         components=canonical(components).decode(),
-        created_at=datetime.now(UTC).isoformat(),
+        created_at=now(),
     )
     warehouse.append_all(
         {
@@ -79,18 +79,18 @@ def _rejections(
     found = [pl.DataFrame(schema=KEYS | WHY)]
     for rows in matching_questions(warehouse, where):
         judged = rows.join(contexts, on="context_id", how="left")
-        asked = judged.filter(pl.col("check").is_null()).select(*KEYS, "question")
+        asked = judged.filter(pl.col("check_name").is_null()).select(*KEYS, "question")
         if benchmarks:
             shared = pl.Series("reason", benchmarks.shared(asked["question"], whole=True), dtype=pl.String)
             found.append(_contaminated(asked.select(*KEYS), shared))
-        found.append(judged.filter(pl.col("check").is_not_null()).select(*KEYS, *WHY))
+        found.append(judged.filter(pl.col("check_name").is_not_null()).select(*KEYS, *WHY))
     return pl.concat(found).with_columns(passed=pl.lit(False), calls=pl.lit([], dtype=pl.List(pl.String)))
 
 
 def _bad_contexts(
     warehouse: Warehouse, config: CurationConfig, benchmarks: Benchmarks | None, where: EpisodeFilter
 ) -> pl.DataFrame:
-    """Columns context_id, check, reason, score. A context that a benchmark holds is no original for others."""
+    """Columns context_id, check_name, reason, score. A context that a benchmark holds is no original for others."""
     kept = NearDuplicates(config.near_duplicate, config.shingle_words) if config.near_duplicate is not None else None
     found = [pl.DataFrame(schema={"context_id": pl.String(), **WHY})]
     looked = 0
@@ -117,7 +117,9 @@ def _contaminated(rows: pl.DataFrame, shared: pl.Series) -> pl.DataFrame:
     told = shared.map_elements(lambda run: f"a benchmark holds: {json.dumps(run[:200])}", return_dtype=pl.String)
     return (
         rows.with_columns(
-            pl.lit("contaminated").alias("check"), told.alias("reason"), pl.lit(None, dtype=pl.Float64).alias("score")
+            pl.lit("contaminated").alias("check_name"),
+            told.alias("reason"),
+            pl.lit(None, dtype=pl.Float64).alias("score"),
         )
         .filter(shared != "")
         .select(*rows.columns, *WHY)

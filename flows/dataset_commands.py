@@ -61,7 +61,7 @@ def dataset_list(as_json: Json = False) -> None:
     for v in versions:
         own = [tag for tag, dataset_id in tagged[v.name].items() if dataset_id == v.dataset_id]
         rows.append({**v.model_dump(), "tags": own, "retired": v.dataset_id not in there})
-        told = [v.label, f"{v.episodes} episodes", v.digest[:12], v.created_at, ", ".join(own)]
+        told = [v.label, f"{v.episodes} episodes", v.digest[:12], v.created_at.isoformat(), ", ".join(own)]
         lines.append("  ".join(part for part in (*told, "" if v.dataset_id in there else "retired") if part))
     say(rows, as_json, "\n".join(lines) or "no dataset version yet")
 
@@ -75,7 +75,7 @@ def dataset_show(dataset: Dataset, as_json: Json = False) -> None:
     with Warehouse.open(state()) as warehouse:
         version = resolve(warehouse, dataset, retired=True)
         own = [tag for tag, identity in tags(warehouse, version.name).items() if identity == version.dataset_id]
-        fields = {**version.model_dump(), "left_out": left_out(warehouse, version), "tags": own}
+        fields = {**version.model_dump(mode="json"), "left_out": left_out(warehouse, version), "tags": own}
         fields["retired"] = version.dataset_id not in held(warehouse)
     say(fields, as_json, "\n".join(f"{key:12} {value}" for key, value in fields.items()))
 
@@ -102,7 +102,9 @@ def print_funnel(as_json: bool) -> None:
     if as_json:
         print(json.dumps(rows.to_dicts()))
         return
-    table = Table(*rows.columns, title="Funnel: questions in, kept and rejected")
+    table = Table(
+        "generator", "outcome", "check", "reason", "questions", title="Funnel: questions in, kept and rejected"
+    )
     for row in rows.iter_rows():
         table.add_row(*map(str, row))
     console.print(table)

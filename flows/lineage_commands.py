@@ -111,7 +111,7 @@ def _withdraw(identity: str, reason: str, dry_run: bool, as_json: bool) -> None:
 def _sentence(done: Withdrawn, dry_run: bool) -> str:
     one = done.withdrawal
     if not done.new:
-        start = f"{one.kind} {one.source} was withdrawn already, on {one.created_at[:10]} by {one.withdrawn_by}"
+        start = f"{one.kind} {one.source} was withdrawn already, on {one.created_at:%Y-%m-%d} by {one.withdrawn_by}"
         start += f" ({one.reason})" if one.reason else ""
     else:
         start = f"{one.kind} {one.source} " + ("would be withdrawn; nothing was stored" if dry_run else "is withdrawn")

@@ -148,8 +148,8 @@ class _Known:
         ]
         if not others:
             return ()
-        theirs = json.loads(others[-1]["components"])
-        ours = json.loads(json.dumps(stage.components))
+        theirs = {**json.loads(others[-1]["components"]), BEFORE: others[-1]["before"]}
+        ours = {**json.loads(json.dumps(stage.components)), BEFORE: stage.before}
         changed = [name for name in dict.fromkeys((*ours, *theirs)) if ours.get(name) != theirs.get(name)]
         return tuple(sorted(changed, key=lambda name: name == BEFORE))
 
@@ -159,7 +159,7 @@ class _Known:
         while fingerprint:
             line.append(fingerprint)
             row = self._stages.get(fingerprint)
-            fingerprint = json.loads(row["components"]).get(BEFORE, "") if row else ""
+            fingerprint = row["before"] if row else ""
         return line
 
 

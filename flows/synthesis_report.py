@@ -69,9 +69,9 @@ def _funnel(warehouse: Warehouse, last: list[str]) -> list[str]:
         (last,),
     )
     reasons = warehouse.query(
-        """SELECT "check", count(*) AS questions, count(*) FILTER (NOT passed) AS rejected, avg(score) AS mean_score
-           FROM verdicts WHERE list_contains(?::VARCHAR[], fingerprint) AND "check" <> 'all'
-           GROUP BY "check" ORDER BY rejected DESC, "check" """,
+        """SELECT check_name, count(*) AS questions, count(*) FILTER (NOT passed) AS rejected, avg(score) AS mean_score
+           FROM verdicts WHERE list_contains(?::VARCHAR[], fingerprint) AND check_name <> 'all'
+           GROUP BY check_name ORDER BY rejected DESC, check_name""",
         (last,),
     )
     checks = [[c, n, r, "" if s is None else f"{s:.2f}"] for c, n, r, s in reasons.iter_rows()]

@@ -73,11 +73,11 @@ def pending_documents(warehouse: Warehouse, config: ClozeConfig | None) -> list[
     return warehouse.query(
         f"""select document_id from documents
            where document_id not in (select unnest(document_ids) from contexts where fingerprint = ?)
-             and document_id not in (select item from failures where stage = ?)
+             and document_id not in (select item from failures where stage = 'cloze' and fingerprint = ?)
              and document_id not in (select source from withdrawals where kind = 'document')
              and document_id not in ({WITHOUT_TEXT})
            order by document_id""",  # noqa: S608
-        (cloze.fingerprint(config), f"cloze:{cloze.fingerprint(config)}"),
+        (cloze.fingerprint(config), cloze.fingerprint(config)),
     )["document_id"].to_list()
 
 
@@ -127,9 +127,9 @@ def cloze_partition(home: Path, config: ClozeConfig, document_ids: list[str]) ->
 
 
 def _no_question(document_id: str, config: ClozeConfig) -> Failure:
-    stage, reason = f"cloze:{cloze.fingerprint(config)}", "no unique salient statement in any window"
-    identity = content_id("fail", {"stage": stage, "item": document_id, "reason": reason})
-    return Failure(failure_id=identity, stage=stage, item=document_id, reason=reason, payload="", attempts=1)
+    what = {"stage": "cloze", "fingerprint": cloze.fingerprint(config), "item": document_id}
+    reason = "no unique salient statement in any window"
+    return Failure(failure_id=content_id("fail", what), **what, reason=reason, payload="", attempts=1)
 
 
 def partitions(items: list[int], size: int) -> list[tuple[int, int]]:

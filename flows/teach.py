@@ -13,7 +13,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +24,7 @@ from schemas.dataset import Failure, Outcome, StageFingerprint
 from schemas.episode import Context, Document, Episode, Evidence, Question, Verdict
 from schemas.errors import EvoError, InterruptionError
 from schemas.ids import canonical
+from schemas.moments import now
 from schemas.teacher import Spent
 from synth.asking import Asker, Desk
 from synth.items import Item, Made, items, make
@@ -95,13 +95,13 @@ def _withdrawn_items(warehouse: Warehouse, config: TeachingConfig) -> set[str]:
     """The items of withdrawn documents, and those whose contexts were withdrawn; memories have them as their source."""
     marks = [chain.contexts.fingerprint for chain in chains(config).values()]
     rows = warehouse.query(
-        """SELECT 'web:' || source AS item FROM withdrawals WHERE kind = 'document'
-           UNION SELECT CASE kind WHEN 'web' THEN 'web:' || document_ids[1] ELSE 'dialogue:' || seed END FROM contexts
+        """SELECT 'web' AS kind, source FROM withdrawals WHERE kind = 'document'
+           UNION SELECT kind, CASE kind WHEN 'web' THEN document_ids[1] ELSE seed::VARCHAR END FROM contexts
            WHERE kind <> 'memory' AND list_contains(?::VARCHAR[], fingerprint)
              AND context_id IN (SELECT source FROM withdrawals WHERE kind = 'context')""",
         (marks,),
     )
-    return set(rows["item"])
+    return {Item(kind, source).name for kind, source in rows.iter_rows()}
 
 
 def pending_items(warehouse: Warehouse, recipe: Recipe, retry: bool = False) -> list[Todo]:
@@ -255,7 +255,7 @@ class _Run:
         self.done += 1
         self.accepted += made.outcome.accepted
         self.failed += made.outcome.failed + made.outcome.failed_contexts
-        self.rejected.update(v.reason for v in made.verdicts if v.check == "all" and not v.passed)
+        self.rejected.update(v.reason for v in made.verdicts if v.check_name == "all" and not v.passed)
 
     async def _commit_at_times(self) -> None:
         last = False
@@ -309,7 +309,7 @@ def commit(warehouse: Warehouse, batch: Sequence[Made]) -> int:
 
 def record_stages(warehouse: Warehouse, scope: str, stages: Iterable[Stage]) -> None:
     """What the fingerprints stand for, so that plans and diffs can name what changed."""
-    now = datetime.now(UTC).isoformat()
+    recorded = now()
     rows = [
         StageFingerprint(
             fingerprint=stage.fingerprint,
@@ -317,7 +317,8 @@ def record_stages(warehouse: Warehouse, scope: str, stages: Iterable[Stage]) -> 
             kind=stage.kind,
             scope=scope,
             components=canonical(stage.components).decode(),
-            created_at=now,
+            before=stage.before,
+            created_at=recorded,
         )
         for stage in stages
     ]

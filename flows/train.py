@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 from uuid import UUID
@@ -25,6 +24,7 @@ from schemas.configs import TrainConfig
 from schemas.dataset import DatasetVersion, ModelRecord, ShardSet, TrainingRun
 from schemas.identity import identity
 from schemas.ids import content_id
+from schemas.moments import now
 from trainer.batches import Schedule
 from trainer.checkpoint import weights_digest, write_lineage
 from trainer.job import METRICS
@@ -149,7 +149,7 @@ def _register(
     out: Path,
     folder: Path,
 ) -> ModelRecord:
-    now, digest = datetime.now(UTC).isoformat(), weights_digest(folder)
+    made, digest = now(), weights_digest(folder)
     metrics = [json.loads(line) for line in (out / METRICS).read_text().splitlines()]
     model_id = content_id("model", {"run": run_id, "weights": digest})
     run = TrainingRun(
@@ -159,9 +159,9 @@ def _register(
         steps=config.steps,
         final_loss=metrics[-1]["loss"],
         seconds=sum(row["seconds"] for row in metrics),  # of all steps, whichever process took them
-        created_at=now,
+        created_at=made,
     )
-    model = ModelRecord(model_id=model_id, training_run_id=run_id, path=str(folder), digest=digest, created_at=now)
+    model = ModelRecord(model_id=model_id, training_run_id=run_id, path=str(folder), digest=digest, created_at=made)
     write_lineage(
         folder,
         {

@@ -62,13 +62,10 @@ def tag(
             rows = rows.filter((rows["tag"] == name) & (rows["sequence"] == moved.sequence))
     shown = rows if history or name is not None else rows.filter(rows["current"] & (rows["dataset"] != ""))
     lines = [
-        f"{row['name']}@{row['tag']}  {row['dataset'] or 'removed'}  {row['created_at']}"
+        f"{row['name']}@{row['tag']}  {row['dataset'] or 'removed'}  {row['created_at'].isoformat()}"
         for row in shown.iter_rows(named=True)
     ]
-    if as_json:
-        print(json.dumps(shown.to_dicts()))
-    else:
-        say(None, False, "\n".join(lines) or "no tag yet")
+    say(shown.to_dicts(), as_json, "\n".join(lines) or "no tag yet")
 
 
 def expire(

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any, Literal, Union, get_args, get_origin
 
 import polars as pl
 from pydantic import BaseModel
 
-SCALARS: dict[object, pl.DataType] = {str: pl.String(), int: pl.Int64(), float: pl.Float64(), bool: pl.Boolean()}
+SCALARS: dict[object, pl.DataType] = {
+    str: pl.String(),
+    int: pl.Int64(),
+    float: pl.Float64(),
+    bool: pl.Boolean(),
+    datetime: pl.Datetime("us", "UTC"),
+}
 
 
 def polars_type(annotation: Any) -> pl.DataType:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from schemas.episode import Record
+from schemas.moments import Moment
 
 
 class DatasetVersion(Record):
@@ -17,12 +18,19 @@ class DatasetVersion(Record):
     git_commit: str
     snapshot: int
     episodes: int
-    created_at: str
+    created_at: Moment
     curation: str = ""  # the fingerprint of the verdicts that left episodes out
 
     @property
     def label(self) -> str:
         return f"{self.name}@{self.number}"
+
+    @property
+    def published(self) -> int:
+        """The snapshot that publishing it made: the one after that which it was published from, as writers take turns.
+        A row's own snapshot does not tell, where a migration has written it again.
+        """
+        return self.snapshot + 1
 
 
 class DatasetMember(Record):
@@ -39,7 +47,7 @@ class DatasetTag(Record):
     tag: str
     sequence: int
     dataset_id: str
-    created_at: str
+    created_at: Moment
 
 
 class ShardSet(Record):
@@ -51,7 +59,7 @@ class ShardSet(Record):
     path: str
     rows: int
     manifest_digest: str
-    created_at: str
+    created_at: Moment
 
 
 class TrainingRun(Record):
@@ -63,7 +71,7 @@ class TrainingRun(Record):
     steps: int
     final_loss: float
     seconds: float
-    created_at: str
+    created_at: Moment
 
 
 class TrainingMetric(Record):
@@ -82,7 +90,7 @@ class ModelRecord(Record):
     training_run_id: str
     path: str
     digest: str
-    created_at: str
+    created_at: Moment
 
 
 class Evaluation(Record):
@@ -107,7 +115,7 @@ class Withdrawal(Record):
     kind: str  # what it is: a document, context, question, episode, teacher call, teacher model or stage fingerprint
     reason: str
     withdrawn_by: str
-    created_at: str
+    created_at: Moment
 
 
 class Outcome(Record):
@@ -128,18 +136,20 @@ class Outcome(Record):
     failed: int
     accepted: int
     rejected: int
-    created_at: str
+    created_at: Moment
+    context_id: str = ""  # '' where it failed
 
 
 class StageFingerprint(Record):
-    """What a fingerprint stands for: `components` is JSON, a value or a hash by name."""
+    """What a fingerprint stands for: `components` is JSON, a value or a hash by name; `before` the stage before."""
 
     fingerprint: str
     stage: str
     kind: str
     scope: str
     components: str
-    created_at: str
+    created_at: Moment
+    before: str = ""  # its fingerprint, which this one includes; '' for a first stage
 
 
 class Import(Record):
@@ -159,11 +169,15 @@ class Import(Record):
     rejected: int  # rows; each is in `failures`
     licence: str
     exported: str
-    created_at: str
+    created_at: Moment
 
 
 class Failure(Record):
-    """An item that ended in error: which stage, which item, why."""
+    """An item that ended in error: at which stage, under which fingerprint, why; '' where there is none of these.
+
+    `question_type` is of the question that was lost, '' where it is the whole item. A `retryable` one may succeed when
+    it is asked again.
+    """
 
     failure_id: str
     stage: str
@@ -171,3 +185,13 @@ class Failure(Record):
     reason: str
     payload: str
     attempts: int
+    fingerprint: str = ""
+    question_type: str = ""
+    retryable: bool = False
+
+
+class SchemaVersion(Record):
+    """The schema that the warehouse's tables have had since then: the highest holds."""
+
+    version: int
+    created_at: Moment

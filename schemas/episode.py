@@ -100,7 +100,7 @@ class Verdict(Record):
     """
 
     question_id: str
-    check: str
+    check_name: str
     passed: bool
     reason: str
     fingerprint: str

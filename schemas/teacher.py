@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from schemas.episode import Record
 from schemas.identity import Config, identity
 from schemas.ids import content_id
+from schemas.moments import Moment
 
 
 class Message(Record):
@@ -159,7 +160,7 @@ class TeacherCall(Record):
     finish_reason: str
     valid: bool
     content: str
-    created_at: str
+    created_at: Moment
 
 
 class Spent(Record):

@@ -104,7 +104,7 @@ def verify(draft: Draft, seen: set[str]) -> Checked:
 def _verdict(draft: Draft, question: Question, evidence: Evidence | None, seen: set[str]) -> Verdict:
     check, reason = _first_failure(draft, question, evidence, seen)
     return Verdict(
-        question_id=question.question_id, check=check, passed=not reason, reason=reason, fingerprint=FINGERPRINT
+        question_id=question.question_id, check_name=check, passed=not reason, reason=reason, fingerprint=FINGERPRINT
     )
 
 

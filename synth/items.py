@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import UTC, datetime
 from typing import NamedTuple
 
 from schemas.configs import TeachingConfig
 from schemas.dataset import Failure, Outcome
 from schemas.episode import Context, Document, Episode, Evidence, Question, Record, Verdict
 from schemas.ids import content_id
+from schemas.moments import now
 from synth.asking import Asker, together
 from synth.checks import episode
 from synth.contexts.dialogue import dialogue
@@ -38,6 +38,11 @@ class Item(NamedTuple):
     @property
     def name(self) -> str:
         return f"{self.kind}:{self.source}"
+
+    @classmethod
+    def named(cls, name: str) -> Item:
+        """The item of that name."""
+        return cls(*name.split(":", 1))
 
 
 class Made(Record):
@@ -97,7 +102,7 @@ async def make(
     try:
         context = await _context(asker, config, stages, item, document)
     except (NotAnsweredError, NoContextError) as error:
-        failure = _failure(chain, "contexts", item.name, error, attempt)
+        failure = _failure(chain, "contexts", item, "", error, attempt)
         return Made(failures=(failure,), outcome=_outcome(item, chain, scope, attempt, [], failed_contexts=1))
     types = draw_types(context, config.questions, config.seed)
     asked = await together(
@@ -115,7 +120,7 @@ async def _context(
     if item.kind == "dialogue":
         return await dialogue(asker, config, int(item.source), mark)
     # The same requests as the source's own item makes: answered once, by the ledger or while under way.
-    source = Item(*item.source.split(":", 1))
+    source = Item.named(item.source)
     return await memory(asker, config, await _context(asker, config, stages, source, document), mark)
 
 
@@ -138,7 +143,7 @@ async def _ask(
         stage = "verify"
         elected, verdicts = await verify_question(asker, config, context, asked, evidence, chain.verify.fingerprint)
     except NotAnsweredError as error:
-        return _Asked(failure=_failure(chain, stage, f"{item.name}/{kind.name}", error, attempt))
+        return _Asked(failure=_failure(chain, stage, item, kind.name, error, attempt))
     return _Asked(asked, evidence, elected, verdicts)
 
 
@@ -152,7 +157,7 @@ def _together(context: Context, asked: Sequence[_Asked], chain: Chain, item: Ite
     for one in done:
         assert one.question is not None and one.elected is not None
         key, ours = normalise(one.question.text), list(one.verdicts)
-        first = next((v.check for v in ours if not v.passed), "")
+        first = next((v.check_name for v in ours if not v.passed), "")
         if not first:
             repeated = key in seen
             ours.append(_last(one.question, "duplicate", DUPLICATE if repeated else "", mark))
@@ -168,14 +173,14 @@ def _together(context: Context, asked: Sequence[_Asked], chain: Chain, item: Ite
         verdicts=tuple(verdicts),
         episodes=tuple(episodes),
         failures=tuple(one.failure for one in asked if one.failure),
-        outcome=_outcome(item, chain, scope, attempt, asked, accepted=len(episodes)),
+        outcome=_outcome(item, chain, scope, attempt, asked, context.context_id, accepted=len(episodes)),
     )
 
 
 def _last(question: Question, check: str, reason: str, mark: str, episode_id: str = "") -> Verdict:
     return Verdict(
         question_id=question.question_id,
-        check=check,
+        check_name=check,
         passed=not reason,
         reason=reason,
         fingerprint=mark,
@@ -189,6 +194,7 @@ def _outcome(
     scope: str,
     attempt: int,
     asked: Sequence[_Asked],
+    context_id: str = "",
     accepted: int = 0,
     failed_contexts: int = 0,
 ) -> Outcome:
@@ -206,13 +212,26 @@ def _outcome(
         failed=failed,
         accepted=accepted,
         rejected=len(asked) - failed - accepted,
-        created_at=datetime.now(UTC).isoformat(),
+        created_at=now(),
+        context_id=context_id,
     )
 
 
-def _failure(chain: Chain, stage: str, item: str, error: NotAnsweredError | NoContextError, attempt: int) -> Failure:
+def _failure(
+    chain: Chain,
+    stage: str,
+    item: Item,
+    question_type: str,
+    error: NotAnsweredError | NoContextError,
+    attempt: int,
+) -> Failure:
     calls = error.calls if isinstance(error, NotAnsweredError) else ()
-    where = f"{stage}:{chain.verify.fingerprint}"
-    identity = content_id("fail", {"stage": where, "item": item, "attempt": attempt})
-    payload = json.dumps({"calls": calls, "retry": isinstance(error, NotAnsweredError)})
-    return Failure(failure_id=identity, stage=where, item=item, reason=str(error), payload=payload, attempts=attempt)
+    what = {"stage": stage, "fingerprint": chain.verify.fingerprint, "item": item.name, "question_type": question_type}
+    return Failure(
+        failure_id=content_id("fail", {**what, "attempt": attempt}),
+        **what,
+        retryable=isinstance(error, NotAnsweredError),
+        reason=str(error),
+        payload=json.dumps({"calls": calls}),
+        attempts=attempt,
+    )

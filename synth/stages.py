@@ -16,16 +16,19 @@ from synth.taxonomy import QUESTION_TYPES, RULES, QuestionType
 
 STAGES = ("contexts", "questions", "evidence", "verify")
 KINDS = ("dialogue", "web", "memory")
-BEFORE = "stage before"
+BEFORE = "stage before"  # what its fingerprint is called among what a stage's fingerprint hashes
 
 
 class Stage(NamedTuple):
-    """A stage for one kind of context. `components` are values, or hashes of what is too long to show."""
+    """A stage for one kind of context. `components` are values, or hashes of what is too long to show; `before` is the
+    fingerprint of the stage before, '' for a first one.
+    """
 
     name: str
     kind: str
     fingerprint: str
     components: dict[str, Any]
+    before: str = ""
 
 
 class Chain(NamedTuple):
@@ -97,8 +100,9 @@ def _chain(config: TeachingConfig, kind: str, contexts: dict[str, Any]) -> Chain
     }
     stages: list[Stage] = []
     for name, components in zip(STAGES, (contexts, asked, annotated, verified), strict=True):
-        whole = {BEFORE: stages[-1].fingerprint, **components} if stages else components
-        stages.append(Stage(name, kind, digest({"stage": name, "kind": kind, **whole}, 10), whole))
+        before = stages[-1].fingerprint if stages else ""
+        whole = {BEFORE: before, **components} if before else components
+        stages.append(Stage(name, kind, digest({"stage": name, "kind": kind, **whole}, 10), components, before))
     return Chain(*stages)
 
 

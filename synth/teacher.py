@@ -9,7 +9,6 @@ import random
 import time
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import openai
@@ -17,6 +16,7 @@ from openai import AsyncOpenAI
 from pydantic import BaseModel, ValidationError
 
 from schemas.errors import EvoError
+from schemas.moments import now
 from schemas.teacher import (
     Budget,
     Ledger,
@@ -252,7 +252,7 @@ class Teacher:
             finish_reason=choice.finish_reason or "",
             valid=_fits(content, asked.answer),
             content=content,
-            created_at=datetime.now(UTC).isoformat(),
+            created_at=now(),
         )
         self._ledger.record(call, asked.request)
         return call

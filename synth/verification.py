@@ -48,7 +48,7 @@ async def verify_question(
     def verdict(check: str, reason: str, score: float | None = None, calls: Sequence[str] = ()) -> Verdict:
         return Verdict(
             question_id=question.question_id,
-            check=check,
+            check_name=check,
             passed=not reason,
             reason=reason,
             fingerprint=fingerprint,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from schemas.dataset import ModelRecord, ShardSet, TrainingRun
 from schemas.teacher import TeacherCall
 
-NOW = "2026-01-01T00:00:00+00:00"
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def teacher_call(call_id: str, model: str, **changes: Any) -> TeacherCall:

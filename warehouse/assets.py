@@ -79,7 +79,7 @@ def tables(names: Iterable[str], snapshot: int, rows: Mapping[str, int] | None =
 
 def dataset(version: DatasetVersion) -> Asset:
     """A dataset version, a set of episodes; its version is its digest."""
-    said = f"{version.episodes} episodes, published {version.created_at}, after {version.parent or 'none'}"
+    said = f"{version.episodes} episodes, published {version.created_at.isoformat()}, after {version.parent or 'none'}"
     return Asset(
         f"dataset_versions/{version.label}",
         _facets(version.digest, "TABLE", said, Episode, kind="DATASET_VERSION"),
@@ -102,7 +102,7 @@ def shard_set(shards: ShardSet) -> Asset:
 
 def model(record: ModelRecord) -> Asset:
     """A model; its version is the digest of its weights."""
-    said = f"made by {record.training_run_id}, {record.created_at}"
+    said = f"made by {record.training_run_id}, {record.created_at.isoformat()}"
     return Asset(f"models/{record.model_id}", _facets(record.digest, "MODEL", said, path=Path(record.path)))
 
 

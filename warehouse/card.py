@@ -172,7 +172,7 @@ def _again(version: DatasetVersion) -> list[str]:
         "curation": version.curation or "none",
         "git commit": version.git_commit or "unknown",
         "snapshot": version.snapshot,
-        "published": version.created_at,
+        "published": version.created_at.isoformat(),
     }
     try:
         recipe = json.dumps(json.loads(version.recipe), indent=1, ensure_ascii=False)

@@ -17,7 +17,9 @@ import polars as pl
 from schemas.arrow import polars_schema
 from schemas.errors import EvoError
 from warehouse.backend import Backend
-from warehouse.tables import TABLES, create_statement, missing_columns
+from warehouse.migration.schema import bring_up, is_current
+from warehouse.tables import TABLES
+from warehouse.transactions import in_transaction
 
 T = TypeVar("T")
 Parameters = Sequence[object] | Mapping[str, object]
@@ -59,10 +61,12 @@ class Warehouse:
     def open(cls, home: Path, read_only: bool = False, at: int | None = None) -> Warehouse:
         """Open the warehouse of a state folder, making it if there is none.
 
-        Opening one that is complete waits for no writer. With `at` it is opened read-only as it was at that snapshot.
+        Opening one that is complete waits for no writer. One of an older schema is brought to that of this code, once.
+        With `at` it is opened read-only as it was at that snapshot, in the schema of then.
 
         Raises:
-            EvoError: the folder cannot be written, its catalog is damaged, or it has no such snapshot.
+            EvoError: the folder cannot be written, its catalog is damaged or of a newer schema, or it has no such
+                snapshot.
         """
         folder = home / "warehouse"
         try:
@@ -76,11 +80,14 @@ class Warehouse:
         try:
             # Without one, what memory cannot hold would be spilled into the caller's folder. DuckDB makes no parents.
             con.execute("SET temp_directory = ?", [str(folder / f"{SPILL}{os.getpid()}")])
+            con.execute("SET GLOBAL TimeZone = 'UTC'")  # of moments that are read; global, so that cursors have it too
             if read_only or at is not None:
                 _retry(
                     lambda: backend.attach(con, "READ_ONLY", *([f"SNAPSHOT_VERSION {at:d}"] if at is not None else []))
                 )
                 con.execute("USE lake")
+                if at is None:
+                    is_current(con, backend.name, writable=False)
             else:
                 _open_or_make(con, backend)
         except BaseException as error:
@@ -148,14 +155,8 @@ class Warehouse:
         """
 
         def attempt() -> T:
-            self._con.execute("BEGIN TRANSACTION")
-            try:
-                result = work(self._con)
-                self._con.execute("COMMIT")
-            except BaseException:
-                _rollback(self._con)
-                raise
-            return result
+            with in_transaction(self._con):
+                return work(self._con)
 
         with self._thread_lock, self.backend.writing():
             return self._guarded(attempt)
@@ -222,9 +223,9 @@ def _open_or_make(con: duckdb.DuckDBPyConnection, backend: Backend) -> None:
         with backend.writing():
             _retry(lambda: _make(con, backend))
     con.execute("USE lake")
-    if _missing(con):
+    if not is_current(con, backend.name):
         with backend.writing():
-            _retry(lambda: [con.execute(statement) for statement in _missing(con)])
+            _retry(lambda: bring_up(con, backend.name))
 
 
 def _make(con: duckdb.DuckDBPyConnection, backend: Backend) -> None:
@@ -245,29 +246,8 @@ def _make(con: duckdb.DuckDBPyConnection, backend: Backend) -> None:
         backend.attach(con)
 
 
-def _missing(con: duckdb.DuckDBPyConnection) -> list[str]:
-    """Statements that make what this code knows and the catalog does not."""
-    there: dict[str, set[str]] = {}
-    for table, column in fetch_all(
-        con, "SELECT table_name, column_name FROM duckdb_columns() WHERE database_name = 'lake'"
-    ):
-        there.setdefault(table, set()).add(column)
-    statements: list[str] = []
-    for name in TABLES:
-        statements += missing_columns(name, there[name]) if name in there else [create_statement(name)]
-    return statements
-
-
 def _fetch(con: duckdb.DuckDBPyConnection, sql: str, params: Parameters) -> pl.DataFrame:
     return con.execute(sql, params if isinstance(params, Mapping) else list(params)).pl()
-
-
-def _rollback(con: duckdb.DuckDBPyConnection) -> None:
-    con.interrupt()  # what Ctrl-C has broken off may go on inside of DuckDB, and the rollback would wait for it
-    try:
-        con.execute("ROLLBACK")
-    except duckdb.Error:
-        return  # a failed commit has already ended the transaction
 
 
 def _retry(work: Callable[[], T]) -> T:

@@ -33,21 +33,21 @@ FROM only_mine n JOIN before b USING (context_id, question) GROUP BY ALL"""
 # curation left them out, its verification rejected the question, or it holds others under the same fingerprint, or none
 # under it.
 _LACKING = """left_out AS (
-    SELECT episode_id, min("check") AS "check" FROM lake.verdicts
+    SELECT episode_id, min(check_name) AS check_name FROM lake.verdicts
     WHERE NOT passed AND fingerprint = $curation AND fingerprint <> '' GROUP BY episode_id),
 verified AS (
     SELECT DISTINCT v.fingerprint FROM lake.verdicts v SEMI JOIN theirs USING (episode_id)
-    WHERE v."check" = 'all' AND v.passed),
+    WHERE v.check_name = 'all' AND v.passed),
 rejected AS (
     SELECT question_id, min({'reason': reason, 'mark': fingerprint}) AS why FROM lake.verdicts
-    SEMI JOIN verified USING (fingerprint) WHERE "check" = 'all' AND NOT passed GROUP BY question_id),
+    SEMI JOIN verified USING (fingerprint) WHERE check_name = 'all' AND NOT passed GROUP BY question_id),
 held AS (SELECT DISTINCT fingerprint FROM lake.episodes SEMI JOIN theirs USING (episode_id) UNION FROM verified),
 withdrawn AS (SELECT episode_id FROM (WITHDRAWN) WHERE $went)
 SELECT o.generator, o.fingerprint,
-       CASE WHEN w.episode_id IS NOT NULL THEN 'withdrawn' WHEN l."check" IS NOT NULL THEN 'left out'
+       CASE WHEN w.episode_id IS NOT NULL THEN 'withdrawn' WHEN l.check_name IS NOT NULL THEN 'left out'
             WHEN r.why IS NOT NULL THEN 'rejected'
             WHEN h.fingerprint IS NOT NULL THEN 'items' ELSE 'settings' END AS cause,
-       coalesce(l."check", r.why.reason, '') AS "check", coalesce(r.why.mark, '') AS rejecting,
+       coalesce(l.check_name, r.why.reason, '') AS check_name, coalesce(r.why.mark, '') AS rejecting,
        count(*) AS episodes, min(o.episode_id, 3) AS such_as
 FROM only_mine o ANTI JOIN only_theirs t ON o.context_id = t.context_id AND o.question = t.question
 LEFT JOIN left_out l ON o.episode_id = l.episode_id
@@ -132,11 +132,11 @@ def _why(row: dict[str, str], change: str, without: DatasetVersion, known: Finge
     if row["cause"] == "withdrawn":
         return "what it was made from was withdrawn"
     if row["cause"] == "left out":
-        return f"{without.label} leaves it out: {row['check']}"
+        return f"{without.label} leaves it out: {row['check_name']}"
     if row["cause"] == "rejected":
         settings = known.differences(row["rejecting"], row["fingerprint"])
         by = f" by other {', '.join(settings)}" if settings else ""
-        return f"{without.label} rejects it: {row['check']}{by}"
+        return f"{without.label} rejects it: {row['check_name']}{by}"
     if row["cause"] == "items":
         return f"{'more' if change == 'came' else 'fewer'} items of the same settings"
     mark, kind = row["fingerprint"], known.kind(row["fingerprint"])

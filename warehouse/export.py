@@ -16,6 +16,7 @@ from typing import Any
 
 import duckdb
 import polars as pl
+import polars.selectors as selectors
 import pyarrow as pa
 from pydantic import ValidationError
 
@@ -42,9 +43,9 @@ WITH annotated AS (
         'fingerprint': fingerprint, 'calls': coalesce(calls, [])}} ORDER BY fingerprint) AS evidence
     FROM evidence GROUP BY question_id
 ), judged AS (
-    SELECT question_id, list({{'check': "check", 'passed': passed, 'reason': reason, 'score': score,
+    SELECT question_id, list({{'check_name': check_name, 'passed': passed, 'reason': reason, 'score': score,
         'episode_id': episode_id, 'fingerprint': fingerprint, 'calls': coalesce(calls, [])}}
-        ORDER BY fingerprint, "check") AS verdicts
+        ORDER BY fingerprint, check_name) AS verdicts
     FROM verdicts WHERE NOT starts_with(fingerprint, '{IMPORT}') GROUP BY question_id
 )
 SELECT e.* EXCLUDE (segments), c.segments, c.kind, c.document_ids, coalesce(a.evidence, []) AS annotations, q.reasoning,
@@ -209,7 +210,7 @@ def _write(
             named[table], schemas[table] = file, schema
     manifest = ExportManifest(form=FORM, format=form, version=version, episodes=tuple(episodes), named=named)
     write_whole(work / "README.md", dataset_card(warehouse, manifest, split, schemas))
-    write_whole(work / MANIFEST, json.dumps(manifest.model_dump(), indent=1, ensure_ascii=False) + "\n")
+    write_whole(work / MANIFEST, json.dumps(manifest.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n")
     return manifest
 
 
@@ -243,6 +244,7 @@ def _episodes(
 def _named(warehouse: Warehouse, table: str, sql: str, version: DatasetVersion) -> Iterator[pa.Table]:
     """The rows of another table that the version's rows name, less what is not handed on."""
     for frame in warehouse.stream(sql, {"dataset": version.dataset_id}):
+        frame = frame.with_columns(selectors.datetime().dt.to_string("iso:strict"))
         yield frame.to_arrow(compat_level=pl.CompatLevel.oldest())
 
 

@@ -3,32 +3,38 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 from warehouse.catalog import Warehouse
 
-BEFORE = "stage before"  # the component that is the fingerprint of the stage before it
+
+class _Stage(NamedTuple):
+    name: str
+    kind: str
+    components: dict[str, Any]
+    before: str
 
 
 class Fingerprints:
     """All fingerprints that the warehouse knows. There are few: one a stage and kind of context and setting."""
 
     def __init__(self, warehouse: Warehouse) -> None:
-        rows = warehouse.query("SELECT DISTINCT fingerprint, stage, kind, components FROM lake.fingerprints")
-        self._known: dict[str, tuple[str, str, dict[str, Any]]] = {
-            fingerprint: (stage, kind, json.loads(components)) for fingerprint, stage, kind, components in rows.rows()
+        rows = warehouse.query("SELECT DISTINCT fingerprint, stage, kind, components, before FROM lake.fingerprints")
+        self._known = {
+            fingerprint: _Stage(stage, kind, json.loads(components), before)
+            for fingerprint, stage, kind, components, before in rows.rows()
         }
 
     def kind(self, fingerprint: str) -> str:
         """The kind of context that it is of; '' where it is not known."""
-        return self._known[fingerprint][1] if fingerprint in self._known else ""
+        return self._known[fingerprint].kind if fingerprint in self._known else ""
 
     def line(self, fingerprint: str) -> list[str]:
         """The fingerprint and those of the stages before it."""
         found: list[str] = []
         while fingerprint and fingerprint not in found:
             found.append(fingerprint)
-            fingerprint = str(self._known[fingerprint][2].get(BEFORE, "")) if fingerprint in self._known else ""
+            fingerprint = self._known[fingerprint].before if fingerprint in self._known else ""
         return found
 
     def differences(self, one: str, other: str) -> tuple[str, ...]:
@@ -38,11 +44,11 @@ class Fingerprints:
             sorted(
                 f"{stage} {name}"
                 for stage in ours.keys() & theirs.keys()
-                for name in (ours[stage].keys() | theirs[stage].keys()) - {BEFORE}
+                for name in ours[stage].keys() | theirs[stage].keys()
                 if ours[stage].get(name) != theirs[stage].get(name)
             )
         )
 
     def _components(self, fingerprint: str) -> dict[str, dict[str, Any]]:
         known = (self._known[mark] for mark in self.line(fingerprint) if mark in self._known)
-        return {stage: components for stage, _, components in known}
+        return {stage.name: stage.components for stage in known}

@@ -18,24 +18,24 @@ WITH drafted AS (
 ), kept AS (
     SELECT DISTINCT question_id FROM lake.episodes
 ), failed AS (
-    SELECT question_id, min({'check': "check", 'reason': reason}) AS why
+    SELECT question_id, min({'check_name': check_name, 'reason': reason}) AS why
     FROM lake.verdicts ANTI JOIN kept USING (question_id)
-    WHERE NOT passed AND "check" <> 'all' GROUP BY question_id
+    WHERE NOT passed AND check_name <> 'all' GROUP BY question_id
 ), outcomes AS (
-    SELECT generator, 1 AS step, 'drafted' AS outcome, '' AS "check", '' AS reason FROM drafted
+    SELECT generator, 1 AS step, 'drafted' AS outcome, '' AS check_name, '' AS reason FROM drafted
     UNION ALL
     SELECT generator, 2, 'accepted', '', '' FROM drafted SEMI JOIN kept USING (question_id)
     UNION ALL
-    SELECT generator, 3, 'rejected', why."check", why.reason FROM drafted JOIN failed USING (question_id)
+    SELECT generator, 3, 'rejected', why.check_name, why.reason FROM drafted JOIN failed USING (question_id)
 )
-SELECT generator, outcome, "check", reason, count(*) AS questions
-FROM outcomes GROUP BY generator, step, outcome, "check", reason
-ORDER BY generator, step, questions DESC, "check", reason
+SELECT generator, outcome, check_name, reason, count(*) AS questions
+FROM outcomes GROUP BY generator, step, outcome, check_name, reason
+ORDER BY generator, step, questions DESC, check_name, reason
 """
 
 
 def funnel(warehouse: Warehouse, fingerprints: Sequence[str] = ()) -> pl.DataFrame:
-    """Columns generator, outcome (drafted, accepted, rejected), check, reason, questions."""
+    """Columns generator, outcome (drafted, accepted, rejected), check_name, reason, questions."""
     return warehouse.query(FUNNEL, (list(fingerprints),))
 
 

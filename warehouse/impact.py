@@ -88,7 +88,7 @@ def _runs(warehouse: Warehouse, column: str, identity: str) -> tuple[TraceNode, 
             "training run",
             row["training_run_id"],
             row["training_run_id"],
-            {"steps": str(row["steps"]), "created": row["created_at"]},
+            {"steps": str(row["steps"]), "created": row["created_at"].isoformat()},
             _models(warehouse, "training_run_id", row["training_run_id"]),
         )
         for row in _rows(warehouse, "training_runs", column, identity)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 
@@ -13,10 +12,12 @@ from schemas.dataset import DatasetVersion, Failure, Import
 from schemas.episode import Context, Episode, Evidence, Question, Record, Verdict
 from schemas.errors import EvoError
 from schemas.ids import content_id, digest
+from schemas.moments import now
 from warehouse.catalog import Warehouse
 from warehouse.export import IMPORT, LEFT_OUT
 from warehouse.import_rows import RowError, RowReader, failure
 from warehouse.import_source import Line, Source, lines, open_source, table_rows
+from warehouse.old_exports import row_of
 from warehouse.tables import TABLES
 from warehouse.versions import EpisodeFilter, check_name, list_versions, matching_digest, publish
 
@@ -68,7 +69,7 @@ def import_dataset(
         return done
     if opened.manifest:
         _append_named(warehouse, opened)
-    reader, tally = RowReader(fingerprint, own=opened.manifest is not None), _Tally()
+    reader, tally = RowReader(fingerprint, opened.manifest.form if opened.manifest else None), _Tally()
     rows = lines(opened)
     while _commit(warehouse, rows, reader, tally):
         if progress:
@@ -86,7 +87,7 @@ def import_dataset(
         rejected=tally.rejected,
         licence=licence or opened.licence or "unknown",
         exported=opened.manifest.version.model_dump_json() if opened.manifest else "",
-        created_at=datetime.now(UTC).isoformat(),
+        created_at=now(),
     )
     warehouse.append("imports", to_frame(Import, [record]))
     return Imported(
@@ -112,8 +113,8 @@ def _done(warehouse: Warehouse, name: str, source: Source, fingerprint: str) -> 
     for row in found.iter_rows(named=True):
         version = next(v for v in list_versions(warehouse) if v.dataset_id == row["dataset_id"])
         failed = warehouse.query(
-            "SELECT item, reason FROM lake.failures WHERE stage = ? ORDER BY item LIMIT ?",
-            (f"import:{fingerprint}", SHOWN),
+            "SELECT item, reason FROM lake.failures WHERE stage = 'import' AND fingerprint = ? ORDER BY item LIMIT ?",
+            (fingerprint, SHOWN),
         )
         return Imported(
             version=version,
@@ -184,4 +185,5 @@ def _append_named(warehouse: Warehouse, source: Source) -> None:
         record, empty = TABLES[table].record, dict.fromkeys(LEFT_OUT[table], "")
         rows = table_rows(Path(source.name), file)
         while chunk := list(islice(rows, ROWS_A_COMMIT)):
-            warehouse.append(table, to_frame(record, [record(**row, **empty) for row in chunk]))
+            read = [record(**row_of(table, row, source.manifest.form), **empty) for row in chunk]
+            warehouse.append(table, to_frame(record, read))

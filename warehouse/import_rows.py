@@ -10,8 +10,10 @@ from pydantic import ValidationError
 
 from schemas.dataset import Failure
 from schemas.episode import Context, Episode, Evidence, Question, Segment, Split, Verdict
+from schemas.exchange import FORM
 from schemas.ids import content_id
 from warehouse.import_source import LONGEST, Line
+from warehouse.old_exports import row_of
 from warehouse.record_form import FOREIGN, GENERATOR, Kind, OfContext, OfQuestion, OwnRow, Row
 
 PAYLOAD = 2000  # characters of a rejected row that are kept
@@ -33,14 +35,15 @@ class Made(NamedTuple):
 
 
 class RowReader:
-    """Reads the rows of one source. `own` rows have ids that a manifest vouches for; others get ids from their content.
+    """Reads the rows of one source. Those of an export, of that `form`, have ids that its manifest vouches for; others
+    get ids from their content.
 
     `unknown` counts the keys that are not kept; `stamps` are the fingerprints of the verdicts that let rows pass: one,
     and another for each further episode of a question, since a question has one last word under a fingerprint.
     """
 
-    def __init__(self, fingerprint: str, own: bool) -> None:
-        self.fingerprint, self.own = fingerprint, own
+    def __init__(self, fingerprint: str, form: int | None) -> None:
+        self.fingerprint, self.form = fingerprint, form
         self.unknown: Counter[str] = Counter()
         self.split: Split | None = None
         self._context, self._asked = "", Counter[str]()
@@ -56,7 +59,7 @@ class RowReader:
         Raises:
             RowError: it is malformed.
         """
-        row = _parsed(line, OwnRow if self.own else Row)
+        row = _parsed(line, Row if self.form is None else OwnRow)
         segments, question, answer = _texts(row)
         indices = _evidence(row, len(segments))
         if self.split not in (None, row.split):
@@ -101,7 +104,8 @@ class RowReader:
     ) -> Made:
         try:
             evidence = tuple(Evidence(question_id=row.question_id, **one) for one in row.evidence)
-            verdicts = tuple(Verdict(question_id=row.question_id, **one) for one in row.verdicts)
+            judged = (row_of("verdicts", one, self.form or FORM) for one in row.verdicts)
+            verdicts = tuple(Verdict(question_id=row.question_id, **one) for one in judged)
         except (ValidationError, TypeError) as error:
             raise RowError(_first(error)) from None
         return self._made(
@@ -173,7 +177,7 @@ class RowReader:
 
     def _pass(self, context_id: str, question_id: str, episode_id: str) -> Verdict:
         number = 1
-        if self.own:  # rows of a context lie together; the questions of foreign rows have one episode each
+        if self.form is not None:  # rows of a context lie together; the questions of foreign rows have one episode each
             if context_id != self._context:
                 self._context, self._asked = context_id, Counter()
             self._asked[question_id] += 1
@@ -181,7 +185,7 @@ class RowReader:
             self._most = max(self._most, number)
         return Verdict(
             question_id=question_id,
-            check="all",
+            check_name="all",
             passed=True,
             reason="",
             fingerprint=self._stamp(number),
@@ -202,9 +206,9 @@ def failure(line: Line, reason: str, fingerprint: str) -> Failure:
     """A rejected row, with its first characters."""
     raw = line.row.decode("utf-8", "replace") if isinstance(line.row, bytes) else repr(line.row)
     payload = json.dumps({"row": raw[:PAYLOAD].encode("utf-8", "replace").decode()}, ensure_ascii=False)
-    stage, reason = f"import:{fingerprint}", reason.encode("utf-8", "replace").decode()
-    identity = content_id("fail", {"stage": stage, "item": line.item, "reason": reason, "payload": payload})
-    return Failure(failure_id=identity, stage=stage, item=line.item, reason=reason, payload=payload, attempts=1)
+    reason = reason.encode("utf-8", "replace").decode()
+    what = {"stage": "import", "fingerprint": fingerprint, "item": line.item, "reason": reason, "payload": payload}
+    return Failure(failure_id=content_id("fail", what), **what, attempts=1)
 
 
 def _parsed(line: Line, form: type[Row]) -> Row:

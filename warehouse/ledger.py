@@ -1,16 +1,20 @@
-"""The teacher-call ledger: a SQLite file in WAL mode, since calls are many and small. Survives kill -9."""
+"""The teacher-call ledger: a SQLite file in WAL mode, since calls are many and small. Survives kill -9.
+
+SQLite has no type for moments: they are ISO 8601 in UTC here, whose order as texts is theirs.
+"""
 
 from __future__ import annotations
 
 import sqlite3
 import zlib
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from schemas.errors import EvoError
 from schemas.ids import canonical
+from schemas.moments import now
 from schemas.teacher import Spent, TeacherCall, TeacherRequest
 
 FILE = "ledger.sqlite"
@@ -72,7 +76,7 @@ class SqliteLedger:
         Raises:
             EvoError: it could not be written, for example on a full disk.
         """
-        fields = call.model_dump() | {"valid": "1" if call.valid else "0"}
+        fields = call.model_dump(mode="json") | {"valid": "1" if call.valid else "0"}
         asked = zlib.compress(canonical(request.model_dump()), 1)
         self._write(_RECORD, (*(fields[c] for c in COLUMNS), asked), f"the answer of call {call.call_id}")
 
@@ -87,16 +91,16 @@ class SqliteLedger:
         Raises:
             EvoError: it could not be written.
         """
-        self._write(_FAULT, (teacher, endpoint, kind, datetime.now(UTC).isoformat()), "a fault")
+        self._write(_FAULT, (teacher, endpoint, kind, now().isoformat()), "a fault")
 
     def faults(self) -> dict[str, int]:
         """Calls without an answer, by kind."""
         return dict(self._con.execute("SELECT kind, sum(count) FROM faults GROUP BY kind ORDER BY kind"))
 
-    def calls(self, scope: str, since: str = "") -> Iterator[TeacherCall]:
+    def calls(self, scope: str, since: datetime | None = None) -> Iterator[TeacherCall]:
         """A scope's answered calls from a time on, the oldest first."""
         query = f"SELECT {', '.join(COLUMNS)} FROM calls WHERE scope = ? AND created_at >= ? ORDER BY created_at"  # noqa: S608
-        for row in self._con.execute(query, (scope, since)):
+        for row in self._con.execute(query, (scope, since.isoformat() if since else "")):
             yield _call(row)
 
     def pace(self, scope: str) -> dict[str, dict[str, float]]:

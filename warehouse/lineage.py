@@ -27,7 +27,6 @@ from warehouse.versions import find_version, list_versions, resolve
 from warehouse.withdrawn import marked
 
 ROWS_WITH_FINGERPRINTS = ("contexts", "questions", "evidence", "verdicts", "episodes")
-BEFORE = "stage before"  # names the fingerprint of the stage before among components
 
 
 def trace(warehouse: Warehouse, identity: str, limit: int = 3) -> TraceNode:
@@ -72,7 +71,7 @@ def model_facts(warehouse: Warehouse, row: dict[str, Any]) -> dict[str, str]:
         "SELECT benchmark, count(*) AS scores FROM lake.evaluations WHERE model_id = ? GROUP BY ALL ORDER BY benchmark",
         (row["model_id"],),
     )
-    facts = {"digest": row["digest"][:16], "path": row["path"], "created": row["created_at"]}
+    facts = {"digest": row["digest"][:16], "path": row["path"], "created": row["created_at"].isoformat()}
     for score in scores.iter_rows(named=True):
         facts[f"scores on {score['benchmark']}"] = str(score["scores"])
     return facts
@@ -97,7 +96,7 @@ def _run(warehouse: Warehouse, identity: str, limit: int) -> TraceNode:
         "steps": str(row["steps"]),
         "final loss": f"{row['final_loss']:.4f}",
         "seconds": f"{row['seconds']:.1f}",
-        "created": row["created_at"],
+        "created": row["created_at"].isoformat(),
     }
     under = _parent(warehouse, "shard_sets", row["shard_set_id"], limit)
     return TraceNode("training run", identity, identity, facts, under)
@@ -121,7 +120,7 @@ def _dataset_node(warehouse: Warehouse, version: DatasetVersion, limit: int) -> 
         "parent": version.parent or "none",
         "commit": version.git_commit or "none",
         "snapshot": str(version.snapshot),
-        "created": version.created_at,
+        "created": version.created_at.isoformat(),
         "recipe": _recipe_name(version.recipe),
     }
     children = (*_imports(warehouse, version.dataset_id), *contents(warehouse, version, limit))
@@ -146,7 +145,7 @@ def import_facts(one: Import) -> dict[str, str]:
         "rejected": str(one.rejected),
         "licence": one.licence,
         "digest": one.digest[:16],
-        "created": one.created_at,
+        "created": one.created_at.isoformat(),
     }
     if one.revision:
         facts["revision"] = one.revision
@@ -189,8 +188,9 @@ def _document(warehouse: Warehouse, identity: str, limit: int) -> TraceNode:
 
 def _call(warehouse: Warehouse, identity: str, limit: int) -> TraceNode:
     row = _row(warehouse, "teacher_calls", identity)
-    names = ("stage", "item", "model", "endpoint", "prompt_tokens", "completion_tokens", "cost", "created_at")
+    names = ("stage", "item", "model", "endpoint", "prompt_tokens", "completion_tokens", "cost")
     facts = {name.replace("_", " "): str(row[name]) for name in names}
+    facts["created at"] = row["created_at"].isoformat()
     return TraceNode("teacher call", identity, identity, facts | {"answer": row["content"]})
 
 
@@ -214,10 +214,10 @@ def _fingerprint(warehouse: Warehouse, identity: str, limit: int) -> TraceNode:
     rows = warehouse.query("SELECT * FROM lake.fingerprints WHERE fingerprint = ? ORDER BY created_at", (identity,))
     for row in rows.head(1).iter_rows(named=True):
         components = json.loads(row["components"])
-        facts = {name: row[name] for name in ("stage", "kind", "scope")} | {"recorded": row["created_at"]} | facts
+        told = {name: row[name] for name in ("stage", "kind", "scope")}
+        facts = told | {"recorded": row["created_at"].isoformat()} | facts
         facts |= {name: value if isinstance(value, str) else json.dumps(value) for name, value in components.items()}
-        earlier = facts.pop(BEFORE, "")
-        before = (_fingerprint(warehouse, earlier, limit),) if earlier else ()
+        before = (_fingerprint(warehouse, row["before"], limit),) if row["before"] else ()
     return TraceNode("stage fingerprint", identity, identity, facts, before)
 
 

@@ -26,7 +26,7 @@ _DOCUMENTS = f"""SELECT document_id, source_id, title, uri, license FROM lake.do
 _QUESTIONS = f"SELECT * FROM lake.questions WHERE question_id {_AMONG} ORDER BY question_id"
 _EVIDENCE = f"SELECT * FROM lake.evidence WHERE question_id {_AMONG} ORDER BY question_id, fingerprint"
 _VERDICTS = f"""SELECT * FROM lake.verdicts WHERE question_id {_AMONG}
-    ORDER BY question_id, fingerprint, "check" = 'all', "check" """
+    ORDER BY question_id, fingerprint, check_name = 'all', check_name """
 # `chosen` gives context_id, question_id and generator. What a memory was made from is followed; each call counts once.
 _CALLS = """WITH RECURSIVE chosen AS MATERIALIZED ({chosen}),
     edges AS (SELECT context_id, unnest(source_ids) AS source_id FROM lake.contexts WHERE len(source_ids) > 0),
@@ -192,7 +192,7 @@ def _verdicts(question_id: str, rows: Sequence[dict[str, Any]]) -> TraceNode:
     facts = {}
     for row in rows:
         score = "" if row["score"] is None else f" {row['score']:g}"
-        facts[row["check"]] = ("passed" if row["passed"] else f"rejected, {row['reason']}") + score
+        facts[row["check_name"]] = ("passed" if row["passed"] else f"rejected, {row['reason']}") + score
     calls = [call for row in rows for call in row["calls"] or ()]
     facts |= {"fingerprint": rows[0]["fingerprint"], **_calls_fact({"calls": calls})}
     passed = "passed" if all(row["passed"] for row in rows) else "rejected"

@@ -32,9 +32,8 @@ def failed(warehouse: Warehouse, fingerprints: Collection[str]) -> set[str]:
         """WITH latest AS (SELECT item, fingerprint, max(attempt) AS attempt FROM outcomes
                            WHERE list_contains(?::VARCHAR[], fingerprint) GROUP BY ALL)
            SELECT DISTINCT l.item FROM latest l JOIN failures f
-           ON split_part(f.item, '/', 1) = l.item AND f.attempts = l.attempt
-              AND split_part(f.stage, ':', 2) = l.fingerprint
-           WHERE json_extract_string(f.payload, '$.retry') = 'true'""",
+           ON f.item = l.item AND f.attempts = l.attempt AND f.fingerprint = l.fingerprint
+           WHERE f.retryable""",
         (list(fingerprints),),
     )
     return set(rows["item"])
@@ -42,9 +41,9 @@ def failed(warehouse: Warehouse, fingerprints: Collection[str]) -> set[str]:
 
 def copy_calls(warehouse: Warehouse, ledger: SqliteLedger, scope: str) -> int:
     """Bring the scope's new calls from the ledger into `teacher_calls`; how many there were."""
-    newest = warehouse.query("SELECT max(created_at) AS newest FROM teacher_calls WHERE scope = ?", (scope,))["newest"]
+    newest = warehouse.query("SELECT max(created_at) AS newest FROM teacher_calls WHERE scope = ?", (scope,)).item()
     new, chunk = 0, list[TeacherCall]()
-    for call in ledger.calls(scope, newest[0] or ""):
+    for call in ledger.calls(scope, newest):
         chunk.append(call)
         if len(chunk) == CALLS_A_COMMIT:
             new += warehouse.append("teacher_calls", to_frame(TeacherCall, chunk))

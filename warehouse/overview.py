@@ -28,30 +28,30 @@ WITH members AS (
 ), kept AS (
     SELECT DISTINCT question_id FROM lake.episodes
 ), curated AS (
-    SELECT question_id, min("check") AS "check" FROM lake.verdicts
+    SELECT question_id, min(check_name) AS check_name FROM lake.verdicts
     WHERE NOT passed AND fingerprint = $curation AND fingerprint <> '' GROUP BY question_id
 ), failed AS (
-    SELECT question_id, min({{'check': "check", 'reason': reason}}) AS why
+    SELECT question_id, min({{'check_name': check_name, 'reason': reason}}) AS why
     FROM lake.verdicts SEMI JOIN drafted USING (question_id) ANTI JOIN kept USING (question_id)
-    WHERE NOT passed AND "check" <> 'all' GROUP BY question_id
+    WHERE NOT passed AND check_name <> 'all' GROUP BY question_id
 ), fates AS (
     SELECT d.generator, CASE WHEN m.question_id IS NOT NULL THEN 'published'
         WHEN c.question_id IS NOT NULL THEN 'left out' WHEN k.question_id IS NOT NULL THEN 'not in this version'
         ELSE 'rejected' END AS outcome,
-        CASE outcome WHEN 'left out' THEN c."check" WHEN 'rejected' THEN coalesce(f.why."check", 'no verdict')
-        ELSE '' END AS "check",
+        CASE outcome WHEN 'left out' THEN c.check_name WHEN 'rejected' THEN coalesce(f.why.check_name, 'no verdict')
+        ELSE '' END AS check_name,
         CASE outcome WHEN 'rejected' THEN regexp_replace(coalesce(f.why.reason, ''), '[0-9]+', 'n', 'g')
         ELSE '' END AS reason
     FROM drafted d LEFT JOIN (SELECT DISTINCT question_id FROM members) m USING (question_id)
     LEFT JOIN curated c USING (question_id) LEFT JOIN kept k USING (question_id) LEFT JOIN failed f USING (question_id)
 ), counted AS (
-    SELECT generator, outcome, "check", reason, count(*) AS questions,
-           row_number() OVER (PARTITION BY generator, outcome, "check" ORDER BY count(*) DESC, reason) AS place
-    FROM fates GROUP BY generator, outcome, "check", reason
+    SELECT generator, outcome, check_name, reason, count(*) AS questions,
+           row_number() OVER (PARTITION BY generator, outcome, check_name ORDER BY count(*) DESC, reason) AS place
+    FROM fates GROUP BY generator, outcome, check_name, reason
 )
-SELECT generator, outcome, "check", CASE WHEN place <= {REASONS} THEN reason ELSE 'other reasons' END AS reason,
+SELECT generator, outcome, check_name, CASE WHEN place <= {REASONS} THEN reason ELSE 'other reasons' END AS reason,
        sum(questions)::BIGINT AS questions
-FROM counted GROUP BY ALL ORDER BY generator, outcome, questions DESC, "check", reason
+FROM counted GROUP BY ALL ORDER BY generator, outcome, questions DESC, check_name, reason
 """  # noqa: S608
 
 
@@ -66,9 +66,9 @@ class Sample(NamedTuple):
 def version_funnel(warehouse: Warehouse, version: DatasetVersion) -> pl.DataFrame:
     """What became of every question drafted by the stages that a version's episodes came from.
 
-    Columns generator, outcome ('published', 'left out', 'not in this version', 'rejected'), check, reason, questions:
-    their sum is what was drafted. Numbers in reasons read 'n', so that like ones are counted together. Held-out
-    questions are no part of it, unless the version holds such.
+    Columns generator, outcome ('published', 'left out', 'not in this version', 'rejected'), check_name, reason,
+    questions: their sum is what was drafted. Numbers in reasons read 'n', so that like ones are counted together.
+    Held-out questions are no part of it, unless the version holds such.
     """
     return warehouse.query(_FUNNEL, {"dataset": version.dataset_id, "curation": version.curation})
 

@@ -45,16 +45,11 @@ needed(context_id) AS (
     WHERE snapshot_id > $newest OR split <> 'train' OR list_contains($in_use::VARCHAR[], fingerprint)
     UNION
     SELECT unnest(c.source_ids) FROM lake.contexts c JOIN needed USING (context_id))
-SELECT c.context_id, c.kind, c.seed, c.document_ids, c.fingerprint FROM lake.contexts c
-ANTI JOIN needed USING (context_id)"""
-# An item of teaching is named by its kind and source, a memory's by its source's name; its outcome goes with it, so
-# that synthesis makes it anew, from the ledger.
+SELECT context_id FROM lake.contexts ANTI JOIN needed USING (context_id)"""
+# The outcome of an item of teaching goes with its context, those of earlier attempts too, so that synthesis makes it
+# anew, from the ledger.
 _ITEMS = """CREATE OR REPLACE TEMP TABLE gone_items AS
-SELECT DISTINCT CASE WHEN kind = 'memory' THEN 'memory:' ELSE '' END
-       || CASE WHEN len(document_ids) > 0 THEN 'web:' || document_ids[1] ELSE 'dialogue:' || seed END AS item,
-       last AS fingerprint
-FROM gone_contexts JOIN (SELECT unnest($marks::VARCHAR[]) AS fingerprint, unnest($lasts::VARCHAR[]) AS last)
-USING (fingerprint)"""
+SELECT DISTINCT item, fingerprint FROM lake.outcomes SEMI JOIN gone_contexts USING (context_id)"""
 _QUESTIONS = """CREATE OR REPLACE TEMP TABLE gone_questions AS
 SELECT question_id FROM lake.questions SEMI JOIN gone_contexts USING (context_id)"""
 # Which rows of a table go. Verdicts that left an episode out of a version stay: publishing and diffs read them.
@@ -97,7 +92,7 @@ def expire(
     known, newest = Fingerprints(warehouse), max((v.snapshot for v in list_versions(warehouse)), default=-1)
 
     def past() -> list[int]:
-        return [] if forget_past else _snapshots(warehouse, _staying(warehouse, identities))
+        return [] if forget_past else _snapshots(_staying(warehouse, identities))
 
     def look(con: duckdb.DuckDBPyConnection) -> tuple[dict[str, int], Reclaimed]:
         _find(con, known, identities, newest)
@@ -131,13 +126,9 @@ def _staying(warehouse: Warehouse, retired: Sequence[str]) -> list[DatasetVersio
     return [version for version in list_versions(warehouse) if version.dataset_id in there]
 
 
-def _snapshots(warehouse: Warehouse, versions: Sequence[DatasetVersion]) -> list[int]:
+def _snapshots(versions: Sequence[DatasetVersion]) -> list[int]:
     """The states from which versions were published, and those which their publishing made: `as of` reads these."""
-    made = warehouse.query(
-        "SELECT snapshot_id FROM lake.dataset_versions WHERE list_contains(?::VARCHAR[], dataset_id)",
-        ([version.dataset_id for version in versions],),
-    )["snapshot_id"]
-    return sorted({*made, *(version.snapshot for version in versions)})
+    return sorted({snapshot for version in versions for snapshot in (version.snapshot, version.published)})
 
 
 def _find(con: duckdb.DuckDBPyConnection, known: Fingerprints, retired: list[str], newest: int) -> None:
@@ -146,9 +137,7 @@ def _find(con: duckdb.DuckDBPyConnection, known: Fingerprints, retired: list[str
     marks = fetch_all(con, "SELECT DISTINCT fingerprint FROM kept_episodes")
     in_use = sorted({mark for (last,) in marks for mark in known.line(last)})
     con.execute(_CONTEXTS, {"retired": retired, "newest": newest, "in_use": in_use})
-    lasts = fetch_all(con, "SELECT DISTINCT fingerprint FROM lake.outcomes")
-    lines = [(mark, last) for (last,) in lasts for mark in known.line(last)]
-    con.execute(_ITEMS, {"marks": [mark for mark, _ in lines], "lasts": [last for _, last in lines]})
+    con.execute(_ITEMS)
     con.execute(_QUESTIONS)
 
 

@@ -9,7 +9,6 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,6 +21,7 @@ from schemas.episode import Record
 from schemas.errors import EvoError
 from schemas.files import file_digest, write_whole
 from schemas.ids import content_id
+from schemas.moments import now
 from schemas.shard import EpisodeTokenizer, ShardRow
 from warehouse.catalog import Warehouse
 from warehouse.sorted_runs import merged, write_run
@@ -247,7 +247,7 @@ def _record(target: Path, manifest: Manifest) -> ShardSet:
         path=str(target),
         rows=manifest.rows,
         manifest_digest=file_digest(target / MANIFEST),
-        created_at=datetime.now(UTC).isoformat(),
+        created_at=now(),
     )
 
 

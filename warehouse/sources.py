@@ -50,7 +50,7 @@ SOURCES: tuple[Source, ...] = (
         "fingerprint",
         contexts="SELECT context_id FROM lake.contexts SEMI JOIN ({ids}) ON fingerprint = id",
         episodes="""WITH RECURSIVE later(id) AS ({ids} UNION SELECT f.fingerprint FROM lake.fingerprints f
-                        JOIN later ON json_extract_string(f.components, '$."stage before"') = later.id)
+                        JOIN later ON f.before = later.id)
                     SELECT episode_id FROM lake.episodes SEMI JOIN later ON fingerprint = later.id""",
     ),
 )

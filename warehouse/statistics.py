@@ -97,7 +97,7 @@ def of_version(version: DatasetVersion) -> EpisodeSet:
 
 def accepted_under(fingerprints: Sequence[str]) -> EpisodeSet:
     """The episodes accepted under these verification fingerprints."""
-    sql = """SELECT v.episode_id FROM lake.verdicts v WHERE v."check" = 'all' AND v.passed
+    sql = """SELECT v.episode_id FROM lake.verdicts v WHERE v.check_name = 'all' AND v.passed
              AND list_contains($fingerprints::VARCHAR[], v.fingerprint)"""
     return EpisodeSet(sql, {"fingerprints": list(fingerprints)})
 

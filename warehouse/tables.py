@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
+import duckdb
 import polars as pl
 from pydantic import BaseModel
 
@@ -18,6 +19,7 @@ from schemas.dataset import (
     Import,
     ModelRecord,
     Outcome,
+    SchemaVersion,
     ShardSet,
     StageFingerprint,
     TrainingMetric,
@@ -36,12 +38,13 @@ class Table:
     key: tuple[str, ...]
 
 
+SCHEMA = 2  # raise when a column changes its name, type or meaning, with a step in warehouse/migration
 TABLES: dict[str, Table] = {
     "documents": Table(Document, ("document_id",)),
     "contexts": Table(Context, ("context_id",)),
     "questions": Table(Question, ("question_id",)),
     "evidence": Table(Evidence, ("question_id", "fingerprint")),
-    "verdicts": Table(Verdict, ("question_id", "check", "fingerprint")),
+    "verdicts": Table(Verdict, ("question_id", "check_name", "fingerprint")),
     "episodes": Table(Episode, ("episode_id",)),
     "dataset_versions": Table(DatasetVersion, ("dataset_id",)),
     "dataset_members": Table(DatasetMember, ("dataset_id", "episode_id")),
@@ -57,6 +60,7 @@ TABLES: dict[str, Table] = {
     "outcomes": Table(Outcome, ("item", "fingerprint", "attempt")),
     "fingerprints": Table(StageFingerprint, ("fingerprint", "scope")),
     "teacher_calls": Table(TeacherCall, ("call_id",)),
+    "schema_versions": Table(SchemaVersion, ("version",)),
 }
 
 SCALARS: dict[pl.DataType, str] = {
@@ -64,6 +68,7 @@ SCALARS: dict[pl.DataType, str] = {
     pl.Int64(): "BIGINT",
     pl.Float64(): "DOUBLE",
     pl.Boolean(): "BOOLEAN",
+    pl.Datetime("us", "UTC"): "TIMESTAMPTZ",
 }
 
 
@@ -76,19 +81,34 @@ def duckdb_type(kind: pl.DataType) -> str:
     return SCALARS[kind]
 
 
+def columns_of(con: duckdb.DuckDBPyConnection) -> dict[str, set[str]]:
+    """The columns that the attached catalog has, by table."""
+    there: dict[str, set[str]] = {}
+    rows = con.execute("SELECT table_name, column_name FROM duckdb_columns() WHERE database_name = 'lake'").fetchall()
+    for table, column in rows:
+        there.setdefault(table, set()).add(column)
+    return there
+
+
 def missing_columns(name: str, there: Collection[str]) -> list[str]:
     """Statements that add the columns which an older version of this code did not know.
 
     Older rows hold the record's default, and NULL in lists: DuckLake takes no list as a column's default.
     """
-    record = TABLES[name].record
     statements = []
-    for column, kind in polars_schema(record).items():
+    for column, kind in polars_schema(TABLES[name].record).items():
         if column not in there:
-            default = record.model_fields[column].default
-            value = f" DEFAULT {default!r}" if isinstance(default, str | int) else ""
+            value = "" if isinstance(kind, pl.List) else f" DEFAULT {default_of(name, column)}"
             statements.append(f'ALTER TABLE lake.{name} ADD COLUMN "{column}" {duckdb_type(kind)}{value}')
     return statements
+
+
+def default_of(name: str, column: str) -> str:
+    """The SQL of a column's default; NULL where the record has none."""
+    default = TABLES[name].record.model_fields[column].default
+    if default == ():
+        return "[]"
+    return repr(default) if isinstance(default, str | int | float) else "NULL"
 
 
 def _instance(kind: object) -> pl.DataType:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
 
 import duckdb
 import polars as pl
@@ -11,6 +10,7 @@ import polars as pl
 from schemas.arrow import to_frame
 from schemas.dataset import DatasetTag
 from schemas.errors import EvoError
+from schemas.moments import now
 from warehouse.catalog import Warehouse, insert_new
 from warehouse.versions import check_name, resolve, tags
 
@@ -63,8 +63,7 @@ def _move(warehouse: Warehouse, name: str, tag: str, dataset_id: str) -> Dataset
         if last and last.dataset_id == dataset_id:
             return last
         sequence = last.sequence + 1 if last else 1
-        now = datetime.now(UTC).isoformat()
-        moved = DatasetTag(name=name, tag=tag, sequence=sequence, dataset_id=dataset_id, created_at=now)
+        moved = DatasetTag(name=name, tag=tag, sequence=sequence, dataset_id=dataset_id, created_at=now())
         insert_new(con, "dataset_tags", to_frame(DatasetTag, [moved]))
         return moved
 

@@ -6,7 +6,6 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
@@ -17,6 +16,7 @@ from schemas.dataset import DatasetVersion
 from schemas.episode import Record, Segment, Split
 from schemas.errors import EvoError
 from schemas.ids import content_id
+from schemas.moments import now
 from warehouse.catalog import Warehouse, fetch_all, insert_new
 from warehouse.sources import WITHDRAWN_EPISODES
 
@@ -42,7 +42,7 @@ MATCHING = f"""FROM lake.episodes WHERE split = $split
     AND (len($generators::VARCHAR[]) = 0 OR list_contains($generators::VARCHAR[], generator))
     AND (len($fingerprints::VARCHAR[]) + len($verified::VARCHAR[]) = 0
          OR list_contains($fingerprints::VARCHAR[], fingerprint)
-         OR episode_id IN (SELECT v.episode_id FROM lake.verdicts v WHERE v."check" = 'all' AND v.passed
+         OR episode_id IN (SELECT v.episode_id FROM lake.verdicts v WHERE v.check_name = 'all' AND v.passed
                            AND list_contains($verified::VARCHAR[], v.fingerprint)))
     AND episode_id NOT IN (SELECT r.episode_id FROM lake.verdicts r
                            WHERE NOT r.passed AND r.fingerprint = $curation AND r.episode_id <> '')
@@ -133,21 +133,16 @@ def list_versions(warehouse: Warehouse) -> list[DatasetVersion]:
 def snapshot_of(warehouse: Warehouse, version: DatasetVersion) -> int:
     """The snapshot whose commit published a version: what was known then, the version itself included.
 
-    A version's own `snapshot` is the one before. DuckLake keeps each row's snapshot, also where files are merged.
-
     Raises:
         EvoError: that snapshot has been expired.
     """
-    found = warehouse.query(
-        "SELECT snapshot_id FROM lake.dataset_versions WHERE dataset_id = ?", (version.dataset_id,)
-    ).item()
-    kept = warehouse.query("SELECT 1 FROM lake.snapshots() WHERE snapshot_id = ?", (found,))
+    kept = warehouse.query("SELECT 1 FROM lake.snapshots() WHERE snapshot_id = ?", (version.published,))
     if kept.is_empty():
         raise EvoError(
-            f"snapshot {found}, which published {version.label}, has been expired; what was known then cannot be read; "
-            "ask without it, for what is known now"
+            f"snapshot {version.published}, which published {version.label}, has been expired; what was known then "
+            "cannot be read; ask without it, for what is known now"
         )
-    return int(found)
+    return version.published
 
 
 @contextmanager
@@ -212,7 +207,7 @@ def members_digest(warehouse: Warehouse, dataset_id: str) -> tuple[str, int]:
 def left_out(warehouse: Warehouse, version: DatasetVersion) -> dict[str, int]:
     """How many matching episodes a version leaves out, by check."""
     rows = warehouse.query(
-        """SELECT "check", count(*) FROM lake.verdicts WHERE NOT passed AND fingerprint = ? AND fingerprint <> ''
+        """SELECT check_name, count(*) FROM lake.verdicts WHERE NOT passed AND fingerprint = ? AND fingerprint <> ''
            GROUP BY ALL ORDER BY ALL""",
         (version.curation,),
     )
@@ -297,7 +292,7 @@ def add_version(
         git_commit=git_commit,
         snapshot=int(fetch_all(con, "SELECT id FROM lake.current_snapshot()")[0][0]),
         episodes=count,
-        created_at=datetime.now(UTC).isoformat(),
+        created_at=now(),
         curation=curation,
     )
     insert_new(con, "dataset_versions", to_frame(DatasetVersion, [version]))

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import NamedTuple
 
 import duckdb
@@ -13,6 +12,7 @@ from schemas.arrow import to_frame
 from schemas.dataset import DatasetVersion, Withdrawal
 from schemas.episode import Record
 from schemas.errors import EvoError
+from schemas.moments import now
 from warehouse.catalog import Warehouse, insert_new
 from warehouse.impact import impact
 from warehouse.sources import SOURCES, Source, episodes_from, source_of
@@ -62,9 +62,7 @@ def withdraw(
             f"unknown id {identity[:80]!r}; nothing was withdrawn; give a {', '.join(s.kind for s in SOURCES[:-1])} or "
             f"{SOURCES[-1].kind}"
         )
-    wanted = Withdrawal(
-        source=identity, kind=source.kind, reason=reason, withdrawn_by=by, created_at=datetime.now(UTC).isoformat()
-    )
+    wanted = Withdrawal(source=identity, kind=source.kind, reason=reason, withdrawn_by=by, created_at=now())
 
     def work(con: duckdb.DuckDBPyConnection) -> tuple[Withdrawal, bool, tuple[Successor, ...]]:
         rows = warehouse.query("SELECT * FROM lake.withdrawals WHERE source = ? AND kind = ?", (identity, source.kind))

@@ -93,7 +93,7 @@ class _Marks:
     def _note(self, node: TraceNode) -> str:
         own = self.sources.get((node.kind, node.id))
         if own is not None:
-            return f"{own.created_at[:10]} by {own.withdrawn_by}" + (f": {own.reason}" if own.reason else "")
+            return f"{own.created_at:%Y-%m-%d} by {own.withdrawn_by}" + (f": {own.reason}" if own.reason else "")
         if node.id in (self.contexts if node.kind == "context" else self.episodes if node.kind == "episode" else ()):
             return "made from a withdrawn source"
         if node.kind in ("dataset", "model") and node.id in self.counts:

@@ -114,9 +114,6 @@ def _recipe_name(recipe: str) -> str:
     return str(read.get("name", "unnamed")) if isinstance(read, dict) else recipe[:60]
 
 
-def moment(iso: str) -> str:
-    """A time of the warehouse (ISO 8601, UTC) to the minute."""
-    try:
-        return f"{datetime.fromisoformat(iso):%Y-%m-%d %H:%M} UTC"
-    except ValueError:
-        return iso
+def moment(when: datetime) -> str:
+    """A time of the warehouse to the minute."""
+    return f"{when:%Y-%m-%d %H:%M} UTC"

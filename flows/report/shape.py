@@ -70,10 +70,10 @@ def funnels(rows: pl.DataFrame) -> list[Funnel]:
     for (generator,), part in rows.group_by("generator", maintain_order=True):
         drafted = int(part["questions"].sum())
         parts = [
-            Part(row["outcome"], row["check"], row["reason"], row["questions"], 100 * row["questions"] / drafted)
+            Part(row["outcome"], row["check_name"], row["reason"], row["questions"], 100 * row["questions"] / drafted)
             for row in part.iter_rows(named=True)
         ]
-        by_check = dict(part.group_by("check").agg(pl.col("questions").sum()).iter_rows())
+        by_check = dict(part.group_by("check_name").agg(pl.col("questions").sum()).iter_rows())
         parts.sort(key=lambda p: (OUTCOMES.index(p.outcome), -by_check[p.check], p.check, -p.questions, p.reason))
         sums = {name: sum(p.questions for p in parts if p.outcome == name) for name in OUTCOMES}
         outcomes = tuple(Part(name, "", "", count, 100 * count / drafted) for name, count in sums.items() if count)

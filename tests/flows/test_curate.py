@@ -63,7 +63,7 @@ def test_of_two_contexts_that_are_alike_one_is_published(warehouse: Warehouse) -
     assert version.number == 2
     assert version.episodes == plain.episodes == total - left_out(warehouse, version)["near_duplicate"]
     rejected = warehouse.query(
-        "SELECT * FROM verdicts WHERE \"check\" = 'near_duplicate' AND fingerprint = ?", (version.curation,)
+        "SELECT * FROM verdicts WHERE check_name = 'near_duplicate' AND fingerprint = ?", (version.curation,)
     )
     assert rejected["score"].min() > 0.8
     pairs = {

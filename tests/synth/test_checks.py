@@ -45,7 +45,7 @@ def draft(
 def test_a_good_question_becomes_an_episode() -> None:
     checked = verify(draft(), set())
     (verdict,), (episode,) = checked.verdicts, checked.episodes
-    assert (verdict.check, verdict.passed, verdict.reason) == ("all", True, "")
+    assert (verdict.check_name, verdict.passed, verdict.reason) == ("all", True, "")
     assert (episode.evidence, episode.segments, episode.answer) == ((0,), 3, "Oslo")
 
 
@@ -75,7 +75,7 @@ BAD = [
 def test_a_bad_question_is_rejected_by_its_check(check: str, bad: Draft) -> None:
     checked = verify(bad, set())
     (verdict,) = checked.verdicts
-    assert (verdict.check, verdict.passed) == (check, False)
+    assert (verdict.check_name, verdict.passed) == (check, False)
     assert verdict.reason
     assert checked.episodes == ()
 
@@ -89,7 +89,7 @@ def test_a_repeated_question_is_a_duplicate_only_if_the_first_was_kept() -> None
     verify(draft(indices=(1,)), seen)
     assert verify(draft(), seen).verdicts[0].passed
     (verdict,) = verify(draft(text="where does mira LIVE"), seen).verdicts
-    assert verdict.check == "duplicate"
+    assert verdict.check_name == "duplicate"
 
 
 def test_a_derived_answer_needs_no_grounding() -> None:

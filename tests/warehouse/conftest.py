@@ -83,7 +83,11 @@ def partition(start: int, stop: int) -> dict[str, pl.DataFrame]:
             evidence.append(Evidence(question_id=q, indices=(0,), votes=(1,), generator=generator, fingerprint="fp"))
             verdicts.append(
                 Verdict(
-                    question_id=q, check="unique", passed=k == 0, reason="" if k == 0 else "duplicate", fingerprint="fp"
+                    question_id=q,
+                    check_name="unique",
+                    passed=k == 0,
+                    reason="" if k == 0 else "duplicate",
+                    fingerprint="fp",
                 )
             )
         episodes.append(
@@ -273,7 +277,7 @@ def taught(
     checks = [
         Verdict(
             question_id=question,
-            check=check,
+            check_name=check,
             passed=True,
             reason="",
             fingerprint="fp-verify",
@@ -283,7 +287,7 @@ def taught(
         for check, score in (("grounded", 0.75), ("closed_book", 0.0))
     ]
     last = Verdict(
-        question_id=question, check="all", passed=True, reason="", fingerprint="fp-verify", episode_id=episode
+        question_id=question, check_name="all", passed=True, reason="", fingerprint="fp-verify", episode_id=episode
     )
     kept = Episode(
         episode_id=episode,

@@ -94,7 +94,7 @@ def test_tables_of_an_older_code_are_one_sentence(tmp_path: Path, make_partition
         warehouse.append_all(make_partition(0, 2))
         new = publish(warehouse, "d", "{}", None, EpisodeFilter())
         warehouse.transaction(lambda con: con.execute("ALTER TABLE lake.contexts DROP COLUMN source_ids"))
-        old = new.model_copy(update={"dataset_id": "ds-old", "number": 2, "digest": ""})
+        old = new.replace(dataset_id="ds-old", number=2, digest="", snapshot=warehouse.snapshot())
         warehouse.append("dataset_versions", to_frame(DatasetVersion, [old]))
     with Warehouse.open(tmp_path) as warehouse:  # adds what is missing
         assert trace(warehouse, "d@2").label == "d@2"
@@ -109,7 +109,7 @@ def test_a_version_from_before_withdrawals_were_known_has_none(
         warehouse.append_all(make_partition(0, 2))
         new = publish(warehouse, "d", "{}", None, EpisodeFilter())
         warehouse.transaction(lambda con: con.execute("DROP TABLE lake.withdrawals"))
-        old = new.model_copy(update={"dataset_id": "ds-old", "number": 2, "digest": ""})
+        old = new.replace(dataset_id="ds-old", number=2, digest="", snapshot=warehouse.snapshot())
         warehouse.append("dataset_versions", to_frame(DatasetVersion, [old]))
     with Warehouse.open(tmp_path):  # makes the table again
         pass

@@ -12,17 +12,18 @@ from schemas.arrow import to_frame
 from schemas.dataset import StageFingerprint
 from schemas.episode import Episode, Verdict
 from schemas.errors import EvoError
+from tests.records import NOW
 from warehouse.catalog import Warehouse
 from warehouse.diff import Change, diff
 from warehouse.versions import EpisodeFilter, publish, resolve
 from warehouse.withdrawal import withdraw
 
 STAGES = {
-    "ctx-a": ("contexts", {"model": "m1", "seed": 0}),
-    "ctx-b": ("contexts", {"model": "m1", "seed": 1}),
-    "ver-a": ("verify", {"stage before": "ctx-a", "thresholds": 0.5}),
-    "ver-strict": ("verify", {"stage before": "ctx-a", "thresholds": 0.9}),
-    "ver-b": ("verify", {"stage before": "ctx-b", "thresholds": 0.5}),
+    "ctx-a": ("contexts", "", {"model": "m1", "seed": 0}),
+    "ctx-b": ("contexts", "", {"model": "m1", "seed": 1}),
+    "ver-a": ("verify", "ctx-a", {"thresholds": 0.5}),
+    "ver-strict": ("verify", "ctx-a", {"thresholds": 0.9}),
+    "ver-b": ("verify", "ctx-b", {"thresholds": 0.5}),
 }
 
 
@@ -47,7 +48,7 @@ def episode(name: str, mark: str, context: str = "", generator: str = "g", evide
 def verdict(name: str, check: str, mark: str, reason: str = "", episode_id: str = "") -> Verdict:
     return Verdict(
         question_id=f"q-{name}",
-        check=check,
+        check_name=check,
         passed=not reason,
         reason=reason,
         fingerprint=mark,
@@ -59,9 +60,15 @@ def verdict(name: str, check: str, mark: str, reason: str = "", episode_id: str 
 def warehouse(tmp_path: Path) -> Iterator[Warehouse]:
     rows = [
         StageFingerprint(
-            fingerprint=mark, stage=stage, kind="web", scope="s", components=json.dumps(components), created_at=""
+            fingerprint=mark,
+            stage=stage,
+            kind="web",
+            scope="s",
+            components=json.dumps(components),
+            created_at=NOW,
+            before=before,
         )
-        for mark, (stage, components) in STAGES.items()
+        for mark, (stage, before, components) in STAGES.items()
     ]
     with Warehouse.open(tmp_path) as opened:
         opened.append("fingerprints", to_frame(StageFingerprint, rows))

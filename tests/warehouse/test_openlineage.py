@@ -22,6 +22,7 @@ from openlineage.client.serde import Serde
 
 from schemas.dataset import DatasetVersion, ModelRecord
 from schemas.teacher import TeacherConfig
+from tests.records import NOW
 from warehouse import assets
 from warehouse.assets import place
 from warehouse.backend import Backend
@@ -108,7 +109,7 @@ def test_event_of_every_asset_and_facet_is_valid(
 ) -> None:
     version = publish(warehouse, "openlineage", "{}", "0" * 40, EpisodeFilter())
     shards = build_shards(warehouse, version, tokenizer, tmp_path / "shards")
-    trained = ModelRecord(model_id="model-1", training_run_id="run-1", path="m", digest="d", created_at="now")
+    trained = ModelRecord(model_id="model-1", training_run_id="run-1", path="m", digest="d", created_at=NOW)
     (tmp_path / "notes.txt").write_text("x")
     teacher = TeacherConfig(model="owner/name", revision="r1", endpoints=("http://127.0.0.1:1/v1",))
     run.reads(
@@ -203,7 +204,7 @@ def test_names_do_not_depend_on_how_a_folder_is_given(tmp_path: Path, monkeypatc
 
 def test_same_version_has_one_name_and_two_versions_have_two() -> None:
     fields = {"dataset_id": "ds-1", "digest": "d", "parent": None, "recipe": "{}", "git_commit": "", "snapshot": 1}
-    first = DatasetVersion(name="a", number=1, episodes=1, created_at="", **fields)  # type: ignore[arg-type]
+    first = DatasetVersion(name="a", number=1, episodes=1, created_at=NOW, **fields)  # type: ignore[arg-type]
     assert assets.dataset(first).name == assets.dataset(first.model_copy()).name
     assert assets.dataset(first).name != assets.dataset(first.model_copy(update={"number": 2})).name
 

@@ -26,7 +26,7 @@ def version(warehouse: Warehouse, make_partition: Partition) -> DatasetVersion:
     """Thirty episodes less one that curation left out; two more came after it was published."""
     out = Verdict(
         question_id="q-0003-0",
-        check="contaminated",
+        check_name="contaminated",
         passed=False,
         reason="a benchmark holds it",
         fingerprint="curated",

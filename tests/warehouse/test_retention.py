@@ -9,10 +9,11 @@ import polars as pl
 import pytest
 
 from schemas.arrow import to_frame
-from schemas.dataset import DatasetVersion, Outcome, StageFingerprint
+from schemas.dataset import DatasetVersion, Outcome
 from schemas.episode import Verdict
 from schemas.errors import EvoError
 from schemas.shard import EpisodeTokenizer
+from tests.records import NOW
 from warehouse.catalog import Warehouse
 from warehouse.diff import diff
 from warehouse.funnel import assert_balanced, funnel
@@ -137,31 +138,30 @@ def test_the_source_of_a_memory_stays_with_it(warehouse: Warehouse, make_partiti
 def test_outcomes_go_with_their_items_so_that_they_can_be_made_again(
     warehouse: Warehouse, make_partition: Make
 ) -> None:
-    stages = [("ctx", "contexts", "{}"), ("ver", "verify", '{"stage before": "ctx"}')]
-    marks = [
-        StageFingerprint(fingerprint=mark, stage=stage, kind="web", scope="s", components=components, created_at="")
-        for mark, stage, components in stages
-    ]
     taught = marked(make_partition(1, 4), "ver", kind="web")
     taught["contexts"] = taught["contexts"].with_columns(pl.lit("ctx").alias("fingerprint"))
     blank = dict.fromkeys(
         ("contexts", "failed_contexts", "asked", "drafted", "failed", "accepted", "rejected", "attempt"), 1
     )
-    items = ("web:doc-0001", "dialogue:2", "web:doc-0003", "web:doc-else")
-    outcomes = [Outcome(item=i, fingerprint="ver", scope="s", kind="web", created_at="", **blank) for i in items]
-    warehouse.append_all(
-        {**taught, "fingerprints": to_frame(StageFingerprint, marks), "outcomes": to_frame(Outcome, outcomes)}
+    made = dict(
+        zip(("web:doc-0001", "dialogue:2", "web:doc-0003"), sorted(taught["contexts"]["context_id"]), strict=True)
     )
+    outcomes = [
+        Outcome(item=item, context_id=context, fingerprint="ver", scope="s", kind="web", created_at=NOW, **blank)
+        for item, context in {**made, "web:doc-else": "ctx-else", "web:doc-failed": ""}.items()
+    ]
+    earlier = outcomes[0].replace(attempt=0, context_id="")  # it failed at first
+    warehouse.append_all({**taught, "outcomes": to_frame(Outcome, [*outcomes, earlier])})
     publish(warehouse, "t", "{}", None, EpisodeFilter())
-    assert rows(expire(warehouse, ["t"], dry=False))["outcomes"] == 3
-    assert warehouse.query("SELECT item FROM outcomes")["item"].to_list() == ["web:doc-else"]
+    assert rows(expire(warehouse, ["t"], dry=False))["outcomes"] == 4
+    assert set(warehouse.query("SELECT item FROM outcomes")["item"]) == {"web:doc-else", "web:doc-failed"}
 
 
 def test_what_was_left_out_stays_left_out(
     warehouse: Warehouse, three: list[DatasetVersion], make_partition: Make
 ) -> None:
     out = Verdict(
-        question_id="q-0003-0-fp-e", check="near_duplicate", passed=False, reason="twin", fingerprint="cur",
+        question_id="q-0003-0-fp-e", check_name="near_duplicate", passed=False, reason="twin", fingerprint="cur",
         episode_id="ep-0003-fp-e",
     )  # fmt: skip
     warehouse.append("verdicts", to_frame(Verdict, [out]))

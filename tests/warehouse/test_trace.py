@@ -14,6 +14,7 @@ from schemas.arrow import to_frame
 from schemas.dataset import StageFingerprint
 from schemas.episode import Context
 from schemas.shard import EpisodeTokenizer
+from tests.records import NOW
 from warehouse.catalog import Warehouse
 from warehouse.lineage import documents_of, trace
 from warehouse.shards import build_shards
@@ -41,8 +42,9 @@ def world(
             stage=stage,
             kind="web",
             scope="s",
-            components=json.dumps({"stage before": before, "code": "1"} if before else {"code": "1"}),
-            created_at="2026-01-01T00:00:00+00:00",
+            components=json.dumps({"code": "1"}),
+            before=before,
+            created_at=NOW,
         )
         for stage, before in (("contexts", ""), ("questions", "fp-contexts"))
     ]

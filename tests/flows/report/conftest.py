@@ -79,7 +79,7 @@ def hostile() -> dict[str, pl.DataFrame]:
         evidence.append(Evidence(question_id=q, indices=(7,), votes=(1,), generator=HOSTILE, fingerprint="fp"))
         if n == 3:
             why = f"evidence index outside 0..{n}: {HOSTILE}"
-            verdicts.append(Verdict(question_id=q, check="grounded", passed=False, reason=why, fingerprint="fp"))
+            verdicts.append(Verdict(question_id=q, check_name="grounded", passed=False, reason=why, fingerprint="fp"))
             continue
         episodes.append(
             Episode(
@@ -100,7 +100,7 @@ def hostile() -> dict[str, pl.DataFrame]:
     verdicts.append(
         Verdict(
             question_id="q-hostile-2",
-            check="near_duplicate",
+            check_name="near_duplicate",
             passed=False,
             reason="its context nearly repeats ctx-0",
             fingerprint="curated",

@@ -64,7 +64,15 @@ def fill(warehouse: Warehouse, told: Iterable[Told]) -> None:
         teacher_call("call-1", "m", stage="verify", endpoint="http://10.0.0.7:8000/v1", content="an answer")
     )
     rows["fingerprints"] += [
-        StageFingerprint(fingerprint=mark, stage="verify", kind="web", scope="r", components='{"a": 1}', created_at=NOW)
+        StageFingerprint(
+            fingerprint=mark,
+            stage="verify",
+            kind="web",
+            scope="r",
+            components='{"a":1}',
+            created_at=NOW,
+            before="fp-question" if mark == "fp-check" else "",
+        )
         for mark in ("fp-check", "fp-of-another-version")
     ]
     records = {
@@ -105,7 +113,9 @@ def _add_question(
     )
     one = episode(context, question, evidence, "fp-question")
     checks = [
-        Verdict(question_id=question.question_id, check=check, passed=True, reason="", fingerprint="fp-check", **more)
+        Verdict(
+            question_id=question.question_id, check_name=check, passed=True, reason="", fingerprint="fp-check", **more
+        )
         for check, more in (("grounded", {"score": 0.5 + k / 10}), ("all", {"episode_id": one.episode_id}))
     ]
     rows["questions"].append(question)

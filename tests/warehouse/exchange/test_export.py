@@ -80,7 +80,7 @@ def test_rows_are_the_published_form_and_more(home: Path, tmp_path: Path) -> Non
     }
     assert (row["kind"], row["question_type"], row["family"], row["split"]) == ("web", "latest", "temporal", "train")
     assert row["document_ids"] == ["doc-0"]
-    assert [verdict["check"] for verdict in row["verdicts"]] == ["all", "grounded"]
+    assert [verdict["check_name"] for verdict in row["verdicts"]] == ["all", "grounded"]
     assert row["evidence"][0]["voters"] == 3
 
 

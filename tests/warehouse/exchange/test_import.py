@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import UTC
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,8 +17,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from schemas.dataset import DatasetVersion
 from schemas.errors import EvoError
-from schemas.exchange import MANIFEST
+from schemas.exchange import FORM, MANIFEST
+from schemas.files import file_digest
 from warehouse import import_dataset as module
 from warehouse import import_source
 from warehouse.catalog import Warehouse
@@ -349,7 +352,7 @@ def test_an_export_that_was_changed_is_refused(folder: Path, tmp_path: Path) -> 
     for text, said in (
         (manifest[:50], "cannot be read as the manifest"),
         (manifest.replace('"data/train', '"../data/train'), "lacks '../data/train"),
-        (manifest.replace('"form": 1', '"form": 99'), "is of form 99"),
+        (manifest.replace(f'"form": {FORM}', '"form": 99'), "is of form 99"),
     ):
         (folder / MANIFEST).write_text(text)
         with pytest.raises(EvoError, match=said):
@@ -357,6 +360,31 @@ def test_an_export_that_was_changed_is_refused(folder: Path, tmp_path: Path) -> 
     assert counts(tmp_path / "home") == dict.fromkeys(TABLES, 0)
     (folder / MANIFEST).write_text(manifest)
     assert bring(tmp_path / "home", folder).new == 3
+
+
+def test_an_export_of_the_form_before_gives_the_same_rows(folder: Path, world: Any, tmp_path: Path) -> None:
+    """As commit 7f8106f wrote it: `check` in verdicts, the stage before among a stage's components."""
+    bring(tmp_path / "today", folder)
+    manifest = json.loads((folder / MANIFEST).read_text())
+    for file in (*manifest["episodes"], manifest["named"]["fingerprints"]):
+        path = folder / file["name"]
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        for row in rows:
+            for verdict in row.get("verdicts", ()):
+                verdict["check"] = verdict.pop("check_name")
+            if before := row.pop("before", ""):
+                row["components"] = json.dumps({"stage before": before, **json.loads(row["components"])})
+        jsonl(path, rows)
+        file["bytes"], file["blake2b"] = path.stat().st_size, file_digest(path)
+    (folder / MANIFEST).write_text(json.dumps({**manifest, "form": 1}))
+    done = bring(tmp_path / "home", folder)
+    assert (done.rows, done.new, done.rejected) == (3, 3, 0)
+    with Warehouse.open(tmp_path / "today") as today, Warehouse.open(tmp_path / "home") as warehouse:
+        for table in world.tables:
+            assert world.stored(warehouse, table).equals(world.stored(today, table)), table
+        assert set(warehouse.query("SELECT before FROM lake.fingerprints")["before"]) == {"", "fp-question"}
+        (one,) = warehouse.query("SELECT * FROM lake.imports").to_dicts()
+        assert DatasetVersion.model_validate_json(one["exported"]).created_at.tzinfo == UTC
 
 
 def test_the_files_of_an_export_alone_get_ids_of_their_own(folder: Path, tmp_path: Path) -> None:

@@ -1,0 +1,75 @@
+"""Schema 1 to 2: moments are timestamps, no column is a reserved word, and keys that were parts of texts are columns.
+
+DuckLake cannot turn texts into timestamps in place, so each table is made anew from the old one.
+"""
+
+# ruff: noqa: S608 - what is formatted into statements are constants of ours
+from __future__ import annotations
+
+import duckdb
+import polars as pl
+
+from schemas.arrow import polars_schema
+from warehouse.tables import TABLES, columns_of, create_statement, default_of, duckdb_type
+
+OLD = "schema_1_"  # before the names of the old tables, while the new ones are filled
+
+# What a column is made of, by table, where it is not the old column of its name. A failure's stage named its
+# fingerprint as well, and its item the question type where one question of a taught item had failed.
+_TAUGHT = "split_part(stage, ':', 1) IN ('contexts', 'questions', 'evidence', 'verify')"
+_BEFORE = """coalesce(TRY(json_extract_string(components, '$."stage before"')), '')"""
+_COLUMNS: dict[str, dict[str, str]] = {
+    "verdicts": {"check_name": '"check"'},
+    "failures": {
+        "stage": "split_part(stage, ':', 1)",
+        "fingerprint": "split_part(stage, ':', 2)",
+        "item": f"CASE WHEN {_TAUGHT} THEN split_part(item, '/', 1) ELSE item END",
+        "question_type": f"CASE WHEN {_TAUGHT} THEN split_part(item, '/', 2) ELSE '' END",
+        "retryable": f"{_TAUGHT} AND coalesce(TRY(json_extract_string(payload, '$.retry')) = 'true', false)",
+    },
+    "fingerprints": {
+        "before": _BEFORE,
+        "components": f"""CASE WHEN {_BEFORE} = '' THEN components
+                          ELSE json_merge_patch(components, '{{"stage before": null}}') END""",
+    },
+    "outcomes": {"context_id": "coalesce(made.context_id, '')"},
+}
+# An outcome's context: of its item's name, under one of the stages that its fingerprint stands on.
+_JOINED = {
+    "outcomes": f"""LEFT JOIN (
+        WITH RECURSIVE line(fingerprint, mark) AS (
+            SELECT DISTINCT fingerprint, fingerprint FROM lake.{OLD}outcomes
+            UNION SELECT line.fingerprint, {_BEFORE} FROM line JOIN lake.{OLD}fingerprints f ON f.fingerprint = mark),
+        named AS (
+            SELECT CASE WHEN kind = 'memory' THEN 'memory:' ELSE '' END
+                   || CASE WHEN len(document_ids) > 0 THEN 'web:' || document_ids[1] ELSE 'dialogue:' || seed END
+                       AS item, fingerprint AS mark, context_id FROM lake.{OLD}contexts)
+        SELECT item, line.fingerprint, min(context_id) AS context_id FROM line JOIN named USING (mark) GROUP BY ALL
+    ) made USING (item, fingerprint)"""
+}
+
+
+def migrate(con: duckdb.DuckDBPyConnection) -> None:
+    """In a transaction: every table in the form of schema 2, with its rows."""
+    there = columns_of(con)
+    old = [name for name in TABLES if name in there]
+    for name in old:
+        con.execute(f"ALTER TABLE lake.{name} RENAME TO {OLD}{name}")
+    for name in TABLES:
+        con.execute(create_statement(name))
+    for name in old:
+        con.execute(_copy(name, there[name]))
+    for name in old:
+        con.execute(f"DROP TABLE lake.{OLD}{name}")
+
+
+def _copy(name: str, there: set[str]) -> str:
+    """The statement that fills a table. What an older version of that schema did not know has its default."""
+    made = []
+    for column, kind in polars_schema(TABLES[name].record).items():
+        default = default_of(name, column)
+        value = _COLUMNS.get(name, {}).get(column) or (f'"{column}"' if column in there else default)
+        if isinstance(kind, pl.List):
+            value = f"coalesce({value}, {default})"  # DuckLake had no default for lists
+        made.append(f'CAST({value} AS {duckdb_type(kind)}) AS "{column}"')
+    return f"INSERT INTO lake.{name} BY NAME SELECT {', '.join(made)} FROM lake.{OLD}{name} {_JOINED.get(name, '')}"

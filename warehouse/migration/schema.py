@@ -1,0 +1,69 @@
+"""The schema that a catalog has, and how it comes to that of this code: a step a version, all in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import duckdb
+
+from schemas.errors import EvoError
+from schemas.moments import now
+from warehouse.migration import from_1
+from warehouse.tables import SCHEMA, TABLES, columns_of, create_statement, missing_columns
+from warehouse.transactions import in_transaction
+
+STEPS: dict[int, Callable[[duckdb.DuckDBPyConnection], None]] = {1: from_1.migrate}  # by the version that they start at
+
+
+def is_current(con: duckdb.DuckDBPyConnection, name: str, writable: bool = True) -> bool:
+    """Whether the attached catalog has all that this code knows. `name` is the warehouse's, for errors.
+
+    Raises:
+        EvoError: a newer version of this code has made it; or it is older, and not `writable`.
+    """
+    version = _version(con)
+    if version > SCHEMA:
+        raise EvoError(
+            f"warehouse '{name}' has schema {version}, and this code knows {SCHEMA}; nothing was read, since columns "
+            "may mean something else by now; use the newer version of this code that made it"
+        )
+    if not writable and version < SCHEMA:
+        raise EvoError(
+            f"warehouse '{name}' has schema {version}, and this code reads {SCHEMA}; nothing was read, since it was "
+            "opened read-only; 'evo doctor' brings it to that schema"
+        )
+    return version == SCHEMA and not _missing(con)
+
+
+def bring_up(con: duckdb.DuckDBPyConnection, name: str) -> None:
+    """Make what the catalog lacks. Killed at any moment it has done nothing; where all is there it does nothing."""
+    with in_transaction(con):
+        if is_current(con, name):
+            return
+        version = _version(con)
+        for step in range(version, SCHEMA) if version else ():
+            STEPS[step](con)
+        for statement in _missing(con):
+            con.execute(statement)
+        if version < SCHEMA:
+            con.execute(
+                "INSERT INTO lake.schema_versions BY NAME SELECT ? AS version, ? AS created_at", [SCHEMA, now()]
+            )
+
+
+def _version(con: duckdb.DuckDBPyConnection) -> int:
+    """0 where there is no table at all; 1 where there are, without the one that tells."""
+    there = columns_of(con)
+    if "schema_versions" not in there:
+        return 1 if there else 0
+    row = con.execute("SELECT max(version) FROM lake.schema_versions").fetchone()
+    return int(row[0]) if row and row[0] is not None else 0
+
+
+def _missing(con: duckdb.DuckDBPyConnection) -> list[str]:
+    """Statements that make what this code knows and the catalog does not."""
+    there = columns_of(con)
+    statements: list[str] = []
+    for name in TABLES:
+        statements += missing_columns(name, there[name]) if name in there else [create_statement(name)]
+    return statements
