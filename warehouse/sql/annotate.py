@@ -1,0 +1,47 @@
+"""Puts comments and views into the catalog, and makes those anew that an older version of this code has left."""
+
+from __future__ import annotations
+
+import duckdb
+
+from schemas.arrow import polars_schema
+from warehouse.sql.comments import column_comment, table_comment
+from warehouse.sql.views import VIEWS
+from warehouse.tables import TABLES
+
+_COMMENTS = """SELECT table_name, '' AS column_name, comment FROM duckdb_tables() WHERE database_name = 'lake'
+    UNION ALL SELECT view_name, '', comment FROM duckdb_views() WHERE database_name = 'lake' AND NOT internal
+    UNION ALL SELECT table_name, column_name, comment FROM duckdb_columns() WHERE database_name = 'lake'"""
+_VIEWS = """SELECT view_name, sql[length('CREATE VIEW ' || view_name || ' AS ') + 1 : -2]
+    FROM duckdb_views() WHERE database_name = 'lake' AND NOT internal"""
+
+
+def missing_annotations(con: duckdb.DuckDBPyConnection) -> list[str]:
+    """Statements after which the attached catalog, once its tables are whole, says and shows what this code does."""
+    there = {(table, column): comment for table, column, comment in con.execute(_COMMENTS).fetchall()}
+    views = dict(con.execute(_VIEWS).fetchall())
+    statements: list[str] = []
+    for name, table in TABLES.items():
+        if there.get((name, "")) != table_comment(name):
+            statements.append(f"COMMENT ON TABLE lake.{name} IS {_text(table_comment(name))}")
+        for column in polars_schema(table.record):
+            comment = column_comment(name, column)
+            if there.get((name, column)) != comment:
+                statements.append(f'COMMENT ON COLUMN lake.{name}."{column}" IS {_text(comment)}')
+    for name, view in VIEWS.items():
+        if name not in views or _form(con, views[name]) != _form(con, view.query):
+            statements.append(f"CREATE OR REPLACE VIEW lake.{name} AS {view.query}")
+            there.pop((name, ""), None)  # it goes with the old view
+        if there.get((name, "")) != view.comment:
+            statements.append(f"COMMENT ON VIEW lake.{name} IS {_text(view.comment)}")
+    return statements
+
+
+def _form(con: duckdb.DuckDBPyConnection, query: str) -> str:
+    """A query as DuckDB writes it, whatever its spaces."""
+    row = con.execute("SELECT json_deserialize_sql(json_serialize_sql(?))", [query]).fetchone()
+    return str(row[0]) if row else ""
+
+
+def _text(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"  # COMMENT takes literals only; these are constants of ours

@@ -1,0 +1,140 @@
+"""What tables and columns hold, in a sentence each, stored in the catalog as comments."""
+
+from __future__ import annotations
+
+import inspect
+
+from warehouse.tables import TABLES
+
+# By name, for all tables alike; by `table.name` where one differs.
+_COLUMNS: dict[str, str] = {
+    "accepted": "questions that passed every check",
+    "answer": "the answer in words",
+    "answer_schema": "the JSON schema that the answer had to keep to",
+    "asked": "questions asked for",
+    "attempt": "1, and one more for each `evo retry` of the item",
+    "attempts": "the attempt in which it failed",
+    "before": "the fingerprint of the stage before; '' for the first stage",
+    "benchmark": "name of the benchmark",
+    "call_id": "hash of everything that was sent",
+    "calls": "ids of the teacher calls that made the row",
+    "check_name": "the check; `all` is the last word, which names the episode",
+    "completion_tokens": "tokens of the answer",
+    "components": "JSON: what the fingerprint hashes, a value or a hash by name",
+    "config": "JSON of the training config",
+    "content": "the answer as it came, without known secrets",
+    "context_id": "hash of kind, generator, split and segments",
+    "contexts": "1 when the context was made",
+    "cost": "money by the recipe's prices",
+    "created_at": "when the row was made, UTC",
+    "curation": "fingerprint of the verdicts that left episodes out; '' for none",
+    "dataset_id": "hash of name and content digest",
+    "digest": "BLAKE2b of the content",
+    "dataset_versions.digest": "BLAKE2b over the sorted episode ids",
+    "models.digest": "BLAKE2b of the weights file",
+    "imports.digest": "BLAKE2b of the bytes that were read",
+    "document_id": "hash of title and text",
+    "document_ids": "the documents that the context shows; empty for dialogues",
+    "drafted": "questions that were answered and had evidence",
+    "endpoint": "base URL that was asked",
+    "episode_id": "hash of context, question and evidence",
+    "verdicts.episode_id": "the episode, in rows of check `all` that passed and of curation; else ''",
+    "episodes": "how many episodes",
+    "evaluation_id": "hash of model, benchmark, what was measured on, system, question type and metric",
+    "evidence": "zero-based indices of the segments that answer",
+    "exported": "JSON of the version that the source was an export of, or ''",
+    "failed": "questions left without an answer",
+    "failed_contexts": "1 when the context could not be made",
+    "failure_id": "hash of stage, item, reason and attempt",
+    "family": "family of the question type",
+    "final_loss": "loss of the last step",
+    "fingerprint": "hash of the settings of the stage that made the row",
+    "finish_reason": "why the teacher stopped, by its own word",
+    "generator": "what made the row: simulator, cloze, or a teacher's model",
+    "git_commit": "commit of the code; `+dirty` where files differed from it",
+    "high": "upper end of the 95 % interval",
+    "import_id": "hash of source, revision, digest and dataset",
+    "indices": "zero-based indices of the segments that answer",
+    "item": "what one context is made from: `dialogue:17`, `web:doc-...`, `memory:` and one of these; or a line",
+    "kind": "kind of context: dialogue, web or memory",
+    "withdrawals.kind": "what the source is: document, context, question, episode, teacher call or model, fingerprint",
+    "licence": "licence that the import states",
+    "license": "licence that the document states",
+    "low": "lower end of the 95 % interval",
+    "manifest_digest": "BLAKE2b of the manifest, which holds that of every shard",
+    "measured_on": "digest of the conversations and queries that were scored",
+    "metric": "Recall@k, Hit@k, nDCG@k or MRR",
+    "model": "the model that answered",
+    "model_id": "hash of training run and weights",
+    "name": "name",
+    "training_metrics.name": "what was measured",
+    "number": "1, 2, ... under its name",
+    "parent": "label of the version before; NULL for the first",
+    "passed": "whether the check let it pass",
+    "payload": "JSON: what helps to find the cause",
+    "place": "where its files lie, relative to the root: the state folder, or the data URL",
+    "prompt_tokens": "tokens of the request",
+    "question": "the question in words",
+    "question_id": "hash of context, type, text and answer",
+    "question_type": "type, of the taxonomy",
+    "failures.question_type": "type of the question that failed; '' where it was no question",
+    "evaluations.question_type": "type of the questions; `all`, or a group of types",
+    "questions": "how many questions were scored",
+    "reason": "why, in a sentence; '' when it passed",
+    "reasoning": "the teacher's reasoning; not trained on",
+    "recipe": "JSON of the recipe",
+    "rejected": "questions that a check rejected",
+    "imports.rejected": "rows that were rejected; each is in `failures`",
+    "retryable": "whether `evo retry` tries it again",
+    "revision": "commit of a hub's dataset; '' where there is none",
+    "row_digest": "digest of the row's other columns, which `evo doctor --deep` computes again",
+    "rows": "how many rows",
+    "scope": "the recipe's name, whose budget paid",
+    "score": "what was held against the check's threshold, 0 to 1; NULL where nothing is measured",
+    "seconds": "seconds of all steps",
+    "teacher_calls.seconds": "seconds until the answer was there",
+    "seed": "the context's number under its settings",
+    "segments": "ordered turns: `user`, and `assistant` or ''",
+    "episodes.segments": "how many segments its context has",
+    "sequence": "1, 2, ... : the last one holds",
+    "shard_set_id": "hash of dataset version, tokenizer and form",
+    "snapshot": "DuckLake snapshot from which the version was published",
+    "source": "where it came from",
+    "withdrawals.source": "id of what may be used no longer",
+    "source_id": "the document's name at home",
+    "source_ids": "the contexts that a memory was extracted from",
+    "split": "train, or heldout: never trained on",
+    "stage": "the stage",
+    "step": "training step, from 1",
+    "steps": "training steps",
+    "system": "what was scored: the model, the model with its memory off, or a baseline",
+    "tag": "the tag",
+    "teacher": "the teacher's name in the recipe",
+    "text": "text",
+    "title": "title",
+    "tokenizer_digest": "digest of the tokenizer's files and templates",
+    "training_run_id": "hash of shard set and training config",
+    "uri": "where the document can be read",
+    "valid": "whether the answer fits its schema",
+    "value": "the metric's mean, 0 to 1",
+    "training_metrics.value": "the number",
+    "voters": "annotators that could vote",
+    "votes": "votes of each index",
+    "withdrawn_by": "who withdrew it",
+}
+
+
+def column_comment(table: str, column: str) -> str:
+    """What a column of a table holds.
+
+    Raises:
+        KeyError: nothing is said of it; a test holds that everything is.
+    """
+    return _COLUMNS.get(f"{table}.{column}") or _COLUMNS[column]
+
+
+def table_comment(table: str) -> str:
+    """What a row of a table is: the first sentence of its record."""
+    text = " ".join((inspect.getdoc(TABLES[table].record) or "").split("\n\n")[0].split())
+    first, stop, _ = text.partition(". ")
+    return first + stop.strip()
