@@ -9,6 +9,7 @@ import duckdb
 from schemas.errors import EvoError
 from schemas.moments import now
 from warehouse.migration import from_1
+from warehouse.sql.annotate import missing_annotations
 from warehouse.tables import SCHEMA, TABLES, columns_of, create_statement, missing_columns
 from warehouse.transactions import in_transaction
 
@@ -66,4 +67,4 @@ def _missing(con: duckdb.DuckDBPyConnection) -> list[str]:
     statements: list[str] = []
     for name in TABLES:
         statements += missing_columns(name, there[name]) if name in there else [create_statement(name)]
-    return statements
+    return statements + missing_annotations(con)

@@ -33,7 +33,8 @@ VIEWS: dict[str, View] = {
     "context_documents": View(
         "A document that a context rests on.",
         """SELECT DISTINCT s.context_id, d.document_id FROM context_sources s
-           JOIN (SELECT context_id, unnest(document_ids) AS document_id FROM contexts) d ON d.context_id = s.rests_on""",
+           JOIN (SELECT context_id, unnest(document_ids) AS document_id FROM contexts) d
+             ON d.context_id = s.rests_on""",
     ),
     "version_documents": View(
         "A document under a dataset version, with its licence and how many of the version's episodes rest on it.",
@@ -44,7 +45,7 @@ VIEWS: dict[str, View] = {
     ),
     "model_versions": View(
         "A model with its run, shard set and dataset version: the way down from weights to data.",
-        """SELECT m.model_id, m.digest AS weights_digest, m.place, m.created_at, r.training_run_id, r.config, r.steps,
+        """SELECT m.model_id, m.digest AS weights_digest, m.created_at, r.training_run_id, r.config, r.steps,
                   r.final_loss, r.seconds, s.shard_set_id, s.tokenizer_digest, v.dataset_id,
                   v.name || '@' || v.number AS label, v.digest AS dataset_digest, v.recipe, v.git_commit
            FROM models m JOIN training_runs r USING (training_run_id) JOIN shard_sets s USING (shard_set_id)

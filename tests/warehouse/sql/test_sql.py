@@ -66,7 +66,12 @@ def lake(
         withdraw(warehouse, "doc-0002", "asked to", "me", "abc")
         documents = set(documents_of(warehouse, "demo@1")["document_id"])
     with plain(home / "warehouse" / "catalog.sqlite") as con:
-        for name, value in {"model": "model-1", "document": "doc-0002", "label": "demo@1", "episode": "ep-told"}.items():
+        for name, value in {
+            "model": "model-1",
+            "document": "doc-0002",
+            "label": "demo@1",
+            "episode": "ep-told",
+        }.items():
             con.execute(f"SET VARIABLE {name} = '{value}'")
         yield Lake(con, documents)
 
@@ -108,8 +113,14 @@ def test_every_view_gives_rows_under_any_name_of_the_lake(lake: Lake, view: str)
 
 
 def test_comments_are_in_the_catalog(lake: Lake) -> None:
-    tables = dict(lake.con.execute("SELECT table_name, comment FROM duckdb_tables() WHERE database_name = 'audited'").fetchall())
-    views = dict(lake.con.execute("SELECT view_name, comment FROM duckdb_views() WHERE database_name = 'audited' AND NOT internal").fetchall())
+    tables = dict(
+        lake.con.execute("SELECT table_name, comment FROM duckdb_tables() WHERE database_name = 'audited'").fetchall()
+    )
+    views = dict(
+        lake.con.execute(
+            "SELECT view_name, comment FROM duckdb_views() WHERE database_name = 'audited' AND NOT internal"
+        ).fetchall()
+    )
     columns = lake.con.execute(
         "SELECT table_name, column_name, comment FROM duckdb_columns() WHERE database_name = 'audited'"
     ).fetchall()
@@ -141,7 +152,12 @@ def test_the_page_is_of_the_tables_of_today() -> None:
 
 def test_no_column_is_a_word_of_sql() -> None:
     con = duckdb.connect()
-    reserved = {row[0] for row in con.execute("SELECT keyword_name FROM duckdb_keywords() WHERE keyword_category = 'reserved'").fetchall()}
+    reserved = {
+        row[0]
+        for row in con.execute(
+            "SELECT keyword_name FROM duckdb_keywords() WHERE keyword_category = 'reserved'"
+        ).fetchall()
+    }
     columns = {column for table in TABLES.values() for column in polars_schema(table.record)}
     columns |= set(con.execute("SELECT 1 AS one").pl().columns)
     assert not columns & reserved
