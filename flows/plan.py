@@ -5,24 +5,27 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import TypeVar
 
 from rich.table import Table
 
-from flows.synthesize import pending_documents, pending_seeds, simulators
+from flows.synthesize import pending_checks, pending_documents, pending_seeds, simulators
 from flows.teach import Todo, all_items, documents, pending_items
 from schemas.configs import Recipe, TeachingConfig
 from schemas.episode import Record
 from schemas.teacher import Price
 from synth.asking import Asker, Desk
 from synth.items import make
-from synth.stages import BEFORE, KINDS, STAGES, Stage, chains
+from synth.stages import BEFORE, KINDS, STAGES, Drafted, Stage, chains, of_cloze, of_simulator
 from synth.teacher import NotAskedError, Replay
 from warehouse.catalog import Warehouse
+from warehouse.drafts import drafted_documents, drafted_seeds
 from warehouse.ledger import SqliteLedger
 
+T = TypeVar("T", int, str)
 SAMPLE = 200  # pending items of a kind that are replayed; more are estimated from these
 # Tokens of a call where the ledger has no calls of the stage yet: a context of 1.3K tokens and a short answer.
 ASSUMED = {"contexts": (500, 600), "questions": (1600, 120), "evidence": (1600, 80), "verify": (900, 40)}
@@ -71,22 +74,45 @@ def plan_table(rows: Sequence[PlanRow]) -> Table:
 
 
 def _offline(warehouse: Warehouse, recipe: Recipe) -> list[PlanRow]:
-    rows = []
+    rows: list[PlanRow] = []
+    known = _Known(warehouse, recipe.name)
     for config in simulators(recipe):
-        pending = len(pending_seeds(warehouse, config))
-        rows.append(_free(f"simulator {config.split}", config.contexts - pending, pending))
+        stages, seeds = of_simulator(config), set(pending_seeds(warehouse, config))
+        stale = _drafted_otherwise(warehouse, known, stages, drafted_seeds) & seeds
+        kind = f"simulator {config.split}"
+        rows += _drafted(warehouse, known, kind, stages, config.contexts - len(seeds), len(seeds), len(stale))
     if recipe.cloze:
         total = warehouse.query(
             """SELECT count(*) FROM documents
                WHERE document_id NOT IN (SELECT source FROM withdrawals WHERE kind = 'document')"""
         ).item()
-        pending = len(pending_documents(warehouse, recipe.cloze))
-        rows.append(_free("cloze", total - pending, pending))
+        stages, names = of_cloze(recipe.cloze), set(pending_documents(warehouse, recipe.cloze))
+        old = _drafted_otherwise(warehouse, known, stages, drafted_documents) & names
+        rows += _drafted(warehouse, known, "cloze", stages, total - len(names), len(names), len(old))
     return rows
 
 
-def _free(kind: str, done: int, pending: int) -> PlanRow:
-    return PlanRow(kind=kind, stage="all", fingerprint="", done=done, pending=pending, invalidated=0, because=())
+def _drafted_otherwise(
+    warehouse: Warehouse, known: _Known, stages: Drafted, drafted: Callable[[Warehouse, str], set[T]]
+) -> set[T]:
+    """What was drafted under other settings of the recipe."""
+    return set[T]().union(*(drafted(warehouse, other) for other in known.others(stages.drafts)))
+
+
+def _drafted(
+    warehouse: Warehouse, known: _Known, kind: str, stages: Drafted, done: int, pending: int, stale: int
+) -> Iterator[PlanRow]:
+    """A row for what is to be drafted, and one for what is to be checked: that too, and what older checks have seen."""
+    for stage, more in ((stages.drafts, 0), (stages.verify, len(pending_checks(warehouse, stages)))):
+        yield PlanRow(
+            kind=kind,
+            stage=stage.name,
+            fingerprint=stage.fingerprint,
+            done=done - more,
+            pending=pending + more,
+            invalidated=stale + more,
+            because=known.because(stage) if stale + more else (),
+        )
 
 
 def _taught(warehouse: Warehouse, ledger: SqliteLedger, recipe: Recipe, config: TeachingConfig) -> list[PlanRow]:
@@ -141,17 +167,22 @@ class _Known:
 
     def because(self, stage: Stage) -> tuple[str, ...]:
         """The names of the components in which the stage differs from its last other version."""
-        others = [
-            row
-            for row in self._stages.values()
-            if (row["stage"], row["kind"]) == (stage.name, stage.kind) and row["fingerprint"] != stage.fingerprint
-        ]
+        others = self.others(stage)
         if not others:
             return ()
-        theirs = {**json.loads(others[-1]["components"]), BEFORE: others[-1]["before"]}
+        theirs = {**json.loads(self._stages[others[-1]]["components"]), BEFORE: self._stages[others[-1]]["before"]}
         ours = {**json.loads(json.dumps(stage.components)), BEFORE: stage.before}
         changed = [name for name in dict.fromkeys((*ours, *theirs)) if ours.get(name) != theirs.get(name)]
         return tuple(sorted(changed, key=lambda name: name == BEFORE))
+
+    def others(self, stage: Stage) -> list[str]:
+        """The fingerprints of its other versions, oldest first."""
+        same = (stage.name, stage.kind)
+        return [
+            fingerprint
+            for fingerprint, row in self._stages.items()
+            if (row["stage"], row["kind"]) == same and fingerprint != stage.fingerprint
+        ]
 
     def _line(self, fingerprint: str) -> list[str]:
         """A fingerprint and those of the stages before it."""

@@ -28,10 +28,11 @@ from schemas.files import write_whole
 from schemas.ids import content_id
 from synth import cloze, simulator
 from synth.checks import verify
-from synth.stages import chains, offline
+from synth.stages import Drafted, chains, offline
 from warehouse import assets
 from warehouse.catalog import Warehouse
 from warehouse.documents import WITHOUT_TEXT
+from warehouse.drafts import drafted_documents, drafted_seeds, read_drafts, unverified
 from warehouse.funnel import assert_balanced, funnel
 from warehouse.ledger import SqliteLedger
 from warehouse.versions import EpisodeFilter
@@ -50,18 +51,19 @@ def simulators(recipe: Recipe) -> tuple[SimulatorConfig, SimulatorConfig]:
 
 def made_by(recipe: Recipe) -> EpisodeFilter:
     """The training episodes that this recipe's stages make."""
-    offline = [simulator.fingerprint(recipe.simulator)] + ([cloze.fingerprint(recipe.cloze)] if recipe.cloze else [])
-    taught = [c.verify.fingerprint for c in chains(recipe.teaching).values()] if recipe.teaching else []
-    return EpisodeFilter(split="train", fingerprints=tuple(offline), verified=tuple(taught))
+    free = [stages.verify for stages in offline([recipe.simulator], [recipe.cloze] if recipe.cloze else [])]
+    taught = [stages.verify for stages in chains(recipe.teaching).values()] if recipe.teaching else []
+    return EpisodeFilter(split="train", verified=tuple(stage.fingerprint for stage in (*free, *taught)))
+
+
+def drafting(recipe: Recipe) -> list[Drafted]:
+    """The stages of the recipe's offline generators."""
+    return offline(simulators(recipe), [recipe.cloze] if recipe.cloze else [])
 
 
 def pending_seeds(warehouse: Warehouse, config: SimulatorConfig) -> list[int]:
-    """Indices of the simulated contexts not yet in the warehouse."""
-    done = warehouse.query(
-        "select distinct seed from contexts where fingerprint = ? and split = ?",
-        (simulator.fingerprint(config), config.split),
-    )["seed"]
-    return sorted(set(range(config.contexts)) - set(done))
+    """Indices of the simulated contexts that are not yet drafted."""
+    return sorted(set(range(config.contexts)) - drafted_seeds(warehouse, simulator.fingerprint(config)))
 
 
 def pending_documents(warehouse: Warehouse, config: ClozeConfig | None) -> list[str]:
@@ -70,22 +72,27 @@ def pending_documents(warehouse: Warehouse, config: ClozeConfig | None) -> list[
     """
     if config is None:
         return []
-    return warehouse.query(
+    left = warehouse.query(
         f"""select document_id from documents
-           where document_id not in (select unnest(document_ids) from contexts where fingerprint = ?)
-             and document_id not in (select item from failures where stage = 'cloze' and fingerprint = ?)
+           where document_id not in (select item from failures where stage = 'cloze' and fingerprint = ?)
              and document_id not in (select source from withdrawals where kind = 'document')
-             and document_id not in ({WITHOUT_TEXT})
-           order by document_id""",  # noqa: S608
-        (cloze.fingerprint(config), cloze.fingerprint(config)),
-    )["document_id"].to_list()
+             and document_id not in ({WITHOUT_TEXT})""",  # noqa: S608
+        (cloze.fingerprint(config),),
+    )["document_id"]
+    return sorted(set(left) - drafted_documents(warehouse, cloze.fingerprint(config)))
+
+
+def pending_checks(warehouse: Warehouse, stages: Drafted) -> list[str]:
+    """Ids of the drafted contexts that the checks of today have not seen."""
+    return unverified(warehouse, stages.drafts.fingerprint, stages.verify.fingerprint)
 
 
 def pending(warehouse: Warehouse, recipe: Recipe) -> int:
     """How many contexts and documents a run of this recipe would still work on."""
     seeds = sum(len(pending_seeds(warehouse, config)) for config in simulators(recipe))
+    unchecked = sum(len(pending_checks(warehouse, stages)) for stages in drafting(recipe))
     taught = len(pending_items(warehouse, recipe)) if recipe.teaching else 0
-    return seeds + len(pending_documents(warehouse, recipe.cloze)) + taught
+    return seeds + len(pending_documents(warehouse, recipe.cloze)) + unchecked + taught
 
 
 def commit(warehouse: Warehouse, drafts: Iterable[Draft], failures: Sequence[Failure] = ()) -> int:
@@ -110,6 +117,13 @@ def simulate_partition(home: Path, config: SimulatorConfig, start: int, stop: in
     """Simulate contexts `start` to `stop` and commit them."""
     with Warehouse.open(home) as warehouse:
         return commit(warehouse, simulator.simulate(config, start, stop))
+
+
+@task(cache_policy=NO_CACHE)
+def verify_partition(home: Path, drafts: str, context_ids: list[str]) -> int:
+    """Put stored drafts to the checks of today: nothing is generated anew."""
+    with Warehouse.open(home) as warehouse:
+        return commit(warehouse, read_drafts(warehouse, drafts, context_ids))
 
 
 @task(cache_policy=NO_CACHE)
@@ -154,7 +168,15 @@ def synthesize(home: Path, recipe: Recipe) -> int:
         seeds = [(config, pending_seeds(warehouse, config)) for config in simulators(recipe)]
         if recipe.cloze:
             reads(assets.table("documents", warehouse.snapshot()))
-        record_stages(warehouse, recipe.name, offline(simulators(recipe), [recipe.cloze] if recipe.cloze else []))
+        unchecked = [(stages.drafts, pending_checks(warehouse, stages)) for stages in drafting(recipe)]
+        record_stages(warehouse, recipe.name, (stage for stages in drafting(recipe) for stage in stages))
+    for stage, contexts in unchecked:
+        for offset in range(0, len(contexts), CONTEXTS_A_PARTITION):
+            chunk = contexts[offset : offset + CONTEXTS_A_PARTITION]
+            new += verify_partition(home, stage.fingerprint, chunk)
+            tell(
+                f"synthesize: verified {stage.name} contexts {offset + len(chunk)}/{len(contexts)}, {new} new episodes"
+            )
     for config, indices in seeds:
         for start, stop in partitions(indices, CONTEXTS_A_PARTITION):
             new += simulate_partition(home, config, start, stop)

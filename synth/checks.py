@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 from schemas.episode import Context, Draft, Episode, Evidence, Question, Record, Verdict
 from schemas.ids import content_id, digest
+from synth.tables import tables
 from synth.taxonomy import QUESTION_TYPES
 from synth.text import normalise
 
-VERSION = "checks-2"
+VERSION = "checks-3"  # raised by hand for a change of code that changes a verdict
 QUESTION_WORDS = 52
 SEGMENT_WORDS = 4000
 ANSWER_WORDS = 60
@@ -84,27 +85,54 @@ CHECKS: dict[str, Check] = {
     "context_dependent": context_dependent,
     "grounded": grounded,
 }
-FINGERPRINT = digest({"version": VERSION, "checks": [*CHECKS, "duplicate"]}, 10)
+
+
+def held() -> str:
+    """A digest of what checks compare with: limits, which checks there are, and what types ask of an answer."""
+    types = [[kind.name, kind.choice, kind.derived_answer] for kind in QUESTION_TYPES.values()]
+    return digest([tables(__name__, "synth.text", but=("QUESTION_TYPES",)), types], 10)
+
+
+def components() -> dict[str, str]:
+    """What can change a verdict on a draft, by name."""
+    return {"code": VERSION, "checks": held()}
+
+
+def fingerprint(before: str, generator: str) -> str:
+    """Identifies the verification of what the stage `before` drafted."""
+    return digest({"stage": "verify", "generator": generator, "before": before, **components()}, 10)
 
 
 def verify(draft: Draft, seen: set[str]) -> Checked:
-    """Check each question up to its first failure. `seen` holds the questions already kept, and grows."""
+    """Check each question up to its first failure. `seen` holds the questions already kept, and grows.
+
+    A rejected question has the verdict of the check that failed; every question has the last word, `all`. Of questions
+    that are the same, that with the smallest id is kept, in whatever order they come.
+    """
+    mark = fingerprint(draft.context.fingerprint, draft.context.generator)
     verdicts: list[Verdict] = []
     episodes: list[Episode] = []
     evidence = {e.question_id: e for e in draft.evidence}
-    for question in draft.questions:
+    for question in sorted(draft.questions, key=lambda q: q.question_id):
         found = evidence.get(question.question_id)
-        verdict = _verdict(draft, question, found, seen)
-        verdicts.append(verdict)
-        if verdict.passed and found is not None:
-            episodes.append(episode(draft.context, question, found, question.fingerprint))
+        check, reason = _first_failure(draft, question, found, seen)
+        if reason:
+            verdicts += [_verdict(question, check, reason, mark), _verdict(question, "all", check, mark)]
+        elif found is not None:
+            kept = episode(draft.context, question, found, mark)
+            verdicts.append(_verdict(question, "all", "", mark, kept.episode_id))
+            episodes.append(kept)
     return Checked(draft=draft, verdicts=tuple(verdicts), episodes=tuple(episodes))
 
 
-def _verdict(draft: Draft, question: Question, evidence: Evidence | None, seen: set[str]) -> Verdict:
-    check, reason = _first_failure(draft, question, evidence, seen)
+def _verdict(question: Question, check: str, reason: str, mark: str, episode_id: str = "") -> Verdict:
     return Verdict(
-        question_id=question.question_id, check_name=check, passed=not reason, reason=reason, fingerprint=FINGERPRINT
+        question_id=question.question_id,
+        check_name=check,
+        passed=not reason,
+        reason=reason,
+        fingerprint=mark,
+        episode_id=episode_id,
     )
 
 

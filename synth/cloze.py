@@ -6,12 +6,13 @@ import random
 import re
 from collections import Counter
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from schemas.configs import ClozeConfig
 from schemas.episode import Context, Document, Draft, Evidence, Question, Segment
 from schemas.identity import identity
 from schemas.ids import content_id, digest
+from synth.tables import tables
 from synth.taxonomy import QUESTION_TYPES
 from synth.text import normalise, sentences, windows
 
@@ -44,9 +45,15 @@ class _Cloze(NamedTuple):
     window: int
 
 
+def components(config: ClozeConfig) -> dict[str, Any]:
+    """What can change a question, by name: version, tables and settings."""
+    held = tables(__name__, "synth.text", but=("QUESTION_TYPES",))
+    return {"code": VERSION, "tables": held, "family": QUESTION_TYPES["cloze"].family, **identity(config)}
+
+
 def fingerprint(config: ClozeConfig) -> str:
-    """Identifies the generator's version and settings."""
-    return digest({"version": VERSION, "config": identity(config)}, 10)
+    """Identifies all of them."""
+    return digest({"stage": "cloze", **components(config)}, 10)
 
 
 def cloze(document: Document, config: ClozeConfig) -> Iterator[Draft]:
@@ -54,13 +61,13 @@ def cloze(document: Document, config: ClozeConfig) -> Iterator[Draft]:
 
     A text too short for two windows, or without a unique term, is tried again with windows of half the size.
     """
-    size, overlap = config.window_words, config.overlap_words
+    size, overlap, mark = config.window_words, config.overlap_words, fingerprint(config)
     while size >= SMALLEST_WINDOW:
         rng = random.Random(f"{VERSION}/{config.seed}/{document.document_id}/{size}")
         for part in _parts(rng, document.text, size, overlap, config.max_segments):
             found = _questions(rng, part, config.questions_per_document)
             if found:
-                yield _draft(document, config, part, found)
+                yield _draft(document, config, part, found, mark)
                 return
         size, overlap = size // 2, overlap // 2
 
@@ -130,7 +137,7 @@ def _masked(sentence: str, match: re.Match[str]) -> str:
     return " ".join(before[-AROUND - 1 :]) + BLANK + " ".join(after[: AROUND + 1])
 
 
-def _draft(document: Document, config: ClozeConfig, part: _Part, found: list[_Cloze]) -> Draft:
+def _draft(document: Document, config: ClozeConfig, part: _Part, found: list[_Cloze], mark: str) -> Draft:
     segments = tuple(Segment(user=text) for text in part.texts)
     content = {"segments": [[text, ""] for text in part.texts], "kind": "web", "generator": GENERATOR, "split": "train"}
     content["document_id"] = document.document_id
@@ -142,7 +149,7 @@ def _draft(document: Document, config: ClozeConfig, part: _Part, found: list[_Cl
         seed=config.seed,
         document_ids=(document.document_id,),
         segments=segments,
-        fingerprint=fingerprint(config),
+        fingerprint=mark,
     )
     questions = tuple(_question(context, one) for one in found)
     evidence = tuple(

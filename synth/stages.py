@@ -12,6 +12,7 @@ from schemas.teacher import TeacherConfig
 from synth import checks, cloze, evidence, questions, simulator, verification
 from synth.contexts import dialogue, memory, web
 from synth.prompts import PROMPTS
+from synth.tables import tables
 from synth.taxonomy import QUESTION_TYPES, RULES, QuestionType
 
 STAGES = ("contexts", "questions", "evidence", "verify")
@@ -40,6 +41,13 @@ class Chain(NamedTuple):
     verify: Stage
 
 
+class Drafted(NamedTuple):
+    """The two stages of an offline generator: contexts, questions and evidence at once, and their checks."""
+
+    drafts: Stage
+    verify: Stage
+
+
 def chains(config: TeachingConfig) -> dict[str, Chain]:
     """The stages of each kind of context under a config."""
     first = config.teachers[0].name
@@ -64,15 +72,26 @@ def chains(config: TeachingConfig) -> dict[str, Chain]:
     }
 
 
-def offline(simulators: Iterable[SimulatorConfig], clozes: Iterable[ClozeConfig]) -> list[Stage]:
-    """The stages that need no teacher, one a generator and config."""
-    made: list[Stage] = []
-    for world in simulators:
-        components = {"code": simulator.VERSION, **identity(world, "contexts")}
-        made.append(Stage("simulator", "simulator", simulator.fingerprint(world), components))
-    for config in clozes:
-        made.append(Stage("cloze", "cloze", cloze.fingerprint(config), {"code": cloze.VERSION, **identity(config)}))
-    return made
+def of_simulator(config: SimulatorConfig) -> Drafted:
+    """The stages of simulated dialogues."""
+    # Held-out worlds are of a kind of their own: no training world is made in their place.
+    kind = "simulator" if config.split == "train" else f"simulator {config.split}"
+    return _drafted("simulator", kind, simulator.fingerprint(config), simulator.components(config))
+
+
+def of_cloze(config: ClozeConfig) -> Drafted:
+    """The stages of cloze questions."""
+    return _drafted("cloze", "cloze", cloze.fingerprint(config), cloze.components(config))
+
+
+def offline(simulators: Iterable[SimulatorConfig], clozes: Iterable[ClozeConfig]) -> list[Drafted]:
+    """The stages of the generators that need no teacher, two a generator and config."""
+    return [*map(of_simulator, simulators), *map(of_cloze, clozes)]
+
+
+def _drafted(name: str, kind: str, fingerprint: str, components: dict[str, Any]) -> Drafted:
+    verify = Stage("verify", kind, checks.fingerprint(fingerprint, name), checks.components(), fingerprint)
+    return Drafted(Stage(name, kind, fingerprint, components), verify)
 
 
 def _chain(config: TeachingConfig, kind: str, contexts: dict[str, Any]) -> Chain:
@@ -93,6 +112,7 @@ def _chain(config: TeachingConfig, kind: str, contexts: dict[str, Any]) -> Chain
     }
     verified: dict[str, Any] = {
         "code": f"{verification.VERSION}, {checks.VERSION}",
+        "checks": [checks.held(), tables("synth.verification", but=("QUESTION_TYPES",))],
         **_teachers(config, [config.judge or first], sampling=False),
         "sampling": identity(config.verify.sampling),
         **_prompts("answer", "supported", "same_answer"),

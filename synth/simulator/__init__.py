@@ -3,23 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from schemas.configs import SimulatorConfig
 from schemas.episode import Draft
 from schemas.identity import identity
 from schemas.ids import digest
+from synth.tables import tables
 
-VERSION = "simulator-2"
+VERSION = "simulator-2"  # raised by hand for a change of code that changes what is told or asked
+
+_ASKING = ("drafts", "questions", "builders.told", "builders.tracks", "builders.events", "builders.asides")
+
+
+def components(config: SimulatorConfig) -> dict[str, Any]:
+    """What can change a context or a question, by name: version, tables, and every setting but how many there are."""
+    # Not at the top: the taxonomy's entries name builders of this package.
+    from synth.simulator.questions import BUILDERS
+    from synth.taxonomy import QUESTION_TYPES
+
+    return {
+        "code": VERSION,
+        "fillers": tables(f"{__name__}.fillers", f"{__name__}.world"),
+        "paraphrases": tables(f"{__name__}.render"),
+        "builders": tables(*(f"{__name__}.{name}" for name in _ASKING), but=("QUESTION_TYPES",)),
+        "types": [f"{name}, {QUESTION_TYPES[name].family}" for name in BUILDERS],
+        **identity(config, "contexts"),
+    }
 
 
 def fingerprint(config: SimulatorConfig) -> str:
-    """Identifies the generator's version and every setting that changes a context (not how many there are)."""
-    return digest({"version": VERSION, "config": identity(config, "contexts")}, 10)
+    """Identifies all of them."""
+    return digest({"stage": "simulator", **components(config)}, 10)
 
 
 def simulate(config: SimulatorConfig, start: int = 0, stop: int | None = None) -> Iterator[Draft]:
     """Drafts of contexts `start` to `stop` (all of `config.contexts` by default), in order."""
-    # Not at the top: drafts need the taxonomy, whose entries name builders of this package.
     from synth.simulator.drafts import draft
 
     mark = fingerprint(config)

@@ -15,13 +15,14 @@ from schemas.configs import CurationConfig, SimulatorConfig
 from schemas.episode import Context, Draft, Segment
 from schemas.errors import EvoError
 from schemas.ids import content_id
-from synth.simulator import fingerprint, simulate
+from synth.simulator import simulate
+from synth.stages import of_simulator
 from warehouse.catalog import Warehouse
 from warehouse.funnel import assert_balanced
 from warehouse.versions import EpisodeFilter, left_out, publish
 
 CONFIG = SimulatorConfig(contexts=12)
-WHERE = EpisodeFilter(fingerprints=(fingerprint(CONFIG),))
+WHERE = EpisodeFilter(verified=(of_simulator(CONFIG).verify.fingerprint,))
 
 
 @pytest.fixture

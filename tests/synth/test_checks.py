@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from schemas.episode import Context, Draft, Evidence, Question, Segment
-from synth.checks import CHECKS, verify
+from synth.checks import CHECKS, fingerprint, verify
 
 
 def draft(
@@ -74,9 +74,10 @@ BAD = [
 @pytest.mark.parametrize(("check", "bad"), BAD)
 def test_a_bad_question_is_rejected_by_its_check(check: str, bad: Draft) -> None:
     checked = verify(bad, set())
-    (verdict,) = checked.verdicts
+    verdict, last = checked.verdicts
     assert (verdict.check_name, verdict.passed) == (check, False)
     assert verdict.reason
+    assert (last.check_name, last.passed, last.reason, last.episode_id) == ("all", False, check, "")
     assert checked.episodes == ()
 
 
@@ -88,8 +89,24 @@ def test_a_repeated_question_is_a_duplicate_only_if_the_first_was_kept() -> None
     seen: set[str] = set()
     verify(draft(indices=(1,)), seen)
     assert verify(draft(), seen).verdicts[0].passed
-    (verdict,) = verify(draft(text="where does mira LIVE"), seen).verdicts
+    verdict, _ = verify(draft(text="where does mira LIVE"), seen).verdicts
     assert verdict.check_name == "duplicate"
+
+
+def test_of_questions_that_are_the_same_the_one_with_the_smallest_id_is_kept_in_any_order() -> None:
+    one, other = draft(), draft(text="where does mira LIVE")
+    questions = (*one.questions, other.questions[0].replace(question_id="q-0"))
+    evidence = (*one.evidence, other.evidence[0].replace(question_id="q-0"))
+    for order in (1, -1):
+        mixed = one.replace(questions=questions[::order], evidence=evidence[::order])
+        assert [episode.question_id for episode in verify(mixed, set()).episodes] == ["q-0"]
+
+
+def test_the_last_word_names_the_episode_and_the_checks_that_let_it_pass() -> None:
+    checked = verify(draft(), set())
+    (verdict,), (episode,) = checked.verdicts, checked.episodes
+    assert verdict.episode_id == episode.episode_id
+    assert verdict.fingerprint == episode.fingerprint == fingerprint("f", "simulator")
 
 
 def test_a_derived_answer_needs_no_grounding() -> None:

@@ -1,0 +1,41 @@
+"""What modules hold in constants, as fingerprints hash it: templates, word lists, limits, which functions there are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+from schemas.ids import digest
+
+_CONSTANT = re.compile(r"_?[A-Z][A-Z0-9_]*")
+
+
+def tables(*modules: str, but: tuple[str, ...] = ()) -> str:
+    """A digest of all constants of the modules of these names, as they are now, less VERSION and those named in `but`.
+
+    Code is not in it: a change there is told by the module's VERSION, and met by the test of golden outputs.
+    """
+    held = {
+        f"{module}.{name}": _plain(value)
+        for module in modules
+        for name, value in vars(import_module(module)).items()
+        if _CONSTANT.fullmatch(name) and name not in ("VERSION", *but)
+    }
+    return digest(held, 10)
+
+
+def _plain(value: Any) -> Any:
+    """As JSON. Tables that are drawn from keep their order, which decides what is drawn."""
+    if isinstance(value, str | int | float | None):
+        return value
+    if isinstance(value, re.Pattern):
+        return [value.pattern, value.flags]
+    if isinstance(value, Mapping):
+        return [[_plain(key), _plain(one)] for key, one in value.items()]
+    if isinstance(value, tuple | list):
+        return [_plain(one) for one in value]
+    if isinstance(value, set | frozenset):
+        return sorted(value)
+    return f"{value.__module__}.{value.__qualname__}"  # a function, by name
