@@ -1,25 +1,30 @@
-"""Score rows as tables: for the terminal, and as Markdown for artifacts."""
+"""Score rows as the cells of a table, and as Markdown for artifacts."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import polars as pl
-from rich.table import Table
 
 OVERALL = ("Recall@1", "Recall@5", "Recall@10", "nDCG@10")
 BY_TYPE = "Recall@1"
 
 
-def score_table(scores: pl.DataFrame, types: Sequence[str]) -> Table:
-    """A row a system, best first: all metrics over all questions, then Recall@1 by type."""
-    table = Table(title=f"{_title(scores)}: percent; by question type {BY_TYPE}")
-    for column in _columns(scores, types):
-        system = column == "system"
-        table.add_column(column, justify="left" if system else "right", no_wrap=system)
-    for row in _rows(scores, types):
-        table.add_row(*row)
-    return table
+class ScoreTable(NamedTuple):
+    """A row a system, best first: the metrics over all questions, then Recall@1 by type. Column names have two lines
+    where they say how many questions are of a type.
+    """
+
+    title: str
+    columns: list[str]
+    rows: list[list[str]]
+
+
+def score_table(scores: pl.DataFrame, types: Sequence[str]) -> ScoreTable:
+    """Score rows in percent."""
+    title = f"{_title(scores)}: percent; by question type {BY_TYPE}"
+    return ScoreTable(title, _columns(scores, types), _rows(scores, types))
 
 
 def markdown_table(scores: pl.DataFrame, types: Sequence[str]) -> str:

@@ -1,19 +1,17 @@
-"""The `evo` command. Errors are one sentence; exit codes: 0 done, 1 failed, 2 usage."""
+"""The `evo` command: what it can be asked. How it starts and ends is in `flows/terminal`."""
 
 from __future__ import annotations
 
-import json
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from flows import exchange_commands
 from flows.authors_command import import_model
-from flows.console import Json, console, say
+from flows.console import Json, console, say, say_json, say_table, say_text, warn
 from flows.dataset_commands import dataset_app, print_funnel
 from flows.doctor_command import doctor
 from flows.lineage_commands import impact, trace
@@ -38,14 +36,18 @@ from flows.recipes import changed
 from flows.recipes import recipe as named_recipe
 from flows.settings import state
 from flows.teacher_commands import teacher_app
+from flows.terminal import prefect_server
+from flows.terminal.entry import main
+from flows.terminal.tables import fitted
 from schemas.ablations import ABLATIONS, ablated
 from schemas.configs import Recipe
 from schemas.errors import EvoError
-from schemas.files import disk_fault
 from schemas.text import shown
 
 if TYPE_CHECKING:
     from warehouse.catalog import Warehouse
+
+__all__ = ["app", "main"]
 
 # A failed flow logs a traceback; here the one sentence says it. Prefect keeps the whole log.
 os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
@@ -66,6 +68,7 @@ dataset_app.command("import", epilog="Example: evo dataset import MiG-NJU/EvoTra
 app.add_typer(dataset_app, name="dataset")
 app.add_typer(lineage_app, name="lineage")
 app.add_typer(teacher_app, name="teacher")
+T = TypeVar("T")
 BACKBONE = "tiny, smollm2, qwen3-0.6b, qwen3-4b, or a Hugging Face folder or id."
 EXAMPLES = Path(__file__).parent / "examples"
 
@@ -83,6 +86,7 @@ def demo(
     if model:
         console.print("Everything is done already; here is what the last run made.\n")
     else:
+        prefect_server.ready(state())
         model = pipeline(state(), recipe, source)
     print_funnel(False)
     _print_scores(model.model_id, "heldout", False)
@@ -103,9 +107,10 @@ def ingest(
     from flows.ingest import ingest as flow
     from synth.documents import told_unread
 
+    prefect_server.ready(state())
     done = flow(state(), source)
     for failed in done.failures:
-        print(f"{shown(failed.item)}: {failed.reason}", file=sys.stderr)
+        warn(f"{failed.item}: {failed.reason}")
     say(
         done.model_dump(),
         as_json,
@@ -140,11 +145,17 @@ def synthesize(
     as_json: Json = False,
 ) -> None:
     """Make the episodes that the recipe lacks: simulated, from documents, and by teachers where it has any."""
+    from flows.synthesize import finished
     from flows.synthesize import synthesize as flow
 
     sizes = Sizes(contexts, seed, personas, documents, budget_calls, budget_tokens, budget_money)
     chosen = chosen_recipe(recipe, teacher, model, sizes)
-    new = flow(state(), chosen)
+    if _look(lambda warehouse: finished(warehouse, chosen)):
+        warn("everything that the recipe asks for is there already")
+        new = 0
+    else:
+        prefect_server.ready(state())
+        new = flow(state(), chosen)
     if not as_json:
         _print_made(chosen)
     say({"new_episodes": new}, as_json, f"{new} new episodes")
@@ -166,6 +177,7 @@ def retry(
     chosen = chosen_recipe(recipe, teacher, model, Sizes(None, seed, personas, documents))
     if chosen.teaching is None:
         raise EvoError(f"recipe '{recipe}' has no teacher, so nothing can be retried; add --teacher URL --model NAME")
+    prefect_server.ready(state())
     new = flow(state(), chosen)
     if not as_json:
         _print_made(chosen)
@@ -184,13 +196,13 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """Show what a run would do: items done, pending and invalidated by which component; calls, tokens, cost, hours."""
-    from flows.plan import make_plan, plan_table
+    from flows.plan import PLANNED, make_plan, plan_cells
 
     rows = make_plan(state(), chosen_recipe(recipe, teacher, model, Sizes(contexts, seed, personas, documents)))
     if as_json:
-        print(json.dumps([row.model_dump() for row in rows]))
+        say_json([row.model_dump() for row in rows])
     else:
-        console.print(plan_table(rows))
+        say_table(PLANNED, plan_cells(rows), "Plan: items by stage, and what is left to ask", keys=2)
 
 
 @app.command(epilog="Example: evo shard demo@1")
@@ -249,10 +261,15 @@ def train(
     for name in ablate or []:
         config = ablated(config, name)
     _look(lambda warehouse: resolve(warehouse, dataset))
-    from flows.train import Ranks
+    from flows.train import Ranks, models_of
     from flows.train import train as flow
 
-    model = flow(state(), dataset, config, Ranks(nproc, hostfile, ssh_config))
+    model = _look(lambda warehouse: next(models_of(warehouse, resolve(warehouse, dataset), config), None))
+    if model:
+        warn("it is trained already")
+    else:
+        prefect_server.ready(state())
+        model = flow(state(), dataset, config, Ranks(nproc, hostfile, ssh_config))
     say(model.model_dump(), as_json, f"{model.model_id} at {model.path}")
 
 
@@ -269,6 +286,7 @@ def evaluate(
     from flows.evaluate import model_of
 
     _look(lambda warehouse: model_of(warehouse, model))
+    prefect_server.ready(state())
     flow(state(), model, benchmark, named_recipe(recipe), path)
     _print_scores(model, benchmark, as_json)
 
@@ -301,12 +319,12 @@ app.command(
 )(impact)
 
 
-def _look(ask: Callable[[Warehouse], object]) -> None:
-    """Meet a mistake in the warehouse before Prefect starts, which takes long."""
+def _look(ask: Callable[[Warehouse], T]) -> T:
+    """Meet a mistake in the warehouse, or work that is done, before Prefect starts, which takes long."""
     from warehouse.catalog import Warehouse
 
     with Warehouse.open(state()) as warehouse:
-        ask(warehouse)
+        return ask(warehouse)
 
 
 def _print_made(recipe: Recipe) -> None:
@@ -317,38 +335,19 @@ def _print_made(recipe: Recipe) -> None:
     if recipe.teaching:
         path = report_path(state(), recipe)
         if path.exists():
-            console.print(path.read_text(encoding="utf-8"), markup=False, highlight=False, soft_wrap=True)
+            say_text(path.read_text(encoding="utf-8"))
 
 
 def _print_scores(model_id: str, benchmark: str, as_json: bool) -> None:
-    from evaluation.report import score_table
+    from evaluation.report import OVERALL, score_table
     from flows.evaluate import GROUPS, stored_scores
     from warehouse.catalog import Warehouse
 
     with Warehouse.open(state()) as warehouse:
         scores = stored_scores(warehouse, model_id, benchmark)
     if as_json:
-        print(json.dumps(scores.to_dicts()))
+        say_json(scores.to_dicts())
     else:
         types = [t for t in (*GROUPS, *GROUPS["state"]) if t in set(scores["question_type"])]
-        console.print(score_table(scores, types))
-
-
-def main() -> None:
-    """Run the command; a user's mistake ends in one sentence and exit code 1."""
-    try:
-        app()
-    except EvoError as error:
-        print(f"evo: {error}", file=sys.stderr)
-        sys.exit(1)
-    except Exception as error:
-        if fault := disk_fault(error):
-            print(f"evo: {fault} ({error}); what was committed is kept; mend that and rerun", file=sys.stderr)
-            sys.exit(1)
-        if not isinstance(error, RuntimeError) or "Prefect API" not in str(error):
-            raise
-        print(f"evo: Prefect did not start: {error}; nothing was run; rerun, or set PREFECT_API_URL", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        print("evo: interrupted; what was committed is kept, rerun the same command to go on", file=sys.stderr)
-        sys.exit(130)
+        table = score_table(scores, types)
+        console.print(fitted(console, table.columns, table.rows, table.title, first=1 + len(OVERALL)))

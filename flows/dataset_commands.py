@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
 
-from flows.console import Json, console, say
+from flows.console import Json, say, say_json, say_table
 from flows.options import Contexts, Dataset, Model, RecipeName, Seed, Sizes, Teachers, chosen_recipe
 from flows.recipes import changed
 from flows.settings import state
@@ -92,19 +91,17 @@ dataset_app.command("expire", epilog="Example: evo dataset expire demo@1 demo@2 
 
 
 def print_funnel(as_json: bool) -> None:
-    from rich.table import Table
-
     from warehouse.catalog import Warehouse
     from warehouse.funnel import funnel
 
     with Warehouse.open(state()) as warehouse:
         rows = funnel(warehouse)
     if as_json:
-        print(json.dumps(rows.to_dicts()))
-        return
-    table = Table(
-        "generator", "outcome", "check", "reason", "questions", title="Funnel: questions in, kept and rejected"
-    )
-    for row in rows.iter_rows():
-        table.add_row(*map(str, row))
-    console.print(table)
+        say_json(rows.to_dicts())
+    else:
+        say_table(
+            ("generator", "outcome", "check", "reason", "questions"),
+            rows.rows(),
+            "Funnel: questions in, kept and rejected",
+            keys=2,
+        )

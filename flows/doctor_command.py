@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from typing import Annotated
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
-from flows.console import Json, console, say
+from flows.console import Json, say, say_json, say_table
 from flows.settings import state
 
 WEIGHTS = "model.safetensors"
@@ -32,13 +29,11 @@ def doctor(
     findings = list(examine(state(), WEIGHTS, deep, remove_orphans, older_than))
     counts = Counter(finding.kind for finding in findings)
     if as_json:
-        print(json.dumps([finding.model_dump() for finding in findings]))
+        say_json([finding.model_dump() for finding in findings])
     else:
-        table = Table("", "what", "finding", show_lines=True)
-        for finding in findings:
-            table.add_row(finding.kind, escape(f"{finding.what} {finding.name}"), escape(finding.says))
         if findings:
-            console.print(table)
+            rows = [(finding.kind, f"{finding.what} {finding.name}", finding.says) for finding in findings]
+            say_table(("", "what", "finding"), rows)
         told = f"{counts['damaged']} damaged, {counts['orphan']} orphans, {counts['removed']} orphans removed"
         say(None, False, told if findings else "all is well")
     if counts["damaged"]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from flows.console import Json, say
+from flows.console import Json, say, warn
 from flows.options import Dataset
 from flows.settings import git_commit, state
 
@@ -76,11 +75,11 @@ def import_(
         done = import_dataset(warehouse, name, source, git_commit(), licence, lambda rows: progress(rows, 0))
         run.writes([assets.dataset(done.version)])
     for reason in done.reasons:
-        print(reason, file=sys.stderr)
+        warn(reason)
     if done.rejected > len(done.reasons):
-        print(f"and {done.rejected - len(done.reasons)} more, see the table 'failures'", file=sys.stderr)
+        warn(f"and {done.rejected - len(done.reasons)} more, see the table 'failures'")
     if done.ignored:
-        print(f"not kept: {', '.join(f'{key} ({n} rows)' for key, n in sorted(done.ignored.items()))}", file=sys.stderr)
+        warn(f"not kept: {', '.join(f'{key} ({n} rows)' for key, n in sorted(done.ignored.items()))}")
     told = (
         f"{done.version.label}: {done.version.episodes} episodes, digest {done.version.digest}\n"
         f"{done.rows} rows read from {source}: {done.new} new, {done.there} there already, {done.rejected} rejected"
@@ -100,6 +99,6 @@ def _counting(what: str) -> Iterator[Callable[[int, int], None]]:
             bar.update(task, completed=done, total=total or None, description=f"{what}: {done} episodes")
             if not console.is_terminal and time.monotonic() - told >= LINE_EVERY_S:
                 told = time.monotonic()
-                print(f"{what}: {done}{f' of {total}' if total else ''} episodes", file=sys.stderr, flush=True)
+                warn(f"{what}: {done}{f' of {total}' if total else ''} episodes")
 
         yield report

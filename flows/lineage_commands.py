@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.console import Json, console, say
+from flows.console import Json, say, say_text
 from flows.settings import state
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def _show(node: TraceNode, as_json: bool, mermaid: bool, upward: bool = False) -
             print(part, end="")
         print()
     elif mermaid:
-        print(render_mermaid(node, upward))
+        say_text(render_mermaid(node, upward))
     else:
         for line in tree_lines(node):
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
+            say_text(line)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 from prefect import flow
@@ -13,9 +12,9 @@ from flows.evaluate import evaluate, stored_scores
 from flows.ingest import ingest
 from flows.lineage_events import emits
 from flows.synthesize import pending, synthesize
-from flows.train import EXECUTION, Ranks, find_model, in_steps, train, training_run_id
+from flows.train import EXECUTION, Ranks, models_of, train
 from schemas.configs import Recipe
-from schemas.dataset import DatasetVersion, ModelRecord, ShardSet
+from schemas.dataset import ModelRecord
 from schemas.episode import Document
 from schemas.identity import identity, stored
 from synth.documents import read_documents
@@ -52,7 +51,7 @@ def finished(home: Path, recipe: Recipe, source: str) -> ModelRecord | None:
         withdrawn = withdrawn_versions(warehouse)  # a model of episodes that were is to be trained again
         for version in reversed(list_versions(warehouse)):
             if version.name == recipe.name and version.dataset_id not in withdrawn and _same(recipe, version.recipe):
-                for model in _models(warehouse, version, recipe):
+                for model in models_of(warehouse, version, recipe.train):
                     if not stored_scores(warehouse, model.model_id, "heldout").is_empty():
                         return model
     return None
@@ -68,13 +67,3 @@ def _same(recipe: Recipe, text: str) -> bool:
 
 def _meaning(recipe: Recipe) -> dict[str, object]:
     return {**identity(recipe, "train"), "train": identity(recipe.train, *EXECUTION)}
-
-
-def _models(warehouse: Warehouse, version: DatasetVersion, recipe: Recipe) -> Iterator[ModelRecord]:
-    """The models that were trained on a version as the recipe says."""
-    sets = warehouse.query("select * from shard_sets where dataset_id = ?", (version.dataset_id,))
-    for row in sets.iter_rows(named=True):
-        shards = ShardSet(**row)
-        run = training_run_id(shards, in_steps(recipe.train, Path(shards.path)))
-        if model := find_model(warehouse, run):
-            yield model

@@ -10,8 +10,6 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TypeVar
 
-from rich.table import Table
-
 from flows.synthesize import pending_checks, pending_documents, pending_seeds, simulators
 from flows.teach import Todo, all_items, documents, pending_items
 from schemas.configs import Recipe, TeachingConfig
@@ -58,19 +56,19 @@ def make_plan(home: Path, recipe: Recipe) -> list[PlanRow]:
     return rows
 
 
-def plan_table(rows: Sequence[PlanRow]) -> Table:
-    """For a terminal."""
-    names = ("kind", "stage", "done", "pending", "invalidated", "because", "calls", "tokens", "cost", "hours")
-    table = Table(*names, title="Plan: items by stage, and what is left to ask")
+PLANNED = ("kind", "stage", "done", "pending", "invalidated", "because", "calls", "tokens", "cost", "hours")
+
+
+def plan_cells(rows: Sequence[PlanRow]) -> list[tuple[str, ...]]:
+    """The rows as cells of the columns `PLANNED`, and a last one of what all come to."""
+    cells = []
     for row in rows:
         hours = "" if row.hours is None else f"{row.hours:.2f}"
         counts = [str(row.done), str(row.pending), str(row.invalidated), ", ".join(row.because)]
-        table.add_row(row.kind, row.stage, *counts, str(row.calls), str(row.tokens), f"{row.cost:.4f}", hours)
+        cells.append((row.kind, row.stage, *counts, str(row.calls), str(row.tokens), f"{row.cost:.4f}", hours))
     total = [str(sum(row.calls for row in rows)), str(sum(row.tokens for row in rows))]
-    table.add_section()
     whole = [f"{sum(row.cost for row in rows):.4f}", f"{sum(row.hours or 0.0 for row in rows):.2f}"]
-    table.add_row("all", "", "", "", "", "", *total, *whole)
-    return table
+    return [*cells, ("all", "", "", "", "", "", *total, *whole)]
 
 
 def _offline(warehouse: Warehouse, recipe: Recipe) -> list[PlanRow]:

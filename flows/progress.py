@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,6 +15,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from flows.console import warn
 from flows.teach import Progress, Report
 
 LINE_EVERY_S = 10.0
@@ -23,7 +23,7 @@ LINE_EVERY_S = 10.0
 
 def tell(line: str) -> None:
     """One line of progress. Standard error, so that `--json` stays clean."""
-    print(line, file=sys.stderr, flush=True)
+    warn(line)
     with suppress(MissingContextError):  # outside a run the terminal is all there is
         get_run_logger().info(line)
 

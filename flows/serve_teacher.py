@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import httpx
 
+from flows.terminal import interrupt
 from schemas.errors import EvoError
 from schemas.teacher import ServeConfig
 
@@ -93,6 +94,7 @@ def running(config: ServeConfig, home: Path, key_env: str = KEY_ENV) -> Iterator
             env=_environment(model, on_cpu, key_env),
             start_new_session=True,
         )
+    interrupt.at_the_end(lambda: _kill(process))
     try:
         address = f"http://{'127.0.0.1' if config.host == '0.0.0.0' else config.host}:{port}"  # noqa: S104
         _wait(process, address, log, config.start_timeout_s)
@@ -211,9 +213,13 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + GRACE_S + 5
     while _group_lives(process) and time.monotonic() < deadline:
         time.sleep(0.05)
+    _kill(process)
+    process.wait()
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
     with suppress(OSError):
         os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 def _group_lives(process: subprocess.Popen[bytes]) -> bool:

@@ -21,6 +21,7 @@ QUIET = {
     "TOKENIZERS_PARALLELISM": "false",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
 }
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 if not Path("/dev/nvidiactl").exists():
     QUIET["DS_ACCELERATOR"] = "cpu"  # without it every import warns that there is no GPU
 
@@ -48,8 +49,32 @@ def prepare() -> None:
     with suppress(OSError):  # `state` says what is wrong
         home().mkdir(parents=True, exist_ok=True)  # Prefect makes its folder in it, but no parents
     os.environ.setdefault("PREFECT_HOME", str(home() / "prefect"))
+    _have_a_home()
+    _keep_loopback_from_proxies()
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+
+
+def _have_a_home() -> None:
+    """In cron, systemd and containers there may be no home folder, and libraries keep what they compile and load there:
+    the state folder then has one.
+    """
+    with suppress(RuntimeError):  # a user whom the system does not know
+        if os.access(os.environ.setdefault("HOME", str(Path.home())), os.W_OK):
+            return
+    place = home() / "user"
+    os.environ["HOME"] = str(place)
+    with suppress(OSError):
+        place.mkdir(parents=True, exist_ok=True)
+
+
+def _keep_loopback_from_proxies() -> None:
+    """Our own servers are on loopback, where no proxy can reach them."""
+    known = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    names = [name for name in known.split(",") if name.strip()]
+    if "*" not in names:
+        names += [name for name in LOOPBACK if name not in names]
+    os.environ["NO_PROXY"] = os.environ["no_proxy"] = ",".join(names)
 
 
 def git_commit() -> str:

@@ -95,6 +95,11 @@ def pending(warehouse: Warehouse, recipe: Recipe) -> int:
     return seeds + len(pending_documents(warehouse, recipe.cloze)) + unchecked + taught
 
 
+def finished(warehouse: Warehouse, recipe: Recipe) -> bool:
+    """Whether a run of this recipe would find nothing to do; a recipe that never had anything is to be told so."""
+    return not pending(warehouse, recipe) and not funnel(warehouse).is_empty()
+
+
 def commit(warehouse: Warehouse, drafts: Iterable[Draft], failures: Sequence[Failure] = ()) -> int:
     """Check the drafts and append everything they hold in one transaction; the number of new episodes."""
     seen: set[str] = set()
@@ -201,7 +206,13 @@ def synthesize(home: Path, recipe: Recipe) -> int:
 @flow(name="retry")
 @emits("retry", of="recipe")
 def retry(home: Path, recipe: Recipe) -> int:
-    """Ask once more what teachers left unanswered, and nothing else; returns the number of new episodes."""
+    """Ask once more what teachers left unanswered, and nothing else; returns the number of new episodes.
+
+    Raises:
+        EvoError: the recipe has no teacher.
+    """
+    if recipe.teaching is None:
+        raise EvoError(f"recipe '{recipe.name}' has no teacher, so nothing can be retried; name one that has")
     return ask_teachers(home, recipe, again=True)
 
 

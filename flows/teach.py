@@ -7,17 +7,16 @@ from the ledger, so that a killed run goes on where it stopped and a changed sta
 from __future__ import annotations
 
 import asyncio
-import signal
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
 
+from flows.terminal.interrupt import stopped_by
 from schemas.arrow import to_frame
 from schemas.configs import Recipe, TeachingConfig
 from schemas.dataset import Failure, Outcome, StageFingerprint
@@ -38,6 +37,7 @@ from warehouse.ledger import SqliteLedger
 COMMIT_EVERY_S = 3.0
 ITEMS_A_COMMIT = 200
 DOCUMENTS_A_READ = 64
+UNDER_WAY_S = 1.5  # for answers that are on their way when a user interrupts
 
 
 class Progress(NamedTuple):
@@ -197,6 +197,7 @@ class _Run:
         self.finished: list[Made] = []
         self.error: BaseException | None = None
         self.worked = False
+        self.interrupted = asyncio.Event()
         self.done = self.accepted = self.failed = self.episodes = 0
         self.rejected: Counter[str] = Counter()
         self.began, self.tokens_before = time.monotonic(), self.purse.spent.tokens
@@ -206,14 +207,15 @@ class _Run:
             for config in self.config.teachers:
                 teacher = await stack.enter_async_context(Teacher(config, self.ledger, self.scope, purse=self.purse))
                 self.desks[config.name] = Desk(teacher, await teacher.check())
-            self._stop_at_interrupt()
             places = sum(c.max_in_flight * len(c.endpoints) for c in self.config.teachers)
             queue = iter(self.todo)
             workers = [asyncio.create_task(self._work(queue)) for _ in range(min(len(self.todo), places))]
             committing = asyncio.create_task(self._commit_at_times())
-            await asyncio.gather(*workers)
-            self.worked = True
-            await committing
+            loop = asyncio.get_running_loop()
+            with stopped_by(lambda: loop.call_soon_threadsafe(self._interrupted)):
+                await self._until_done(asyncio.gather(*workers))
+                self.worked = True
+                await committing
         if self.error is not None:
             raise self.error
         return self.episodes
@@ -237,19 +239,23 @@ class _Run:
         for desk in self.desks.values():
             desk.teacher.stop(error if isinstance(error, EvoError) else EvoError(f"the run stopped: {error}"))
 
-    def _stop_at_interrupt(self) -> None:
-        if threading.current_thread() is threading.main_thread():
-            loop = asyncio.get_running_loop()
+    def _interrupted(self) -> None:
+        self.interrupted.set()
+        self._stop(
+            InterruptionError("interrupted; what was done is kept, and answers are in the ledger; rerun to go on")
+        )
 
-            def interrupted() -> None:
-                loop.remove_signal_handler(signal.SIGINT)  # a second one does not wait for the calls under way
-                self._stop(
-                    InterruptionError(
-                        "interrupted; what was done is kept, and answers are in the ledger; rerun to go on"
-                    )
-                )
-
-            loop.add_signal_handler(signal.SIGINT, interrupted)
+    async def _until_done(self, working: asyncio.Future[list[None]]) -> None:
+        """Wait for the items; after an interruption for as long as a user will wait for answers that are paid."""
+        interruption = asyncio.create_task(self.interrupted.wait())
+        either: set[asyncio.Future[Any]] = {working, interruption}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        interruption.cancel()
+        if not working.done():
+            await asyncio.wait({working}, timeout=UNDER_WAY_S)
+            working.cancel()
+        with suppress(asyncio.CancelledError):
+            await working
 
     def _count(self, made: Made) -> None:
         self.done += 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,8 +9,9 @@ from typing import Annotated
 
 import typer
 
-from flows.console import Json, console, say
+from flows.console import Json, say, say_json, say_table, say_text
 from flows.settings import state
+from flows.terminal import interrupt
 from schemas.errors import EvoError
 
 teacher_app = typer.Typer(
@@ -86,6 +86,7 @@ def teacher_serve(
             extra_args=tuple(flags),
             start_timeout_s=start_timeout,
         )
+    interrupt.expect()
     try:
         with running(config, state(), key_env) as server:
             say(None, False, f"evo teacher check {server.url} --model {served_name(config)}")
@@ -100,25 +101,21 @@ def teacher_serve(
 @teacher_app.command("ledger", epilog="Example: evo teacher ledger --json")
 def teacher_ledger(as_json: Json = False) -> None:
     """Calls, tokens and cost by scope, stage and model, over all runs; and calls that got no answer."""
-    from rich.table import Table
-
     from warehouse.ledger import SqliteLedger
 
     ledger = SqliteLedger.open(state())
     rows, faults = ledger.totals(), ledger.faults()
     ledger.close()
     if as_json:
-        print(json.dumps({"calls": rows, "faults": faults}))
+        say_json({"calls": rows, "faults": faults})
         return
     if not rows:
-        console.print("no teacher has answered a call yet")
+        say_text("no teacher has answered a call yet")
     else:
-        table = Table(*rows[0], title="Answered calls")
-        for row in rows:
-            table.add_row(*(f"{v:.4g}" if isinstance(v, float) else str(v) for v in row.values()))
-        console.print(table)
+        cells = [[f"{v:.4g}" if isinstance(v, float) else v for v in row.values()] for row in rows]
+        say_table(list(rows[0]), cells, "Answered calls", keys=3)
     if faults:
-        console.print("without an answer: " + ", ".join(f"{kind} {count}" for kind, count in faults.items()))
+        say_text("without an answer: " + ", ".join(f"{kind} {count}" for kind, count in faults.items()))
 
 
 @contextmanager

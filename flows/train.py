@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 from uuid import UUID
@@ -16,6 +15,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 
 from flows.build_dataset import shard_version, tokenizer_folder
+from flows.console import warn
 from flows.lineage_events import emits, reads, writes
 from flows.progress import tell
 from flows.settings import git_commit
@@ -65,6 +65,15 @@ def find_model(warehouse: Warehouse, run_id: str) -> ModelRecord | None:
     return ModelRecord(**rows.row(0, named=True)) if len(rows) else None
 
 
+def models_of(warehouse: Warehouse, version: DatasetVersion, config: TrainConfig) -> Iterator[ModelRecord]:
+    """The models that were trained on a version with this config."""
+    sets = warehouse.query("select * from shard_sets where dataset_id = ?", (version.dataset_id,))
+    for row in sets.iter_rows(named=True):
+        shards = ShardSet(**row)
+        if model := find_model(warehouse, training_run_id(shards, in_steps(config, Path(shards.path)))):
+            yield model
+
+
 def rank_was_lost(task: object, run: object, state: State[Any]) -> bool:
     """Whether a failed task is to be tried again: it goes on from the last checkpoint."""
     try:
@@ -112,7 +121,7 @@ def lines() -> Callable[[str], None]:
     logger = get_run_logger()
 
     def on_line(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
+        warn(line)
         logger.info(line)
 
     return on_line

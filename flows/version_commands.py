@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
-from flows.console import Json, console, say
+from flows.console import Json, say, say_json, say_table
 from flows.options import Dataset
 from flows.settings import state
 from schemas.errors import EvoError
@@ -32,11 +29,8 @@ def diff(
     if as_json or not found.changes:
         say(found.model_dump(), as_json, told)
         return
-    table = Table("change", "generator", "why", "episodes", "such as", title=told)
-    for change in found.changes:
-        row = (change.change, escape(change.generator), escape(change.why), str(change.episodes), change.such_as[0])
-        table.add_row(*row)
-    console.print(table)
+    rows = [(c.change, c.generator, c.why, c.episodes, c.such_as[0]) for c in found.changes]
+    say_table(("change", "generator", "why", "episodes", "such as"), rows, told, keys=2)
 
 
 def tag(
@@ -89,19 +83,16 @@ def expire(
     with Warehouse.open(state()) as warehouse:
         done = remove(warehouse, datasets or [], force, forget_past, dry=not yes)
     if as_json:
-        print(json.dumps({**done.model_dump(), "removed": yes}))
+        say_json({**done.model_dump(), "removed": yes})
         return
     verb, size = ("went", "{:.1f} MB") if yes else ("would go", "about {:.1f} MB")
-    table = Table("what", "rows", title=f"Expire: what {verb}")
-    for name, count in done.rows.items():
-        if count:
-            table.add_row(name, str(count))
+    going = [(name, count) for name, count in done.rows.items() if count]
     files, freed = done.reclaimed.files, size.format(done.reclaimed.bytes / 1e6)
     lines = [f"{'retired' if yes else 'to be retired'}: {', '.join(done.retired)}"] if done.retired else []
     lines.append(f"{files} files, {freed}, {done.reclaimed.snapshots} past states, {len(done.shard_sets)} shard sets")
     if done.reclaimed.held:
         held = f"{done.reclaimed.held / 1e6:.1f} MB"
         lines.append(f"{held} more are held by past states of versions that stay; --forget-past frees them")
-    if table.row_count:
-        console.print(table)
+    if going:
+        say_table(("what", "rows"), going, f"Expire: what {verb}")
     say(None, False, "\n".join(lines) + ("" if yes else "\nnothing was removed: a dry run; --yes removes it"))

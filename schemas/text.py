@@ -36,6 +36,18 @@ def shown(text: str, most: int | None = None) -> str:
     return "".join(c if c in _SHOWN or not _acts(c) else _escape(c) for c in text)
 
 
+def shortened(text: str, most: int, word: int = 300) -> str:
+    """Text without its middle where it is longer than `most` characters, and words longer than `word` without theirs:
+    what was said of a value stays readable, whatever the value is.
+    """
+    text = re.sub(rf"\S{{{word + 1},}}", lambda long: _ends(long[0], word), text)
+    return _ends(text, most) if len(text) > most else text
+
+
+def _ends(text: str, most: int) -> str:
+    return f"{text[: most // 2]}…{text[len(text) - most // 2 + 1 :]}"
+
+
 def _acts(character: str) -> bool:
     """Cc: terminal codes; Cf: directions, joiners, tags; Cs: half pairs; Zl, Zp: lines that are none to a program.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -12,6 +13,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -161,6 +163,7 @@ def _start(job: Path, rank: int, places: list[Place], ssh_config: Path | None) -
         text=True,
         errors="replace",
         env={**os.environ, **({} if here.host else environment)},
+        start_new_session=True,  # the terminal's Ctrl-C is for us; and what a rank compiles ends with it
     )
 
 
@@ -192,7 +195,8 @@ def _watch(processes: list[subprocess.Popen[str]], failed: list[int]) -> None:
 
 def _stop(processes: list[subprocess.Popen[str]]) -> None:
     for process in processes:
-        process.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 

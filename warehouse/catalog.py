@@ -78,6 +78,8 @@ class Warehouse:
         backend = Backend.of(folder)
         con = duckdb.connect(config=SETTINGS)
         try:
+            if not os.access(os.environ.get("HOME", ""), os.W_OK):  # where it would unpack its extensions
+                con.execute("SET home_directory = ?", [str(home)])
             # Without one, what memory cannot hold would be spilled into the caller's folder. DuckDB makes no parents.
             con.execute("SET temp_directory = ?", [str(folder / f"{SPILL}{os.getpid()}")])
             con.execute("SET GLOBAL TimeZone = 'UTC'")  # of moments that are read; global, so that cursors have it too

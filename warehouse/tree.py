@@ -60,7 +60,7 @@ def as_dict(node: TraceNode) -> dict[str, Any]:
 
 def json_parts(node: TraceNode) -> Iterator[str]:
     """The JSON of `as_dict`, in parts, each when it is known."""
-    yield json.dumps(_alone(node), ensure_ascii=False)[:-1] + ', "children": ['
+    yield json.dumps(_alone(node))[:-1] + ', "children": ['
     for number, child in enumerate(node.children):
         yield ", " if number else ""
         yield from json_parts(child)

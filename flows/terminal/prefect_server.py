@@ -1,0 +1,106 @@
+"""Prefect's API for a command: the user's own, or a temporary server that ends with the command.
+
+Prefect would start one itself, in our process group: Ctrl-C would end it first, and whatever then tells it anything
+would wait for minutes; and a killed command would leave it behind.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from functools import partialmethod
+from pathlib import Path
+
+from flows.terminal import interrupt
+from schemas.errors import EvoError
+
+LOG = Path("logs") / "prefect.log"
+PROGRAM = Path(__file__).with_name("prefect_process.py")
+# It takes 5 s on an idle machine, 20 s on two busy cores, and up to 90 s when the disk is cold.
+START_S = 180.0
+ANSWER_S = 10.0
+LOOK_EVERY_S = 0.1
+SERVER = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
+
+_started: list[subprocess.Popen[bytes]] = []
+
+
+def ready(home: Path) -> None:
+    """Prefect's API answers: the one of PREFECT_API_URL, or a server that is started now for as long as we run.
+
+    Raises:
+        EvoError: it does not answer, or does not start.
+    """
+    if _started and _started[0].poll() is None:
+        return
+    from prefect.context import refresh_global_settings_context
+    from prefect.settings import PREFECT_API_URL
+
+    if url := PREFECT_API_URL.value():
+        _must_answer(url)
+        return
+    os.environ["PREFECT_API_URL"] = _start(home)
+    refresh_global_settings_context()
+    _past_proxies()
+
+
+def _must_answer(url: str) -> None:
+    import httpx
+
+    try:
+        httpx.get(f"{url.rstrip('/')}/health", timeout=ANSWER_S)  # whatever it says: Prefect has better words for it
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, ImportError) as error:
+        raise EvoError(
+            f"Prefect's server at '{url}' (PREFECT_API_URL) does not answer ({error}); nothing was run; start it, or "
+            "unset PREFECT_API_URL to have a temporary one"
+        ) from error
+
+
+def _past_proxies() -> None:
+    """Prefect's clients set up every proxy of the environment, also on the way to loopback, where none is used: one
+    that httpx does not know, or lacks a package for, would end the run.
+    """
+    from prefect.client import base
+
+    for client in (base.PrefectHttpxAsyncClient, base.PrefectHttpxSyncClient):
+        client.__init__ = partialmethod(client.__init__, trust_env=False)  # type: ignore[method-assign,assignment]
+
+
+def _start(home: Path) -> str:
+    """Start a server on a free port of loopback and wait for it; its URL."""
+    import httpx
+
+    log = home / LOG
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with socket.socket() as listening, log.open("wb") as handle:
+        listening.bind(("127.0.0.1", 0))
+        port = listening.getsockname()[1]
+        process = subprocess.Popen(
+            [sys.executable, "-P", str(PROGRAM), str(listening.fileno())],
+            stdin=subprocess.PIPE,
+            stdout=handle,
+            stderr=subprocess.STDOUT,
+            env={**{k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}, **SERVER},
+            pass_fds=[listening.fileno()],
+            start_new_session=True,  # the terminal's Ctrl-C is for us
+        )
+    _started[:] = [process]
+    interrupt.at_the_end(process.kill)
+    url, began = f"http://127.0.0.1:{port}/api", time.monotonic()
+    with httpx.Client(timeout=ANSWER_S, trust_env=False) as client:  # a proxy has no business on loopback
+        while process.poll() is None and time.monotonic() - began < START_S:
+            try:
+                if client.get(f"{url}/health").is_success:
+                    return url
+            except httpx.HTTPError:
+                time.sleep(LOOK_EVERY_S)
+    told = "ended" if process.poll() is not None else f"did not answer within {START_S:.0f} s"
+    process.kill()
+    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    raise EvoError(
+        f"Prefect's temporary server {told} ({lines[-1][:300] if lines else 'it said nothing'}); nothing was run; its "
+        f"log is '{log}'; rerun, or set PREFECT_API_URL to a server of your own"
+    )

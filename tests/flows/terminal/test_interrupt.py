@@ -1,0 +1,168 @@
+"""Ctrl-C in a terminal: the sentence and 130 within five seconds, nothing left behind, the same result after it."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from flows.build_dataset import publish_version
+from flows.recipes import recipe
+from flows.synthesize import commit
+from schemas.configs import SimulatorConfig
+from synth.simulator import simulate
+from tests.soak import count
+from warehouse.catalog import Warehouse
+
+WITHIN_S = 5.0  # the promise
+CONTEXTS = 3000
+START = ("-c", "from flows.terminal.entry import main; main()")
+WORK: dict[str, tuple[str, ...]] = {
+    "synthesize": ("synthesize", "smallest", "--contexts", str(CONTEXTS)),
+    "train": ("train", "small@1", "--recipe", "smallest", "--steps", "40", "--seed", "7"),
+    "evaluate": ("evaluate", "MODEL", "--recipe", "smallest", "--json"),
+}
+RESULT = {  # what is the same after any number of interruptions
+    "synthesize": "SELECT count(*), bit_xor(hash(episode_id)) FROM lake.episodes",
+    "train": "SELECT model_id, digest FROM lake.models",
+    "evaluate": "SELECT count(*), bit_xor(hash(evaluation_id, value)) FROM lake.evaluations",
+}
+
+
+class Interrupted(NamedTuple):
+    """How a command ended: its code, what it told, and the seconds since the signal (None: it ended by itself)."""
+
+    code: int
+    told: str
+    seconds: float | None
+
+
+def environment(home: Path, **more: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
+    return {**kept, "EVO_HOME": str(home), "OMP_NUM_THREADS": "1", **more}
+
+
+def interrupt(home: Path, words: tuple[str, ...], after: float, again: float | None = None) -> Interrupted:
+    """Press Ctrl-C in the command's terminal after some seconds, and once more `again` seconds later."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        os.execve(sys.executable, [sys.executable, *START, *words], environment(home))
+    told, began, pressed = b"", time.monotonic(), None
+    while True:
+        if select.select([terminal], [], [], 0.02)[0]:
+            try:
+                told += os.read(terminal, 65536)
+            except OSError:  # the last process that holds the terminal has left it
+                break
+        now = time.monotonic()
+        if pressed is None and now - began >= after:
+            os.write(terminal, b"\x03")
+            pressed = now
+        elif pressed and again and now - pressed >= again:
+            os.write(terminal, b"\x03")
+            again = None
+    _, status = os.waitpid(pid, 0)
+    os.close(terminal)
+    seconds = time.monotonic() - pressed if pressed else None
+    return Interrupted(os.waitstatus_to_exitcode(status), told.decode(errors="replace"), seconds)
+
+
+def living(home: Path) -> list[str]:
+    """The processes of a state folder, by their environment."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"EVO_HOME={home}".encode() in (entry / "environ").read_bytes().split(b"\0"):
+                found.append((entry / "cmdline").read_text().replace("\0", " "))
+        except OSError:
+            continue
+    return found
+
+
+def gone(home: Path, seconds: float = 2.0) -> list[str]:
+    """The processes that are still there after a moment: what is killed takes one to go."""
+    deadline = time.monotonic() + seconds
+    while (left := living(home)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return left
+
+
+def run(home: Path, words: tuple[str, ...], prefect_url: str) -> float:
+    """The command by itself; the seconds that it took."""
+    began = time.monotonic()
+    environ = environment(home, PREFECT_API_URL=prefect_url)
+    done = subprocess.run([sys.executable, *START, *words], env=environ, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    return time.monotonic() - began
+
+
+def result(home: Path, command: str) -> tuple[Any, ...]:
+    with Warehouse.open(home) as warehouse:
+        return warehouse.query(RESULT[command]).row(0)
+
+
+class Reference(NamedTuple):
+    """A state folder before a command, how long the command takes, and what it gives."""
+
+    before: Path
+    words: tuple[str, ...]
+    seconds: float
+    result: tuple[Any, ...]
+
+
+@pytest.fixture(scope="module")
+def references(tmp_path_factory: pytest.TempPathFactory, prefect_url: str) -> dict[str, Reference]:
+    """Each command once, not interrupted."""
+    found = {}
+    folder: Path = tmp_path_factory.mktemp("reference")
+    (folder / "synthesize").mkdir()
+    small = recipe("smallest").replace(name="small", cloze=None, heldout_contexts=1)
+    with Warehouse.open(folder / "train") as warehouse:
+        commit(warehouse, simulate(SimulatorConfig(contexts=64), 0, 64))
+    publish_version.fn(folder / "train", "small", small)
+    for command, words in WORK.items():
+        after = folder / f"{command}-after"
+        shutil.copytree(folder / command, after)
+        seconds = run(after, words, prefect_url)
+        found[command] = Reference(folder / command, words, seconds, result(after, command))
+        if command == "train":
+            shutil.copytree(after, folder / "evaluate")
+            WORK["evaluate"] = tuple(found["train"].result[0] if w == "MODEL" else w for w in WORK["evaluate"])
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["synthesize", "train", "evaluate"])
+def test_ctrl_c_at_any_moment(references: dict[str, Reference], command: str, prefect_url: str, tmp_path: Path) -> None:
+    before, words, seconds, expected = references[command]
+    moments = count(3, 10)
+    interrupted = 0
+    for moment in range(moments):
+        home = tmp_path / f"home-{moment}"
+        shutil.copytree(before, home)
+        after = (seconds + 4) * (moment + 0.5) / moments  # which a server of its own takes to start, or more
+        ended = interrupt(home, words, after)
+        assert gone(home) == []
+        if ended.seconds is None:
+            assert ended.code == 0, ended.told
+            continue
+        interrupted += 1
+        assert ended.code == 130, ended.told
+        assert "evo: interrupted" in ended.told.splitlines()[-1]
+        assert "Traceback" not in ended.told
+        assert ended.seconds < WITHIN_S
+        if moment == moments - 1 or moments == 10:
+            run(home, words, prefect_url)
+            assert result(home, command) == expected
+        shutil.rmtree(home)
+    assert interrupted

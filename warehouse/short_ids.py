@@ -1,0 +1,52 @@
+"""Ids by their beginning, as a user types or copies them from a narrow screen."""
+
+# ruff: noqa: S608 - what is formatted into queries are constants of ours
+from __future__ import annotations
+
+import re
+
+from schemas.errors import EvoError
+from warehouse.catalog import Warehouse
+
+SHORT = re.compile(r"([a-z]+)-[0-9a-f]{1,19}")  # whole ones have 20 digits
+NAMED = 5
+# By what an id begins with: its table and column.
+TABLES = {
+    "model": ("models", "model_id"),
+    "eval": ("evaluations", "evaluation_id"),
+    "run": ("training_runs", "training_run_id"),
+    "shards": ("shard_sets", "shard_set_id"),
+    "ds": ("dataset_versions", "dataset_id"),
+    "ep": ("episodes", "episode_id"),
+    "q": ("questions", "question_id"),
+    "ctx": ("contexts", "context_id"),
+    "doc": ("documents", "document_id"),
+    "call": ("teacher_calls", "call_id"),
+}
+
+
+def whole_id(warehouse: Warehouse, text: str) -> str:
+    """The one id that begins so; text that is no beginning of an id as it is.
+
+    Raises:
+        EvoError: several ids begin so.
+    """
+    short = SHORT.fullmatch(text)
+    if not short or short[1] not in TABLES:
+        return text
+    found = beginning_with(warehouse, text, NAMED + 1)
+    if len(found) > 1 and text not in found:
+        raise EvoError(
+            f"id '{text}' is the beginning of several: {', '.join(found[:NAMED])}"
+            f"{', and more' if len(found) > NAMED else ''}; nothing was done; give more of it"
+        )
+    return found[0] if len(found) == 1 else text
+
+
+def beginning_with(warehouse: Warehouse, text: str, most: int) -> list[str]:
+    """The ids that begin with `text`, which names their kind, in order."""
+    table, column = TABLES[text.partition("-")[0]]
+    rows = warehouse.query(
+        f"SELECT {column} AS id FROM lake.{table} WHERE starts_with({column}, ?) ORDER BY id LIMIT ?", (text, most)
+    )
+    return rows["id"].to_list()
