@@ -132,7 +132,7 @@ def _model(warehouse: Warehouse, dataset_id: str, number: int) -> None:
         shard_set_id=f"shards-bench-{number}",
         dataset_id=dataset_id,
         tokenizer_digest="0" * 64,
-        path="shards",
+        place=f"shards/shards-bench-{number}",
         rows=1,
         manifest_digest="0" * 64,
         created_at=now,
@@ -149,7 +149,7 @@ def _model(warehouse: Warehouse, dataset_id: str, number: int) -> None:
     model = ModelRecord(
         model_id=f"model-bench-{number}",
         training_run_id=run.training_run_id,
-        path="runs",
+        place=f"runs/run-bench-{number}/model",
         digest="0" * 64,
         created_at=now,
     )

@@ -93,7 +93,7 @@ def ours(home: Path, config: SimulatorConfig, benchmarks: list[str], stages: Sta
         with stages.stage("tokenise and shard"):
             built = build_shards(warehouse, version, tokenizer, home / "shards")
         tokenizer.save(home / "tokenizer")
-    return Path(built.path)
+    return home / built.place
 
 
 def plain(home: Path, drafts: list[Draft], benchmarks: list[str], stages: Stages) -> None:

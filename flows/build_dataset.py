@@ -86,7 +86,7 @@ def shard_version(home: Path, label: str, config: ModelConfig, force: bool = Fal
             force=force,
             progress=lambda done, total: tell(f"shard {label}: {done}/{total} contexts tokenised"),
         )
-    writes(assets.shard_set(shards))
+    writes(assets.shard_set(home, shards))
     return shards
 
 
@@ -98,5 +98,5 @@ def build_dataset(home: Path, recipe: Recipe, name: str | None = None) -> tuple[
     tell(f"publish: {version.label} holds {version.episodes} episodes, digest {version.digest[:12]}")
     shards = shard_version(home, version.label, recipe.train.model)
     reads(*assets.tables(PUBLISHED, version.snapshot))
-    writes(assets.dataset(version), assets.shard_set(shards))
+    writes(assets.dataset(version), assets.shard_set(home, shards))
     return version, shards

@@ -42,6 +42,7 @@ from flows.terminal.tables import fitted
 from schemas.ablations import ABLATIONS, ablated
 from schemas.configs import Recipe
 from schemas.errors import EvoError
+from schemas.places import resolve as resolve_place
 from schemas.text import shown
 
 if TYPE_CHECKING:
@@ -218,7 +219,8 @@ def shard(
 
     config = named_recipe(recipe).train.model
     shards = shard_version.fn(state(), dataset, changed(config, backbone=backbone), force)
-    say(shards.model_dump(), as_json, f"{shards.shard_set_id}: {shards.rows} rows at {shards.path}")
+    path = resolve_place(shards.place, state())
+    say({**shards.model_dump(), "path": str(path)}, as_json, f"{shards.shard_set_id}: {shards.rows} rows at {path}")
 
 
 @app.command(
@@ -270,7 +272,8 @@ def train(
     else:
         prefect_server.ready(state())
         model = flow(state(), dataset, config, Ranks(nproc, hostfile, ssh_config))
-    say(model.model_dump(), as_json, f"{model.model_id} at {model.path}")
+    path = resolve_place(model.place, state())
+    say({**model.model_dump(), "path": str(path)}, as_json, f"{model.model_id} at {path}")
 
 
 @app.command(epilog="Example: evo evaluate model-0a1b --benchmark locomo --path locomo10.json")

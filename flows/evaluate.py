@@ -25,6 +25,7 @@ from schemas.dataset import Evaluation, ModelRecord
 from schemas.errors import EvoError
 from schemas.identity import identity
 from schemas.ids import content_id
+from schemas.places import resolve
 from synth.simulator import simulate
 from synth.taxonomy import STATE_TYPES
 from trainer.embedder import EvoEmbedder
@@ -76,8 +77,8 @@ def score_systems(home: Path, model_id: str, benchmark: str, path: str | None, c
     with Warehouse.open(home) as warehouse:
         model = model_of(warehouse, model_id)
         name, conversations = conversations_of(benchmark, path, config)
-        reads(assets.model(model), assets.benchmark(name), *([assets.source(path)] if path else []))
-        folder = Path(model.path)
+        reads(assets.model(home, model), assets.benchmark(name), *([assets.source(path)] if path else []))
+        folder = resolve(model.place, home)
         systems = [EvoEmbedder.load(folder), EvoEmbedder.load(folder, memory=False), *baselines()]
         frames = []
         for system in systems:

@@ -25,6 +25,8 @@ from schemas.dataset import DatasetVersion, ModelRecord, ShardSet, TrainingRun
 from schemas.identity import identity
 from schemas.ids import content_id
 from schemas.moments import now
+from schemas.places import place_of
+from schemas.places import resolve as resolve_place
 from trainer.batches import Schedule
 from trainer.checkpoint import weights_digest, write_lineage
 from trainer.job import METRICS
@@ -90,7 +92,8 @@ def train_model(
     home: Path, version: DatasetVersion, shards: ShardSet, config: TrainConfig, ranks: Ranks = Ranks()
 ) -> ModelRecord:
     """Run the DeepSpeed job (resuming it where it stopped) and register the model."""
-    config = in_steps(config, Path(shards.path))
+    folder = resolve_place(shards.place, home)
+    config = in_steps(config, folder)
     run_id = training_run_id(shards, config)
     with Warehouse.open(home) as warehouse:
         if found := find_model(warehouse, run_id):
@@ -99,8 +102,8 @@ def train_model(
     out = home / "runs" / run_id
     tell(f"training {run_id} on {version.label}: {config.steps} steps (DeepSpeed's very first start compiles a module)")
     try:
-        folder = launch(
-            Path(shards.path),
+        model = launch(
+            folder,
             tokenizer,
             config,
             out,
@@ -113,7 +116,7 @@ def train_model(
     except RankLostError as error:
         tell(f"{error}")
         raise
-    return _register(home, version, shards, config, run_id, out, folder)
+    return _register(home, version, shards, config, run_id, out, model)
 
 
 def lines() -> Callable[[str], None]:
@@ -170,7 +173,8 @@ def _register(
         seconds=sum(row["seconds"] for row in metrics),  # of all steps, whichever process took them
         created_at=made,
     )
-    model = ModelRecord(model_id=model_id, training_run_id=run_id, path=str(folder), digest=digest, created_at=made)
+    place = place_of(folder, home)
+    model = ModelRecord(model_id=model_id, training_run_id=run_id, place=place, digest=digest, created_at=made)
     write_lineage(
         folder,
         {
@@ -203,7 +207,7 @@ def train(home: Path, dataset: str, config: TrainConfig, ranks: Ranks = Ranks())
     with Warehouse.open(home) as warehouse:
         version = resolve(warehouse, dataset)
     shards = shard_version(home, version.label, config.model)
-    reads(assets.shard_set(shards))
+    reads(assets.shard_set(home, shards))
     model = train_model(home, version, shards, config, ranks)
-    writes(assets.model(model))
+    writes(assets.model(home, model))
     return model

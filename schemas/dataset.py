@@ -56,7 +56,7 @@ class ShardSet(Record):
     shard_set_id: str
     dataset_id: str
     tokenizer_digest: str
-    path: str
+    place: str  # under the state folder: see `schemas.places`
     rows: int
     manifest_digest: str
     created_at: Moment
@@ -88,7 +88,7 @@ class ModelRecord(Record):
 
     model_id: str
     training_run_id: str
-    path: str
+    place: str  # under the state folder
     digest: str
     created_at: Moment
 

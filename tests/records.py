@@ -37,7 +37,7 @@ def shard_set(name: str, dataset_id: str) -> ShardSet:
         shard_set_id=f"shards-{name}",
         dataset_id=dataset_id,
         tokenizer_digest="t" * 64,
-        path="shards",
+        place=f"shards/shards-{name}",
         rows=1,
         manifest_digest="m" * 64,
         created_at=NOW,
@@ -52,5 +52,5 @@ def training_run(name: str, shard_set_id: str, **changes: Any) -> TrainingRun:
 
 def trained_model(name: str, **changes: Any) -> ModelRecord:
     """`model-NAME` of `run-NAME`; no file is there."""
-    usual: dict[str, Any] = {"path": f"models/{name}", "digest": "d" * 64, "created_at": NOW}
+    usual: dict[str, Any] = {"place": f"runs/run-{name}/model", "digest": "d" * 64, "created_at": NOW}
     return ModelRecord(**{**usual, "model_id": f"model-{name}", "training_run_id": f"run-{name}", **changes})

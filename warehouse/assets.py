@@ -22,6 +22,7 @@ from pydantic import BaseModel
 from schemas.arrow import polars_schema
 from schemas.dataset import DatasetVersion, ModelRecord, ShardSet
 from schemas.episode import Episode
+from schemas.places import resolve
 from schemas.shard import ShardRow
 from schemas.teacher import TeacherConfig
 from warehouse.backend import Backend
@@ -87,23 +88,25 @@ def dataset(version: DatasetVersion) -> Asset:
     )
 
 
-def shard_set(shards: ShardSet) -> Asset:
+def shard_set(home: Path, shards: ShardSet) -> Asset:
     """A shard set; its version is its manifest's digest."""
-    files = read_manifest(Path(shards.path)).files
+    folder = resolve(shards.place, home)
+    files = read_manifest(folder).files
     said = f"length-sorted shards of {shards.dataset_id} for tokenizer {shards.tokenizer_digest[:16]}"
     return Asset(
         f"shard_sets/{shards.shard_set_id}",
-        _facets(shards.manifest_digest, "FILE", said, ShardRow, Path(shards.path)),
+        _facets(shards.manifest_digest, "FILE", said, ShardRow, folder),
         rows=shards.rows,
         size=sum(file.bytes for file in files),
         files=len(files),
     )
 
 
-def model(record: ModelRecord) -> Asset:
+def model(home: Path, record: ModelRecord) -> Asset:
     """A model; its version is the digest of its weights."""
     said = f"made by {record.training_run_id}, {record.created_at.isoformat()}"
-    return Asset(f"models/{record.model_id}", _facets(record.digest, "MODEL", said, path=Path(record.path)))
+    path = resolve(record.place, home)
+    return Asset(f"models/{record.model_id}", _facets(record.digest, "MODEL", said, path=path))
 
 
 def teacher(config: TeacherConfig) -> Asset:

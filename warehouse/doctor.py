@@ -12,6 +12,7 @@ from schemas.dataset import DatasetVersion
 from schemas.episode import Record
 from schemas.errors import EvoError
 from schemas.files import file_digest
+from schemas.places import resolve
 from warehouse.catalog import Warehouse
 from warehouse.certify import CERTIFIED, changed_rows
 from warehouse.ledger import FILE as LEDGER
@@ -165,17 +166,18 @@ def _content(warehouse: Warehouse) -> Iterator[Finding]:
 def _shards(warehouse: Warehouse) -> Iterator[Finding]:
     """Shard sets of versions that are not retired."""
     labels = {v.dataset_id: v.label for v in list_versions(warehouse) if v.dataset_id in held(warehouse)}
-    rows = warehouse.query("SELECT shard_set_id, dataset_id, path, manifest_digest FROM lake.shard_sets ORDER BY ALL")
-    for identity, dataset_id, path, digest in rows.iter_rows():
+    rows = warehouse.query("SELECT shard_set_id, dataset_id, place, manifest_digest FROM lake.shard_sets ORDER BY ALL")
+    for identity, dataset_id, place, digest in rows.iter_rows():
         if dataset_id not in labels:
             continue
         label = labels[dataset_id]
         try:
-            check_shards(Path(path), label)
+            folder = resolve(place, warehouse.home)
+            check_shards(folder, label)
         except EvoError as error:
             yield _damaged("shard set", identity, str(error))
             continue
-        if file_digest(Path(path) / MANIFEST) != digest:
+        if file_digest(folder / MANIFEST) != digest:
             says = (
                 f"shard set {identity}: its manifest is not the one in the catalog; rerun 'evo shard {label} --force'"
             )
@@ -183,11 +185,14 @@ def _shards(warehouse: Warehouse) -> Iterator[Finding]:
 
 
 def _models(warehouse: Warehouse, weights: str) -> Iterator[Finding]:
-    rows = warehouse.query("SELECT model_id, path, digest FROM lake.models ORDER BY created_at")
-    for identity, path, digest in rows.iter_rows():
-        file = Path(path) / weights
+    rows = warehouse.query("SELECT model_id, place, digest FROM lake.models ORDER BY created_at")
+    for identity, place, digest in rows.iter_rows():
         try:
+            file = resolve(place, warehouse.home) / weights
             found = file_digest(file)
+        except EvoError as error:
+            yield _damaged("model", identity, f"model {identity}: {error}")
+            continue
         except OSError as error:
             says = f"model {identity}: '{file}' cannot be read ({error.strerror}); restore the folder or train it again"
             yield _damaged("model", identity, says)

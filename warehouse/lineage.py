@@ -71,7 +71,7 @@ def model_facts(warehouse: Warehouse, row: dict[str, Any]) -> dict[str, str]:
         "SELECT benchmark, count(*) AS scores FROM lake.evaluations WHERE model_id = ? GROUP BY ALL ORDER BY benchmark",
         (row["model_id"],),
     )
-    facts = {"digest": row["digest"][:16], "path": row["path"], "created": row["created_at"].isoformat()}
+    facts = {"digest": row["digest"][:16], "place": row["place"], "created": row["created_at"].isoformat()}
     for score in scores.iter_rows(named=True):
         facts[f"scores on {score['benchmark']}"] = str(score["scores"])
     return facts
@@ -104,7 +104,7 @@ def _run(warehouse: Warehouse, identity: str, limit: int) -> TraceNode:
 
 def _shard_set(warehouse: Warehouse, identity: str, limit: int) -> TraceNode:
     row = _row(warehouse, "shard_sets", identity)
-    facts = {"rows": str(row["rows"]), "tokenizer": row["tokenizer_digest"][:16], "path": row["path"]}
+    facts = {"rows": str(row["rows"]), "tokenizer": row["tokenizer_digest"][:16], "place": row["place"]}
     under = _parent(warehouse, "dataset_versions", row["dataset_id"], limit)
     return TraceNode("shard set", identity, identity, facts, under)
 

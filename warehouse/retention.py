@@ -9,15 +9,15 @@ item is done.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
-from pathlib import Path
 
 import duckdb
 
 from schemas.dataset import DatasetVersion
 from schemas.episode import Record
 from schemas.errors import EvoError
+from schemas.places import remove
+from schemas.places import resolve as resolve_place
 from warehouse.catalog import Warehouse, fetch_all
 from warehouse.fingerprints import Fingerprints
 from warehouse.reclaim import Reclaimed, reclaim, reclaimable
@@ -110,13 +110,13 @@ def expire(
     else:
         rows = warehouse.transaction(delete)
         folders = _shard_folders(warehouse, identities)
-        for folder in folders:
-            shutil.rmtree(folder, ignore_errors=True)
+        for place in folders.values():
+            remove(place, warehouse.home)
         reclaimed = reclaim(warehouse, [table for table, count in rows.items() if count], past())
     return Expired(
         retired=tuple(v.label for v in retired),
         rows=rows,
-        shard_sets=tuple(folder.name for folder in folders),
+        shard_sets=tuple(folders),
         reclaimed=reclaimed,
     )
 
@@ -176,12 +176,11 @@ def _refuse_if_used(warehouse: Warehouse, version: DatasetVersion) -> None:
         )
 
 
-def _shard_folders(warehouse: Warehouse, retired: Sequence[str]) -> list[Path]:
-    """The folders of shard sets whose version has no episodes, or is being retired."""
+def _shard_folders(warehouse: Warehouse, retired: Sequence[str]) -> dict[str, str]:
+    """The places, by id, of shard sets that are there and whose version has no episodes, or is being retired."""
     rows = warehouse.query(
-        """SELECT shard_set_id, path FROM lake.shard_sets WHERE NOT list_contains(?::VARCHAR[], dataset_id)
+        """SELECT shard_set_id, place FROM lake.shard_sets WHERE NOT list_contains(?::VARCHAR[], dataset_id)
            ORDER BY shard_set_id""",
         ([version.dataset_id for version in _staying(warehouse, retired)],),
     )
-    found = [(identity, Path(path)) for identity, path in rows.iter_rows()]
-    return [path for identity, path in found if path.name == identity and path.is_dir()]
+    return {identity: place for identity, place in rows.iter_rows() if resolve_place(place, warehouse.home).is_dir()}

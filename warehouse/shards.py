@@ -22,6 +22,7 @@ from schemas.errors import EvoError
 from schemas.files import file_digest, write_whole
 from schemas.ids import content_id
 from schemas.moments import now
+from schemas.places import place_of
 from schemas.shard import EpisodeTokenizer, ShardRow
 from warehouse.catalog import Warehouse
 from warehouse.sorted_runs import merged, write_run
@@ -83,7 +84,7 @@ def build_shards(
     if force or not (target / MANIFEST).exists():
         _build(warehouse, version, tokenizer, target, rows_per_shard, progress)
     manifest = check_shards(target, version.label)
-    shards = _record(target, manifest)
+    shards = _record(target, manifest, warehouse.home)
     if warehouse.append("shard_sets", to_frame(ShardSet, [shards])):
         return shards
     made = warehouse.query("SELECT created_at FROM lake.shard_sets WHERE shard_set_id = ?", (identity,)).item()
@@ -239,12 +240,12 @@ def _file(path: Path, rows: int) -> ShardFile:
     return ShardFile(name=path.name, rows=rows, bytes=path.stat().st_size, blake2b=file_digest(path))
 
 
-def _record(target: Path, manifest: Manifest) -> ShardSet:
+def _record(target: Path, manifest: Manifest, home: Path) -> ShardSet:
     return ShardSet(
         shard_set_id=manifest.shard_set_id,
         dataset_id=manifest.dataset_id,
         tokenizer_digest=manifest.tokenizer_digest,
-        path=str(target),
+        place=place_of(target, home),
         rows=manifest.rows,
         manifest_digest=file_digest(target / MANIFEST),
         created_at=now(),

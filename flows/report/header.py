@@ -89,7 +89,7 @@ def facts(warehouse: Warehouse, version: DatasetVersion, model: Model | None) ->
         record, run = model
         of_model = [
             Fact("weights digest", record.digest, True),
-            Fact("model folder", record.path, True),
+            Fact("model folder", record.place, True),
             Fact("training run", run.training_run_id, True),
             Fact("shard set", run.shard_set_id, True),
             Fact("dataset version", f"{version.label} ({version.dataset_id})", True),

@@ -22,6 +22,7 @@ from flows.report.training import Benchmark, Curves, Headline, benchmarks, headl
 from schemas.dataset import DatasetVersion, ModelRecord, TrainingRun
 from schemas.errors import EvoError
 from schemas.files import write_whole
+from schemas.places import resolve as resolve_place
 from trainer.job import METRICS
 from warehouse.catalog import Warehouse
 from warehouse.lineage import documents_of, trace
@@ -153,7 +154,8 @@ def gather(warehouse: Warehouse, identity: str) -> Page:
 
 
 def _curves(warehouse: Warehouse, model: ModelRecord) -> Curves:
-    return training_curves(Path(model.path).parent / METRICS, stored_metrics(warehouse, model.training_run_id))
+    run = resolve_place(model.place, warehouse.home).parent
+    return training_curves(run / METRICS, stored_metrics(warehouse, model.training_run_id))
 
 
 def _model(warehouse: Warehouse, identity: str) -> Model | None:

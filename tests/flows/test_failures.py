@@ -326,7 +326,7 @@ def test_hostile_names_are_refused_by_every_command(home: Path) -> None:
 def test_doctor_finds_what_is_left_and_removes_it_only_when_asked(home: Path) -> None:
     with Warehouse.open(home) as warehouse:
         folder = Path(data_file(home, "contexts")).parent
-        known = warehouse.query("SELECT path FROM lake.shard_sets")["path"][0]
+        known = warehouse.query("SELECT place FROM lake.shard_sets")["place"][0]
     left = [
         folder / "ducklake-never-committed.parquet",
         home / "shards" / ".shards-half-0a1b",
@@ -349,5 +349,5 @@ def test_doctor_finds_what_is_left_and_removes_it_only_when_asked(home: Path) ->
     (gone,) = run(home, (*DOCTOR, "--remove-orphans", "--older-than", "0"))
     assert {f["kind"] for f in found_by(gone)} == {"removed"}
     assert not any(path.exists() for path in left)
-    assert Path(known).exists()
+    assert (home / known).exists()
     all_is_well(home)

@@ -74,7 +74,7 @@ def test_run_is_the_same_however_it_is_carried_out(world: World) -> None:
 
 
 def test_epochs_are_so_many_steps_that_every_row_is_read(world: World) -> None:
-    path = Path(world.shards.path)
+    path = world.home / world.shards.place
     config = in_steps(world.config.model_copy(update={"epochs": 3}), path)
     schedule = Schedule(Rows(path).tokens, config)
     assert (config.steps, config.epochs) == (3 * schedule.steps_per_epoch, 0)
@@ -131,7 +131,7 @@ def test_killed_rank_is_started_again_and_the_curve_goes_on(world: World, prefec
     assert process.returncode == 0, err
     assert err.count("ended with code -9") == 1
     tokenizer = next((world.home / "tokenizers").iterdir())
-    launch(Path(world.shards.path), tokenizer, world.config, tmp_path / "whole", on_progress=lambda row: None)
+    launch(world.home / world.shards.place, tokenizer, world.config, tmp_path / "whole", on_progress=lambda row: None)
     wanted = curve(tmp_path / "whole")
     assert [step for step, _ in curve(run)] == [step for step, _ in wanted] == list(range(1, 25))
     assert [loss for _, loss in curve(run)] == pytest.approx([loss for _, loss in wanted], rel=1e-4)

@@ -28,7 +28,7 @@ def tree(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> TraceNode:
     version = publish(warehouse, "traced", '{"name": "r"}', "abc", EpisodeFilter())
-    shards = build_shards(warehouse, version, tokenizer, tmp_path_factory.mktemp("shards"))
+    shards = build_shards(warehouse, version, tokenizer, warehouse.home / "shards")
     add_model(warehouse, shards.shard_set_id)
     return trace(warehouse, "model-1")
 

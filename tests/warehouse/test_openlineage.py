@@ -108,8 +108,8 @@ def test_event_of_every_asset_and_facet_is_valid(
     run: Run, warehouse: Warehouse, tokenizer: Any, tmp_path: Path, wrong_in_event: Check
 ) -> None:
     version = publish(warehouse, "openlineage", "{}", "0" * 40, EpisodeFilter())
-    shards = build_shards(warehouse, version, tokenizer, tmp_path / "shards")
-    trained = ModelRecord(model_id="model-1", training_run_id="run-1", path="m", digest="d", created_at=NOW)
+    shards = build_shards(warehouse, version, tokenizer, warehouse.home / "shards")
+    trained = ModelRecord(model_id="model-1", training_run_id="run-1", place="m", digest="d", created_at=NOW)
     (tmp_path / "notes.txt").write_text("x")
     teacher = TeacherConfig(model="owner/name", revision="r1", endpoints=("http://127.0.0.1:1/v1",))
     run.reads(
@@ -122,7 +122,8 @@ def test_event_of_every_asset_and_facet_is_valid(
             *assets.tables(TABLES, warehouse.snapshot(), {"episodes": 3}),
         ]
     )
-    run.writes([assets.dataset(version), assets.shard_set(shards), assets.model(trained)])
+    home = warehouse.home
+    run.writes([assets.dataset(version), assets.shard_set(home, shards), assets.model(home, trained)])
     told = written(run, RunState.FAIL, "why")
     assert wrong_in_event(told) == []
     assert set(told["run"]["facets"]) == {"processing_engine", "parent", "nominalTime", "errorMessage"}
@@ -133,7 +134,7 @@ def test_event_of_every_asset_and_facet_is_valid(
     assert outputs["model-1"]["facets"]["version"]["datasetVersion"] == "d"
     shown = outputs[shards.shard_set_id]
     assert shown["facets"]["version"]["datasetVersion"] == shards.manifest_digest
-    files = list(Path(shards.path).glob("*.parquet"))
+    files = list((warehouse.home / shards.place).glob("*.parquet"))
     counts = {key: shown["outputFacets"]["outputStatistics"][key] for key in ("rowCount", "size", "fileCount")}
     assert counts == {"rowCount": shards.rows, "size": sum(f.stat().st_size for f in files), "fileCount": len(files)}
 

@@ -96,7 +96,7 @@ def test_documents_and_models(
     assert (len(documents), documents[:2]) == (14, ["pep-0001", "pep-0005"])
     assert documents_by_generator(warehouse, version) == {"cloze": 14}
     assert models_of(warehouse, version.dataset_id) == []
-    add_model(warehouse, build_shards(warehouse, version, tokenizer, tmp_path_factory.mktemp("shards")).shard_set_id)
+    add_model(warehouse, build_shards(warehouse, version, tokenizer, warehouse.home / "shards").shard_set_id)
     (model,) = models_of(warehouse, version.dataset_id)
     assert (model["model_id"], model["steps"]) == ("model-1", 5)
     assert [(s["benchmark"], s["value"]) for s in model["scores"]] == [("heldout", 0.75)]

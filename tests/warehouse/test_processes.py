@@ -126,9 +126,9 @@ def whole(warehouse: Warehouse, newest: int = 3) -> None:
     """The newest versions hold what their digests say, and the newest shard sets of the catalog are complete."""
     for version in list_versions(warehouse)[-newest:]:
         assert members_digest(warehouse, version.dataset_id) == (version.digest, version.episodes)
-    sets = warehouse.query("SELECT path FROM lake.shard_sets ORDER BY created_at DESC LIMIT ?", (newest,))
-    for path in sets["path"]:
-        check_shards(Path(path))
+    sets = warehouse.query("SELECT place FROM lake.shard_sets ORDER BY created_at DESC LIMIT ?", (newest,))
+    for place in sets["place"]:
+        check_shards(warehouse.home / place)
 
 
 @pytest.mark.parametrize(

@@ -179,14 +179,15 @@ def test_what_was_left_out_stays_left_out(
 def test_the_versions_that_stay_publish_shard_and_trace_as_before(
     warehouse: Warehouse, three: list[DatasetVersion], tokenizer: EpisodeTokenizer, tmp_path: Path, make_partition: Make
 ) -> None:
-    shards = build_shards(warehouse, three[0], tokenizer, tmp_path / "shards")
-    gone = build_shards(warehouse, three[2], tokenizer, tmp_path / "shards")
-    manifest, tree = check_shards(Path(shards.path)), trace(warehouse, "d@1")
+    shards = build_shards(warehouse, three[0], tokenizer, warehouse.home / "shards")
+    gone = build_shards(warehouse, three[2], tokenizer, warehouse.home / "shards")
+    manifest, tree = check_shards(warehouse.home / shards.place), trace(warehouse, "d@1")
     done = expire(warehouse, ["e@1"], forget_past=True, dry=False)
     assert done.shard_sets == (gone.shard_set_id,)
-    assert not Path(gone.path).exists()
-    assert build_shards(warehouse, three[0], tokenizer, tmp_path / "again").manifest_digest == shards.manifest_digest
-    assert (check_shards(Path(shards.path)), trace(warehouse, "d@1")) == (manifest, tree)
+    assert not (warehouse.home / gone.place).exists()
+    again = build_shards(warehouse, three[0], tokenizer, warehouse.home / "again")
+    assert again.manifest_digest == shards.manifest_digest
+    assert (check_shards(warehouse.home / shards.place), trace(warehouse, "d@1")) == (manifest, tree)
     assert publish(warehouse, "d", "{}", None, EpisodeFilter()) == three[1]
     warehouse.append_all(make_partition(20, 25))
     assert publish(warehouse, "d", "{}", None, EpisodeFilter()).label == "d@3"
@@ -215,7 +216,7 @@ def test_a_version_with_a_model_or_a_tag_is_not_retired_unless_forced(
     add_model: Callable[[Warehouse, str], None],
     tmp_path: Path,
 ) -> None:
-    add_model(warehouse, build_shards(warehouse, three[2], tokenizer, tmp_path).shard_set_id)
+    add_model(warehouse, build_shards(warehouse, three[2], tokenizer, warehouse.home / "shards").shard_set_id)
     set_tag(warehouse, "d@2", "stable")
     before = counts(warehouse)
     for label, says in (("e@1", "model-1"), ("d@stable", "stable"), ("x@1", "unknown")):

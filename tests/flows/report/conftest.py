@@ -151,7 +151,7 @@ def add_model(world_home: Path, warehouse: Warehouse, version: DatasetVersion, n
     config = recipe("smallest").train.model_dump_json()
     run = training_run(name, shards.shard_set_id, config=config, steps=200, final_loss=2.25, seconds=434.6)
     folder = world_home / "runs" / run.training_run_id
-    model = trained_model(name, path=str(folder / "model"))
+    model = trained_model(name)
     if scored:
         folder.mkdir(parents=True)
         rows = [
