@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 
 from prefect import flow, task
@@ -17,6 +15,7 @@ from flows.synthesize import made_by
 from schemas.configs import ModelConfig, Recipe
 from schemas.dataset import DatasetVersion, ShardSet
 from schemas.errors import EvoError
+from schemas.files import whole_folder
 from trainer.text import EvoTokenizer, load_tokenizer, train_tokenizer
 from warehouse import assets
 from warehouse.catalog import Warehouse
@@ -39,10 +38,8 @@ def tokenizer_folder(warehouse: Warehouse, home: Path, version: DatasetVersion, 
             if config.backbone == "tiny"
             else load_tokenizer(config.backbone)
         )
-        partial = folder.with_name(f"{folder.name}.{os.getpid()}.partial")
-        made.save(partial)
-        shutil.rmtree(folder, ignore_errors=True)
-        partial.rename(folder)
+        with whole_folder(folder) as partial:
+            made.save(partial)
     return folder
 
 

@@ -72,7 +72,8 @@ def models_of(warehouse: Warehouse, version: DatasetVersion, config: TrainConfig
     sets = warehouse.query("select * from shard_sets where dataset_id = ?", (version.dataset_id,))
     for row in sets.iter_rows(named=True):
         shards = ShardSet(**row)
-        if model := find_model(warehouse, training_run_id(shards, in_steps(config, Path(shards.path)))):
+        run_id = training_run_id(shards, in_steps(config, resolve_place(shards.place, warehouse.home)))
+        if model := find_model(warehouse, run_id):
             yield model
 
 

@@ -2,30 +2,97 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
+import re
+import secrets
+import shutil
 from codecs import BOM_UTF8
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from errno import EDQUOT, ENOSPC, EROFS
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from errno import EDQUOT, EEXIST, ENOSPC, ENOTEMPTY, EROFS
 from pathlib import Path
 from typing import IO
+
+from schemas.leases import leased, unused
+
+PARTIAL = ".partial"
+_LONGEST = 200  # bytes of a name, so that what is added to it fits the 255 of a file system
 
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
     """Where to write a file that is renamed to `path` at the end: a reader, or a kill, never meets half of it.
 
-    What cannot be finished is removed.
+    What cannot be finished is removed, also what a writer of `path` that was killed has left. Two writers do not meet:
+    the last one's file stays.
     """
-    partial = path.with_name(f"{path.name}.partial")
-    try:
+    with _partial(path, Path.touch) as partial:
         yield partial
         partial.rename(path)
-    except BaseException:
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """A new folder to fill, which takes the place of `path` at the end, as `whole` does for files."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _partial(path, Path.mkdir) as partial:
+        yield partial
+        before = _beside(path)
+        while True:
+            with suppress(FileNotFoundError):
+                path.rename(before)
+            try:
+                partial.rename(path)
+                break
+            except OSError as error:
+                if error.errno not in (EEXIST, ENOTEMPTY):  # there, another writer was faster
+                    with suppress(OSError):
+                        before.rename(path)
+                    raise
+                shutil.rmtree(before, ignore_errors=True)
+        shutil.rmtree(before, ignore_errors=True)
+
+
+@contextmanager
+def _partial(path: Path, make: Callable[[Path], None]) -> Iterator[Path]:
+    """A new file or folder beside `path`, held by a lease, so that it is not taken for one that was left behind."""
+    for left in path.parent.glob(f"{glob.escape(_stem(path))}.*{PARTIAL}"):
+        if re.fullmatch(r"\.\d+-[0-9a-f]{8}", left.name.removeprefix(_stem(path)).removesuffix(PARTIAL)):
+            with unused(left, path.parent) as free:
+                if free:
+                    _discard(left)
+    while True:
+        partial = _beside(path)
+        make(partial)
+        with ExitStack() as held:
+            try:
+                there = held.enter_context(leased(partial))
+            except FileNotFoundError:  # removed as an orphan in the moment before
+                continue
+            if there:
+                try:
+                    yield partial
+                finally:
+                    _discard(partial)
+                return
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{_stem(path)}.{os.getpid()}-{secrets.token_hex(4)}{PARTIAL}")
+
+
+def _stem(path: Path) -> str:
+    return os.fsencode(path.name)[:_LONGEST].decode(errors="ignore")
+
+
+def _discard(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
         with suppress(OSError):
-            partial.unlink()
-        raise
+            path.unlink()
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from schemas.configs import TrainConfig
 from schemas.errors import EvoError
-from schemas.files import file_digest
+from schemas.files import file_digest, whole_folder
 from schemas.identity import stored
 from schemas.model_folder import CARD, check_vouched, vouch
 from trainer.backbone_names import reason
@@ -29,16 +28,12 @@ MOST_TOKENS = 4_000_000  # of a vocabulary; the largest of today have 262,144
 
 def save_model(model: EvoModel, tokenizer: EvoTokenizer, folder: Path) -> None:
     """Write a model folder whole or not at all. A frozen backbone is named in the config, not copied."""
-    partial = folder.with_name(f"{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
     weights = {name: p.detach().cpu().contiguous() for name, p in model.trained.items()}
-    save_file(weights, str(partial / WEIGHTS), metadata={"format": "pt"})
     config = {"model_type": MODEL_TYPE, "vocabulary": tokenizer.vocabulary, "train": model.config.model_dump()}
-    (partial / CONFIG).write_text(json.dumps(config, indent=1) + "\n")
-    tokenizer.save(partial)
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
+    with whole_folder(folder) as partial:
+        save_file(weights, str(partial / WEIGHTS), metadata={"format": "pt"})
+        (partial / CONFIG).write_text(json.dumps(config, indent=1) + "\n")
+        tokenizer.save(partial)
 
 
 def load_model(folder: Path) -> tuple[EvoModel, EvoTokenizer]:

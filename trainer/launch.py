@@ -13,12 +13,14 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from schemas.configs import TrainConfig
 from schemas.errors import EvoError
+from schemas.files import PARTIAL
+from schemas.leases import leased
 from trainer.hosts import LOST, Host, read_hostfile, ssh_command
 from trainer.job import CHECKPOINTS, MODEL, Job
 from trainer.state import newest_state
@@ -73,17 +75,21 @@ def launch(
     if not check_shards(shards).rows:
         raise EvoError(f"shard set {shards.name} is empty; nothing was trained; publish episodes first")
     out.mkdir(parents=True, exist_ok=True)
-    with (out / "lock").open("w") as lock:
+    with ExitStack() as held:
+        lock = held.enter_context((out / "lock").open("w"))  # not on the folder: other machines are to see it
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the system lets it go when we end, however we end
         except OSError as error:
             raise EvoError(
                 f"run '{out.name}' is being trained by another process; nothing was started; wait"
             ) from error
+        held.enter_context(leased(out))
+        for left in out.glob(f"rendezvous-*{PARTIAL}"):
+            left.unlink()
         checkpoint, damaged = newest_state(out / CHECKPOINTS)
         for what in damaged:
             on_line(f"{what}; going on from {checkpoint.name if checkpoint else 'the start'}")
-        rendezvous = out / f"rendezvous-{uuid.uuid4().hex}"
+        rendezvous = out / f"rendezvous-{uuid.uuid4().hex}{PARTIAL}"
         job = Job(
             shards=str(shards.absolute()),
             tokenizer=str(tokenizer.absolute()),
@@ -94,7 +100,10 @@ def launch(
             config=config,
         )
         try:
-            return _run(job, out, places, ssh_config, on_progress, on_line)
+            model = _run(job, out, places, ssh_config, on_progress, on_line)
+            for left in out.glob("rank-*.log.1"):  # of a start that was broken off, and has been made good
+                left.unlink()
+            return model
         finally:
             rendezvous.unlink(missing_ok=True)
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from schemas.episode import Record
 from schemas.errors import EvoError
-from schemas.files import file_digest, write_whole
+from schemas.files import PARTIAL, file_digest, whole_folder, write_whole
 
 KEPT = 2
 STATE, MARKER = "state.safetensors", "checkpoint.json"
@@ -33,16 +33,12 @@ class Marker(Record):
 def write_state(folder: Path, step: int, state: State) -> None:
     """Write the state after `step` updates under `folder`, whole or not at all, then drop all but the newest two."""
     target = folder / f"step-{step:08d}"
-    partial = folder / f"{target.name}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
     tensors = {f"{part}/{name}": t for part, of in state.items() for name, t in of.items()}
-    save_file(tensors, str(partial / STATE))
-    with (partial / STATE).open("rb") as written:
-        os.fsync(written.fileno())
-    write_whole(partial / MARKER, Marker(step=step, blake2b=file_digest(partial / STATE)).model_dump_json())
-    shutil.rmtree(target, ignore_errors=True)
-    partial.rename(target)
+    with whole_folder(target) as partial:
+        save_file(tensors, str(partial / STATE))
+        with (partial / STATE).open("rb") as written:
+            os.fsync(written.fileno())
+        write_whole(partial / MARKER, Marker(step=step, blake2b=file_digest(partial / STATE)).model_dump_json())
     kept = [path for path in _checkpoints(folder) if path.name <= target.name][-KEPT:]
     for old in set(folder.glob("step-*")) - set(kept):  # later ones were damaged, or the run was set back
         shutil.rmtree(old)
@@ -74,7 +70,7 @@ def read_state(path: Path) -> tuple[int, State]:
 
 
 def _checkpoints(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("step-*") if path.suffix != ".partial")
+    return sorted(path for path in folder.glob("step-*") if path.suffix != PARTIAL)
 
 
 def _damage(path: Path) -> str:

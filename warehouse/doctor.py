@@ -221,15 +221,14 @@ def _ledger(home: Path) -> Iterator[Finding]:
 
 def _orphans(warehouse: Warehouse, home: Path, removing: bool, older_than: float) -> Iterator[Finding]:
     found = orphans(warehouse, home, older_than)
-    removed = {orphan.path for orphan in remove(warehouse, found, older_than)} if removing and found else set()
+    removed = {orphan.path for orphan in remove(warehouse, home, older_than)} if removing and found else set()
     for orphan in found:
         says = f"{orphan.what}: {orphan.path}"
         if orphan.path in removed:
             yield Finding(kind="removed", what="orphan", name=Path(orphan.path).name, says=f"{says}; it was removed")
         else:
-            left = (
-                "it may be of a command that runs" if orphan.young else "it harms nothing; --remove-orphans removes it"
-            )
+            used = orphan.young or removing
+            left = "it may be of a command that runs" if used else "it harms nothing; --remove-orphans removes it"
             yield Finding(kind="orphan", what="orphan", name=Path(orphan.path).name, says=f"{says}; {left}")
 
 

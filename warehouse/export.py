@@ -7,9 +7,7 @@ that form cannot, so that importing the folder gives the same rows with the same
 from __future__ import annotations
 
 import json
-import shutil
 import sys
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +21,7 @@ from pydantic import ValidationError
 from schemas.dataset import DatasetVersion
 from schemas.errors import EvoError
 from schemas.exchange import FORM, MANIFEST, ExportManifest, Format
-from schemas.files import write_whole
+from schemas.files import whole_folder, write_whole
 from warehouse.card import dataset_card
 from warehouse.catalog import Warehouse
 from warehouse.parts import parts
@@ -120,19 +118,14 @@ def export_version(
         raise EvoError(f"rows per file is {rows_a_file}; nothing was exported; give 1 or more")
     folder = folder.absolute()
     _check_target(folder, force)
-    work = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}")
     try:
-        work.mkdir(parents=True)
-        manifest = _write(warehouse, _public(version), work, form, rows_a_file, progress)
-        _replace(folder, work)
-        return manifest
+        with whole_folder(folder) as work:
+            return _write(warehouse, _public(version), work, form, rows_a_file, progress)
     except OSError as error:
         raise EvoError(
             f"folder '{folder}' cannot be written ({error.strerror or error}); nothing was exported; "
             "free space there or name another"
         ) from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
 
 
 def read_manifest(folder: Path) -> ExportManifest | None:
@@ -170,20 +163,6 @@ def _check_target(folder: Path, force: bool) -> None:
         )
     if not force:
         raise EvoError(f"folder '{folder}' holds an export; nothing was exported; replace it with --force")
-
-
-def _replace(folder: Path, work: Path) -> None:
-    """Put `work` in the folder's place; what was there stays beside until that is done."""
-    before = work.with_name(f"{work.name}-before")
-    if folder.exists():
-        folder.rename(before)
-    try:
-        work.rename(folder)
-    except OSError:
-        if before.exists():
-            before.rename(folder)
-        raise
-    shutil.rmtree(before, ignore_errors=True)
 
 
 def _write(

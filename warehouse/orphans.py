@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from schemas.episode import Record
+from schemas.files import PARTIAL
+from schemas.leases import unused
+from schemas.places import place_of
+from schemas.places import remove as remove_place
 from warehouse.catalog import SPILL, Warehouse
 from warehouse.shards import MANIFEST
 
@@ -30,26 +33,26 @@ def orphans(warehouse: Warehouse, home: Path, older_than: float) -> list[Orphan]
     return [*_in_lake(warehouse, older_than), *_in_folder(warehouse, home, older_than)]
 
 
-def remove(warehouse: Warehouse, found: list[Orphan], older_than: float) -> list[Orphan]:
-    """Remove those that are not young; returns them.
+def remove(warehouse: Warehouse, home: Path, older_than: float) -> list[Orphan]:
+    """Remove those that are neither young nor in use; returns what was removed.
 
     Raises:
         EvoError: another process writes to the warehouse, so that nothing was removed.
     """
-    old = [orphan for orphan in found if not orphan.young]
-    # A transaction writes its files before it commits: without the lock they would look like orphans.
+    # A transaction writes its files before it commits: without the lock they would look like orphans. Nor does anything
+    # become known meanwhile: who makes a shard set holds it by a lease until its row is there.
     with warehouse.backend.writing(wait=False):
+        old = [orphan for orphan in orphans(warehouse, home, older_than) if not orphan.young]
         if any(orphan.in_lake for orphan in old):
             warehouse.query(
                 "SELECT * FROM ducklake_delete_orphaned_files('lake', older_than => ?)", (_before(older_than),)
             )
-        for orphan in old:
-            path = Path(orphan.path)
-            if not orphan.in_lake and path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            elif not orphan.in_lake:
-                path.unlink(missing_ok=True)
-    return old
+        return [orphan for orphan in old if orphan.in_lake or _removed(orphan, home)]
+
+
+def _removed(orphan: Orphan, home: Path) -> bool:
+    with unused(Path(orphan.path), home) as free:
+        return free and remove_place(place_of(Path(orphan.path), home), home)
 
 
 def _before(older_than: float) -> datetime:
@@ -68,12 +71,17 @@ def _in_folder(warehouse: Warehouse, home: Path, older_than: float) -> Iterator[
     limit = time.time() - older_than * 3600
     known = set(warehouse.query("SELECT shard_set_id FROM lake.shard_sets")["shard_set_id"])
     for path, what in sorted({**_shard_folders(home / "shards", known), **_unfinished(home), **_spilled(home)}.items()):
-        yield Orphan(path=str(path), what=what, young=_touched(path) > limit)
+        with unused(path, home) as free:
+            pass
+        if path.exists():
+            yield Orphan(path=str(path), what=what, young=not free or _touched(path) > limit)
 
 
 def _shard_folders(folder: Path, known: set[str]) -> dict[Path, str]:
     found = {}
     for path in folder.glob("*"):
+        if path.suffix == PARTIAL:
+            continue  # found with all that is half-written
         if path.name.startswith(".shards-"):
             found[path] = "a shard set that was never finished"
         elif path.name.startswith("shards-") and not (path / MANIFEST).exists():
@@ -84,10 +92,11 @@ def _shard_folders(folder: Path, known: set[str]) -> dict[Path, str]:
 
 
 def _unfinished(home: Path) -> dict[Path, str]:
-    """Files and model folders that were being written; each was to be renamed when it was whole."""
+    """Files and folders that were being written; each was to be renamed when it was whole."""
     places = [home, *(home / name for name in ("runs", "tokenizers", "reports", "shards"))]
-    patterns = ("*.partial", "*/*.partial")
-    return {p: "a half-written file" for place in places for pattern in patterns for p in place.glob(pattern)}
+    patterns = tuple(f"{above}*{PARTIAL}" for above in ("", "*/", "*/*/"))
+    found = {p for place in places for pattern in patterns for p in place.glob(pattern)}
+    return {p: "half-written" for p in found if found.isdisjoint(p.parents)}
 
 
 def _spilled(home: Path) -> dict[Path, str]:

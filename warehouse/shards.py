@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,8 +19,9 @@ from schemas.arrow import polars_schema, to_frame
 from schemas.dataset import DatasetVersion, ShardSet
 from schemas.episode import Record
 from schemas.errors import EvoError
-from schemas.files import file_digest, write_whole
+from schemas.files import file_digest, whole_folder, write_whole
 from schemas.ids import content_id
+from schemas.leases import leased
 from schemas.moments import now
 from schemas.places import place_of
 from schemas.shard import EpisodeTokenizer, ShardRow
@@ -81,12 +82,15 @@ def build_shards(
         raise EvoError(f"rows per shard is {rows_per_shard}; no shard was written; give 1 or more")
     identity = _shard_set_id(version, tokenizer, rows_per_shard)
     target = folder / identity
-    if force or not (target / MANIFEST).exists():
-        _build(warehouse, version, tokenizer, target, rows_per_shard, progress)
-    manifest = check_shards(target, version.label)
-    shards = _record(target, manifest, warehouse.home)
-    if warehouse.append("shard_sets", to_frame(ShardSet, [shards])):
-        return shards
+    with ExitStack() as held:  # what the catalog does not know yet would else be taken for left behind
+        if force or not (target / MANIFEST).exists():
+            _build(warehouse, version, tokenizer, target, rows_per_shard, progress, held)
+        else:
+            held.enter_context(leased(target))
+        manifest = check_shards(target, version.label)
+        shards = _record(target, manifest, warehouse.home)
+        if warehouse.append("shard_sets", to_frame(ShardSet, [shards])):
+            return shards
     made = warehouse.query("SELECT created_at FROM lake.shard_sets WHERE shard_set_id = ?", (identity,)).item()
     return shards.replace(created_at=made)
 
@@ -150,10 +154,11 @@ def _build(
     target: Path,
     rows_per_shard: int,
     progress: Callable[[int, int], None] | None,
+    held: ExitStack,
 ) -> None:
-    work = target.with_name(f".{target.name}-{uuid.uuid4().hex[:8]}")
-    (work / "parts").mkdir(parents=True)
-    try:
+    with whole_folder(target) as work:
+        held.enter_context(leased(work))
+        (work / "parts").mkdir()
         rows, tokens = _write_parts(warehouse, version, tokenizer, work / "parts", progress)
         names = _write_sorted(work, rows_per_shard)
         shutil.rmtree(work / "parts")
@@ -166,13 +171,7 @@ def _build(
             tokens=tokens,
             files=files,
         )
-        if target.exists():
-            (target / MANIFEST).unlink(missing_ok=True)  # from here on the old set never happened
-            shutil.rmtree(target)
-        work.rename(target)
-        write_whole(target / MANIFEST, json.dumps(manifest.model_dump(), indent=1, sort_keys=True) + "\n")
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+        write_whole(work / MANIFEST, json.dumps(manifest.model_dump(), indent=1, sort_keys=True) + "\n")
 
 
 def _write_parts(

@@ -30,8 +30,9 @@ def test_two_checkpoints_are_kept_and_read_back(tmp_path: Path) -> None:
 
 def test_what_a_kill_leaves_is_no_checkpoint_and_goes(tmp_path: Path) -> None:
     write_state(tmp_path, 2, state(2))
-    (tmp_path / "step-00000004.partial").mkdir()
-    (tmp_path / "step-00000004.partial" / STATE).write_bytes(b"half")
+    half = tmp_path / "step-00000004.1-0a1b2c3d.partial"
+    half.mkdir()
+    (half / STATE).write_bytes(b"half")
     newest, damaged = newest_state(tmp_path)
     assert newest == tmp_path / "step-00000002"
     assert not damaged
