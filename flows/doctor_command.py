@@ -21,11 +21,19 @@ def doctor(
     older_than: Annotated[
         float, typer.Option(min=0, metavar="HOURS", help="Younger orphans may be of commands that run: they stay.")
     ] = 24.0,
+    take_over: Annotated[
+        bool,
+        typer.Option("--take-over", help="Of a copied or moved home with its data on a server: own them from now on."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Check that everything the warehouse knows of is there and is what it was; exit code 1 if something is damaged."""
+    from warehouse.catalog import Warehouse
     from warehouse.doctor import examine
 
+    if take_over:
+        with Warehouse.open(state()) as warehouse:
+            warehouse.take_over()
     findings = list(examine(state(), WEIGHTS, deep, remove_orphans, older_than))
     counts = Counter(finding.kind for finding in findings)
     if as_json:

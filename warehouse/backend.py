@@ -54,6 +54,11 @@ class Backend:
         return f"{self.data.rstrip('/')}/" if self.data else f"{self.folder}/data/"
 
     @property
+    def told_path(self) -> str:
+        """What the catalog says of that: in a folder relative to it, so that a copy never names the original's."""
+        return "data/" if not (self.catalog or self.data) else self.data_path
+
+    @property
     def name(self) -> str:
         """What errors call the warehouse."""
         return " with data at ".join(part for part in (self.catalog, self.data) if part) or str(self.folder)
@@ -129,6 +134,15 @@ class Backend:
 
     def _busy(self) -> EvoError:
         return EvoError(f"another process writes to warehouse '{self.name}'; nothing was done; try again when it ends")
+
+    def database(self) -> str:
+        """Which database of which server the catalog is, by whatever address it is reached."""
+        with self._postgres() as con:
+            row = con.execute(
+                """SELECT system_identifier, oid FROM pg_control_system(), pg_database
+                   WHERE datname = current_database()"""
+            ).fetchone()
+        return " ".join(map(str, row or ()))
 
     def _postgres(self) -> psycopg.Connection[Any]:
         try:

@@ -18,6 +18,7 @@ from schemas.arrow import polars_schema
 from schemas.errors import EvoError
 from warehouse.backend import Backend
 from warehouse.migration.schema import bring_up, is_current
+from warehouse.owner import check_owner, take_over, told_path
 from warehouse.tables import TABLES
 from warehouse.transactions import in_transaction
 
@@ -163,6 +164,20 @@ class Warehouse:
         with self._thread_lock, self.backend.writing():
             return self._guarded(attempt)
 
+    def check_owner(self) -> None:
+        """Refuse to delete in data that may be another warehouse's.
+
+        Raises:
+            EvoError: they may be.
+        """
+        with self._thread_lock:
+            self._guarded(lambda: check_owner(self._con, self.backend))
+
+    def take_over(self) -> None:
+        """Own the data from now on."""
+        with self._thread_lock, self.backend.writing():
+            self._guarded(lambda: take_over(self._con, self.backend))
+
     def snapshot(self) -> int:
         """The current snapshot id."""
         return int(self.query("SELECT id FROM lake.current_snapshot()").item())
@@ -228,6 +243,9 @@ def _open_or_make(con: duckdb.DuckDBPyConnection, backend: Backend) -> None:
     if not is_current(con, backend.name):
         with backend.writing():
             _retry(lambda: bring_up(con, backend.name))
+    if not backend.catalog and not backend.data and told_path(con) != backend.told_path:
+        with backend.writing():  # of an older version of this code
+            _retry(lambda: take_over(con, backend))
 
 
 def _make(con: duckdb.DuckDBPyConnection, backend: Backend) -> None:
@@ -246,6 +264,7 @@ def _make(con: duckdb.DuckDBPyConnection, backend: Backend) -> None:
                 LostCatalogError("its catalog is missing or empty, though data files are there")
             ) from error
         backend.attach(con)
+        take_over(con, backend)
 
 
 def _fetch(con: duckdb.DuckDBPyConnection, sql: str, params: Parameters) -> pl.DataFrame:

@@ -37,13 +37,14 @@ def remove(warehouse: Warehouse, home: Path, older_than: float) -> list[Orphan]:
     """Remove those that are neither young nor in use; returns what was removed.
 
     Raises:
-        EvoError: another process writes to the warehouse, so that nothing was removed.
+        EvoError: another process writes to the warehouse, or another warehouse owns its data; nothing was removed.
     """
     # A transaction writes its files before it commits: without the lock they would look like orphans. Nor does anything
     # become known meanwhile: who makes a shard set holds it by a lease until its row is there.
     with warehouse.backend.writing(wait=False):
         old = [orphan for orphan in orphans(warehouse, home, older_than) if not orphan.young]
         if any(orphan.in_lake for orphan in old):
+            warehouse.check_owner()
             warehouse.query(
                 "SELECT * FROM ducklake_delete_orphaned_files('lake', older_than => ?)", (_before(older_than),)
             )

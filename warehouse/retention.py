@@ -88,6 +88,8 @@ def expire(
     if not force:
         for version in retired:
             _refuse_if_used(warehouse, version)
+    if not dry:
+        warehouse.check_owner()
     identities = [version.dataset_id for version in retired]
     known, newest = Fingerprints(warehouse), max((v.snapshot for v in list_versions(warehouse)), default=-1)
 

@@ -1,4 +1,5 @@
-"""Schema 1 to 2: moments are timestamps, no column is a reserved word, and keys that were parts of texts are columns.
+"""Schema 1 to 2: moments are timestamps, no column is a reserved word, paths are places, and keys that were parts of
+texts are columns.
 
 DuckLake cannot turn texts into timestamps in place, so each table is made anew from the old one.
 """
@@ -18,6 +19,8 @@ OLD = "schema_1_"  # before the names of the old tables, while the new ones are 
 # fingerprint as well, and its item the question type where one question of a taught item had failed.
 _TAUGHT = "split_part(stage, ':', 1) IN ('contexts', 'questions', 'evidence', 'verify')"
 _BEFORE = """coalesce(TRY(json_extract_string(components, '$."stage before"')), '')"""
+# A path of whichever folder the home was in then. One of elsewhere stays, which `evo doctor` tells.
+_PLACE = "CASE WHEN ends_with(path, '/' || {inside}) THEN {inside} ELSE path END"
 _COLUMNS: dict[str, dict[str, str]] = {
     "verdicts": {"check_name": '"check"'},
     "failures": {
@@ -33,6 +36,8 @@ _COLUMNS: dict[str, dict[str, str]] = {
                           ELSE json_merge_patch(components, '{{"stage before": null}}') END""",
     },
     "outcomes": {"context_id": "coalesce(made.context_id, '')"},
+    "shard_sets": {"place": _PLACE.format(inside="'shards/' || shard_set_id")},
+    "models": {"place": _PLACE.format(inside="'runs/' || training_run_id || '/model'")},
 }
 # An outcome's context: of its item's name, under one of the stages that its fingerprint stands on.
 _JOINED = {

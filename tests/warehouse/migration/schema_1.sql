@@ -141,7 +141,7 @@ BEGIN;
 INSERT INTO lake.training_runs VALUES ('run-1', 'shards-1', '{"steps": 5}', 5, 0.30000000000000004, 1.5, '2026-03-01T10:00:00.123456+00:00');
 INSERT INTO lake.training_metrics VALUES ('run-1', 1, 'loss', 2.5);
 INSERT INTO lake.training_metrics VALUES ('run-1', 2, 'loss', 1e-07);
-INSERT INTO lake.models VALUES ('model-1', 'run-1', '/home/ada/.evo/runs/run-1/model', 'dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd', '2026-03-01T11:00:00+00:00');
+INSERT INTO lake.models VALUES ('model-1', 'run-1', '/home/ada/.evo/runs/run-1/model', 'dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd', '2026-03-01T11:00:00+00:00'), ('model-2', 'run-1', '/elsewhere/model', 'dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd', '2026-03-01T11:00:00+00:00');
 COMMIT;
 BEGIN;
 INSERT INTO lake.evaluations VALUES ('eval-1', 'model-1', 'locomo', 'EvoEmbedding', 'all', 'Recall@1', 0.5, 0.4, 0.6, 10);

@@ -23,6 +23,7 @@ from schemas.ids import canonical
 from warehouse import outcomes
 from warehouse.backend import CATALOG_URL, DATA_URL, Backend
 from warehouse.catalog import Warehouse
+from warehouse.doctor import examine
 from warehouse.fingerprints import Fingerprints
 from warehouse.lineage import trace
 from warehouse.retention import expire
@@ -39,6 +40,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from warehouse.catalog import Warehouse
+from warehouse.doctor import examine
 from warehouse.migration import from_1
 where, copy = sys.argv[2], from_1._copy
 def killing(name, there):
@@ -89,6 +91,7 @@ def test_every_row_is_a_record_and_keeps_what_it_held(world: tuple[Warehouse, Ro
     after = rows_of(warehouse)
     assert set(before) == set(TABLES) - {"schema_versions"}
     changed = {"verdicts": {"check"}, "failures": {"stage", "item"}, "fingerprints": {"components"}}
+    changed |= {"shard_sets": {"path"}, "models": {"path"}}
     for name, rows in before.items():
         record = TABLES[name].record
         assert rows, name
@@ -131,6 +134,16 @@ def test_keys_that_were_parts_of_texts_are_columns(world: tuple[Warehouse, Rows]
             assert context["kind"] == kind == outcome["kind"]
             named = context["document_ids"][0] if context["document_ids"] else str(context["seed"])
             assert source.rpartition(":")[2] == named
+
+
+def test_paths_are_places_and_what_was_elsewhere_is_told(world: tuple[Warehouse, Rows]) -> None:
+    warehouse, _ = world
+    after = rows_of(warehouse)
+    assert [row["place"] for row in after["shard_sets"]] == ["shards/shards-1"]
+    assert sorted(row["place"] for row in after["models"]) == ["/elsewhere/model", "runs/run-1/model"]
+    told = [finding.says for finding in examine(warehouse.home, "model.safetensors") if finding.name == "model-2"]
+    assert len(told) == 1
+    assert "'/elsewhere/model' leads out of" in told[0]
 
 
 def test_what_reads_keys_reads_the_old_rows(world: tuple[Warehouse, Rows]) -> None:
