@@ -17,7 +17,6 @@ from schemas.configs import Recipe
 from schemas.dataset import ModelRecord
 from schemas.episode import Document
 from schemas.identity import identity, stored
-from schemas.places import resolve
 from synth.documents import read_documents
 from warehouse.catalog import Warehouse
 from warehouse.versions import list_versions

@@ -41,7 +41,8 @@ def plain(catalog: Path) -> duckdb.DuckDBPyConnection:
     for extension in ("ducklake", "sqlite_scanner"):
         duckdb_extensions.import_extension(extension, con=con)
         con.load_extension(extension)
-    con.execute(f"ATTACH 'ducklake:sqlite:{catalog}' AS audited (READ_ONLY)")
+    data = f"DATA_PATH '{catalog.parent}/data/', OVERRIDE_DATA_PATH true"
+    con.execute(f"ATTACH 'ducklake:sqlite:{catalog}' AS audited (READ_ONLY, {data})")
     con.execute("USE audited")
     return con
 
