@@ -32,7 +32,7 @@ from pydantic import BaseModel, ValidationError
 
 from flows.serve_teacher import served, served_name
 from schemas.teacher import Message, Sampling, ServeConfig, TeacherConfig
-from synth.teacher import Teacher
+from synth.teachers.teacher import Teacher
 from warehouse.ledger import SqliteLedger
 
 PROMPT = "word " * 900 + "{}"  # about the paper's mean context, 1.3K tokens

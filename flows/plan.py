@@ -15,10 +15,11 @@ from flows.teach import Todo, all_items, documents, pending_items
 from schemas.configs import Recipe, TeachingConfig
 from schemas.episode import Record
 from schemas.teacher import Price
-from synth.asking import Asker, Desk
 from synth.items import make
 from synth.stages import BEFORE, KINDS, STAGES, Drafted, Stage, chains, of_cloze, of_simulator
-from synth.teacher import NotAskedError, Replay
+from synth.teachers.asking import Asker, Desk
+from synth.teachers.faults import NotAskedError
+from synth.teachers.replay import Replay
 from warehouse.catalog import Warehouse
 from warehouse.drafts import drafted_documents, drafted_seeds
 from warehouse.ledger import SqliteLedger
@@ -200,8 +201,7 @@ async def _missing(
     stages, document = chains(config), documents(warehouse)
     missing: Counter[str] = Counter()
     async with AsyncExitStack() as stack:
-        offline = [c.replace(endpoints=c.endpoints or (NOWHERE,)) for c in config.teachers]
-        replays = [Replay(c, ledger, recipe.name) for c in offline]
+        replays = [Replay(c, ledger, recipe.name) for c in config.teachers]
         for replay in replays:
             await stack.enter_async_context(replay)
         desks = {replay.config.name: Desk(replay) for replay in replays}
@@ -216,9 +216,6 @@ async def _missing(
                 of_kind = usual[item.kind]
                 missing.update({stage: max(0, round(of_kind[stage] - held[stage])) for stage in STAGES})
     return missing
-
-
-NOWHERE = "http://127.0.0.1:9/v1"  # a replay calls nobody
 
 
 def _usual(pace: dict[str, dict[str, float]], config: TeachingConfig) -> dict[str, dict[str, float]]:

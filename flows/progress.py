@@ -17,12 +17,14 @@ from rich.table import Table
 
 from flows.console import warn
 from flows.teach import Progress, Report
+from schemas.secrets import scrubbed
 
 LINE_EVERY_S = 10.0
 
 
 def tell(line: str) -> None:
-    """One line of progress. Standard error, so that `--json` stays clean."""
+    """One line of progress, without secrets. Standard error, so that `--json` stays clean."""
+    line = scrubbed(line)
     warn(line)
     with suppress(MissingContextError):  # outside a run the terminal is all there is
         get_run_logger().info(line)

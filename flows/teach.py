@@ -14,6 +14,7 @@ from contextlib import AsyncExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import duckdb
 from filelock import FileLock, Timeout
 
 from flows.terminal.interrupt import stopped_by
@@ -25,10 +26,11 @@ from schemas.errors import EvoError, InterruptionError
 from schemas.ids import canonical
 from schemas.moments import now
 from schemas.teacher import Spent
-from synth.asking import Asker, Desk
-from synth.items import Item, Made, items, make
+from synth.items import Item, Made, broken, items, make
 from synth.stages import Chain, Stage, chains
-from synth.teacher import Purse, Teacher
+from synth.teachers.asking import Asker, Desk
+from synth.teachers.purse import Purse
+from synth.teachers.teacher import Teacher
 from warehouse import outcomes
 from warehouse.catalog import Warehouse
 from warehouse.documents import WITHOUT_TEXT
@@ -38,6 +40,7 @@ COMMIT_EVERY_S = 3.0
 ITEMS_A_COMMIT = 200
 DOCUMENTS_A_READ = 64
 UNDER_WAY_S = 1.5  # for answers that are on their way when a user interrupts
+OURS = (EvoError, OSError, duckdb.Error)  # faults that no item has caused
 
 
 class Progress(NamedTuple):
@@ -227,9 +230,11 @@ class _Run:
             asker = Asker(self.desks, self.config, item.name, attempt)
             try:
                 made = await make(asker, self.config, self.stages, item, self.scope, self.document, attempt)
-            except Exception as error:
+            except OURS as error:
                 self._stop(error)
                 return
+            except Exception as error:
+                made = broken(self.stages[item.kind], item, self.scope, error, attempt)
             self._count(made)
             self.finished.append(made)
 

@@ -31,7 +31,7 @@ def teacher_check(
     import asyncio
 
     from schemas.teacher import TeacherConfig
-    from synth.teacher import Teacher
+    from synth.teachers.teacher import Teacher
     from warehouse.ledger import SqliteLedger
 
     with _one_sentence():

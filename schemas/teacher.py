@@ -110,7 +110,17 @@ class TeacherConfig(Config):
     def _plain_addresses(cls, endpoints: tuple[str, ...]) -> tuple[str, ...]:
         """Endpoints are stored with every call: they may hold no secret."""
         for url in endpoints:
-            parts = urlsplit(url)
+            if odd := next((c for c in url if not "!" <= c <= "~"), ""):
+                raise ValueError(
+                    f"an endpoint holds U+{ord(odd):04X}, which no address can; give one such as http://127.0.0.1:8000/v1"
+                )
+            try:
+                parts = urlsplit(url)
+                _ = parts.port  # raises where it is none
+            except ValueError:
+                raise ValueError(
+                    "an endpoint's host or port is none; give an address such as http://127.0.0.1:8000/v1"
+                ) from None
             if parts.scheme not in ("http", "https") or not parts.hostname:
                 raise ValueError(f"endpoint '{parts.path[:80]}' is no http or https address; give one that ends in /v1")
             if parts.username or parts.password or parts.query or parts.fragment:
@@ -183,9 +193,13 @@ class Ledger(Protocol):
         ...
 
     def fault(self, teacher: str, endpoint: str, kind: str) -> None:
-        """Count a call that got no answer."""
+        """Count a call that got no answer, or something odd about one that did."""
+        ...
+
+    def charge(self, scope: str, spent: Spent) -> None:
+        """Remember what a request without an answer may have been charged."""
         ...
 
     def spent(self, scope: str) -> Spent:
-        """The sum over a scope's calls."""
+        """The sum over a scope's calls, and over its requests without an answer that may have been charged."""
         ...

@@ -25,6 +25,11 @@ def clean(text: str) -> str:
     return text
 
 
+def mended(text: str) -> str:
+    """Text that has to be kept whatever it holds: U+FFFD in the place of what `clean` refuses."""
+    return _LONE.sub("\ufffd", text.replace("\0", "\ufffd"))
+
+
 def shown(text: str, most: int | None = None) -> str:
     """Text for a terminal or a page: control, direction and other invisible characters are written as escapes, so that
     they can be seen and do nothing. Longer than `most` characters, it is cut with an ellipsis.

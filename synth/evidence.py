@@ -6,8 +6,8 @@ from collections import Counter
 
 from schemas.configs import TeachingConfig
 from schemas.episode import Context, Evidence, Question
-from synth.asking import Asker, together
 from synth.prompts.answers import EvidenceIndices
+from synth.teachers.asking import Asker, together
 
 VERSION = "evidence-1"
 

@@ -12,7 +12,7 @@ from schemas.dataset import Failure, Outcome
 from schemas.episode import Context, Document, Episode, Evidence, Question, Record, Verdict
 from schemas.ids import content_id
 from schemas.moments import now
-from synth.asking import Asker, together
+from schemas.secrets import scrubbed
 from synth.checks import episode
 from synth.contexts.dialogue import dialogue
 from synth.contexts.memory import memory
@@ -21,7 +21,8 @@ from synth.evidence import annotate
 from synth.questions import draw_types, question
 from synth.stages import Chain
 from synth.taxonomy import QuestionType
-from synth.teacher import NotAnsweredError
+from synth.teachers.asking import Asker, together
+from synth.teachers.faults import NotAnsweredError
 from synth.text import normalise
 from synth.verification import verify_question
 
@@ -109,6 +110,13 @@ async def make(
         [_ask(asker, config, chain, context, kind, n, item, attempt) for n, kind in enumerate(types)]
     )
     return _together(context, asked, chain, item, scope, attempt)
+
+
+def broken(chain: Chain, item: Item, scope: str, error: Exception, attempt: int) -> Made:
+    """The rows of an item whose answers did what was not foreseen: it fails alone, and may be retried."""
+    reason = NotAnsweredError(f"{type(error).__name__}: {scrubbed(str(error))[:300]}")
+    failure = _failure(chain, "contexts", item, "", reason, attempt)
+    return Made(failures=(failure,), outcome=_outcome(item, chain, scope, attempt, [], failed_contexts=1))
 
 
 async def _context(

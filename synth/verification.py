@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 from schemas.configs import TeachingConfig
 from schemas.episode import Context, Draft, Evidence, Question, Segment, Verdict
-from synth.asking import Asker, together
 from synth.checks import context_dependent, evidence_in_range, lengths, structure
 from synth.evidence import agreement
 from synth.evidence import elected as by_votes
 from synth.prompts.answers import Judgement, ShortAnswer
 from synth.taxonomy import QUESTION_TYPES
+from synth.teachers.asking import Asker, together
 from synth.text import normalise
 
 VERSION = "verification-1"

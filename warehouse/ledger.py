@@ -28,11 +28,14 @@ CREATE INDEX IF NOT EXISTS calls_by_scope ON calls (scope, stage, prompt_tokens,
 CREATE TABLE IF NOT EXISTS faults (
     teacher TEXT, endpoint TEXT, kind TEXT, count INTEGER, last_at TEXT, PRIMARY KEY (teacher, endpoint, kind)
 );
+CREATE TABLE IF NOT EXISTS charged (scope TEXT PRIMARY KEY, calls INTEGER, tokens INTEGER, cost REAL);
 """
 _FIND = f"SELECT {', '.join(COLUMNS)} FROM calls WHERE call_id = ?"  # noqa: S608
 _RECORD = f"INSERT OR IGNORE INTO calls VALUES ({', '.join('?' * (len(COLUMNS) + 1))})"  # noqa: S608
 _FAULT = """INSERT INTO faults VALUES (?, ?, ?, 1, ?)
     ON CONFLICT DO UPDATE SET count = count + 1, last_at = excluded.last_at"""
+_CHARGE = """INSERT INTO charged VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE
+    SET calls = calls + excluded.calls, tokens = tokens + excluded.tokens, cost = cost + excluded.cost"""
 
 
 class SqliteLedger:
@@ -86,15 +89,28 @@ class SqliteLedger:
         return zlib.decompress(row[0]) if row else None
 
     def fault(self, teacher: str, endpoint: str, kind: str) -> None:
-        """Count a call that got no answer.
+        """Count a call that got no answer, or something odd about one that did.
 
         Raises:
             EvoError: it could not be written.
         """
         self._write(_FAULT, (teacher, endpoint, kind, now().isoformat()), "a fault")
 
+    def charge(self, scope: str, spent: Spent) -> None:
+        """Remember what a request without an answer may have been charged.
+
+        Raises:
+            EvoError: it could not be written.
+        """
+        self._write(_CHARGE, (scope, spent.calls, spent.tokens, spent.cost), "a request without an answer")
+
+    def charged(self) -> dict[str, Spent]:
+        """By scope, what requests without an answer may have been charged."""
+        rows = self._con.execute("SELECT scope, calls, tokens, cost FROM charged ORDER BY scope")
+        return {scope: Spent(calls=calls, tokens=tokens, cost=cost) for scope, calls, tokens, cost in rows}
+
     def faults(self) -> dict[str, int]:
-        """Calls without an answer, by kind."""
+        """What went wrong with calls, by kind."""
         return dict(self._con.execute("SELECT kind, sum(count) FROM faults GROUP BY kind ORDER BY kind"))
 
     def calls(self, scope: str, since: datetime | None = None) -> Iterator[TeacherCall]:
@@ -126,13 +142,16 @@ class SqliteLedger:
         return [dict(zip(names, row, strict=True)) for row in cursor]
 
     def spent(self, scope: str) -> Spent:
-        """The sum over a scope's calls, malformed answers included: they were paid for."""
+        """The sum over a scope's calls, malformed answers included: they were paid for; and over its requests without
+        an answer that may have been.
+        """
         row = self._con.execute(
             """SELECT count(*), coalesce(sum(prompt_tokens + completion_tokens), 0), coalesce(sum(cost), 0.0)
                FROM calls WHERE scope = ?""",
             (scope,),
         ).fetchone()
-        return Spent(calls=row[0], tokens=row[1], cost=row[2])
+        charged = self.charged().get(scope, Spent())
+        return Spent(calls=row[0] + charged.calls, tokens=row[1] + charged.tokens, cost=row[2] + charged.cost)
 
     def _write(self, statement: str, values: tuple[Any, ...], what: str) -> None:
         try:

@@ -7,11 +7,11 @@ import random
 from schemas.configs import TeachingConfig
 from schemas.episode import Context, Segment
 from schemas.ids import content_id
-from synth.asking import Asker
 from synth.contexts.lengths import cut, draw_segments
 from synth.contexts.personas import persona
 from synth.contexts.web import NoContextError
 from synth.prompts.answers import Plan, PlannedEvent, Turns
+from synth.teachers.asking import Asker
 from synth.text import tokens
 
 VERSION = "dialogue-1"

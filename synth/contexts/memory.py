@@ -5,10 +5,10 @@ from __future__ import annotations
 from schemas.configs import TeachingConfig
 from schemas.episode import Context, Segment
 from schemas.ids import content_id
-from synth.asking import Asker, together
 from synth.contexts.lengths import cut
 from synth.contexts.web import NoContextError
 from synth.prompts.answers import Statements
+from synth.teachers.asking import Asker, together
 
 VERSION = "memory-1"
 

@@ -35,7 +35,7 @@ FAULTS = ("429", "500", "hang", "drop", "truncated", "wrong_schema", "empty", "n
 def recipe(url: str, personas: int = 6, documents: int = 4, **teaching: Any) -> Recipe:
     """Short contexts, so that a world fits one plan."""
     settings: dict[str, Any] = {
-        "teachers": [{"model": "scripted", "endpoints": [url], "timeout_s": 2.0, "price": {"prompt": 1.0}}],
+        "teachers": [{"model": "scripted", "endpoints": [url], "timeout_s": 5.0, "price": {"prompt": 1.0}}],
         "lengths": {"mean_segments": 12, "min_segments": 9, "max_segments": 16},
         "dialogue": {"personas": personas, "events_a_plan": 64},
         "web": {"documents": documents},

@@ -15,7 +15,7 @@ import pytest
 from pydantic import BaseModel
 
 from schemas.teacher import Message, Price, TeacherConfig
-from synth.teacher import Teacher
+from synth.teachers.teacher import Teacher
 from warehouse.ledger import SqliteLedger
 
 Serve = Callable[..., Any]

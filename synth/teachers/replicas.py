@@ -8,14 +8,13 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
-from openai import AsyncOpenAI
+from synth.teachers.call import Endpoint
+from synth.teachers.faults import Outcome
 
 FIRST_LIMIT = 16.0
 DECREASE = 0.7
 LONGEST_PAUSE_S = 30.0
-Outcome = Literal["answered", "busy", "failed", "unreachable"]
 
 
 @dataclass
@@ -23,10 +22,11 @@ class Replica:
     """One endpoint. `limit` calls may be in flight: it grows with answers and shrinks when the server is busy."""
 
     url: str
-    client: AsyncOpenAI
+    endpoint: Endpoint
     limit: float = FIRST_LIMIT
     in_flight: int = 0
     paused_until: float = 0.0
+    busy_until: float = 0.0  # by the server's own word
     shrunk_at: float = 0.0
     unreachable: int = 0  # in a row
     slow_start: bool = True
@@ -80,7 +80,8 @@ class Replicas:
         if outcome == "answered":
             replica.limit = min(self.most, replica.limit + (1.0 if replica.slow_start else 1.0 / replica.limit))
         elif outcome == "busy":
-            replica.paused_until = max(replica.paused_until, now + pause_s)
+            replica.busy_until = now + pause_s
+            replica.paused_until = max(replica.paused_until, replica.busy_until)
             if began > replica.shrunk_at:
                 replica.limit, replica.shrunk_at = max(1.0, replica.limit * DECREASE), now
                 replica.slow_start = False
@@ -93,6 +94,10 @@ class Replicas:
     def silent_s(self) -> float:
         """Seconds in which every replica was unreachable or busy."""
         return time.monotonic() - self.last_contact
+
+    def closed_s(self) -> float:
+        """Seconds for which every replica has asked to be left alone."""
+        return min((r.busy_until for r in self.members), default=0.0) - time.monotonic()
 
     def _free(self) -> Replica | None:
         now = time.monotonic()

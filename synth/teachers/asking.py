@@ -11,7 +11,8 @@ from pydantic import BaseModel
 from schemas.configs import TeachingConfig
 from schemas.teacher import Sampling
 from synth.prompts import PROMPTS
-from synth.teacher import Answered, NotAnsweredError, Teacher
+from synth.teachers.faults import NotAnsweredError
+from synth.teachers.teacher import Answered, Teacher
 from synth.text import tokens
 
 A = TypeVar("A", bound=BaseModel)

@@ -1,0 +1,383 @@
+"""Asks a teacher for answers of a given form: each request once, through every fault, within the budget."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Generic, NamedTuple, TypeVar
+
+from pydantic import BaseModel
+
+from schemas.errors import EvoError
+from schemas.moments import now
+from schemas.secrets import of_environment
+from schemas.teacher import (
+    Budget,
+    Ledger,
+    Message,
+    Sampling,
+    Spent,
+    TeacherCall,
+    TeacherConfig,
+    TeacherRequest,
+    answer_schema,
+)
+from schemas.text import mended
+from synth.teachers import forms
+from synth.teachers.call import Endpoint
+from synth.teachers.completion import Completion, ToldError, completion
+from synth.teachers.counting import count, most_prompt_tokens
+from synth.teachers.faults import FaultError, NotAnsweredError, Outcome, RefusedError, RunRefusedError
+from synth.teachers.listing import listing
+from synth.teachers.purse import Purse
+from synth.teachers.refusals import judge, judge_told, words
+from synth.teachers.replicas import Replica, Replicas
+from synth.teachers.route import endpoint
+from synth.teachers.sentences import Sentences
+from synth.teachers.tries import Tries
+
+A = TypeVar("A", bound=BaseModel)
+
+SHOWN = 2000  # characters of a malformed answer that a repair shows the teacher again
+STRIKES = 5  # items refused alike, with no answer in between: then it is not the items
+REPAIR = "That answer was not of the required form: {error}. Answer again with JSON of the required form and no more."
+TRIAL = "Answer with a JSON object in which `ok` is true."
+TRIAL_TOKENS = 16
+
+
+class Answered(NamedTuple, Generic[A]):
+    """An answer of the asked form, and the calls that it took, repairs included."""
+
+    value: A
+    calls: tuple[str, ...]
+
+
+class Asked(NamedTuple):
+    """A request, what its answer has to be, and for whom it is asked."""
+
+    call_id: str
+    request: TeacherRequest
+    answer: type[BaseModel]
+    stage: str
+    item: str
+
+
+class Trial(BaseModel):
+    """What an endpoint is asked that lists no models."""
+
+    ok: bool
+
+
+class Teacher:
+    """A client of one `TeacherConfig`. Use it in one event loop, as `async with Teacher(...) as teacher`."""
+
+    def __init__(
+        self,
+        config: TeacherConfig,
+        ledger: Ledger,
+        scope: str,
+        budget: Budget | None = None,
+        purse: Purse | None = None,
+    ) -> None:
+        """Calls are paid from `purse`, which teachers of one scope share, or from one of their own with `budget`."""
+        self.config, self._ledger, self._scope = config, ledger, scope
+        self._purse = purse or Purse(budget or Budget(), ledger.spent(scope), scope)
+        self._scrub = of_environment(config.api_key_env)
+        self._say = Sentences(config.name, config.model, config.api_key_env)
+        self._flying: dict[str, asyncio.Future[TeacherCall]] = {}
+        self._stopped: EvoError | None = None
+        self._answered = 0
+        self._strikes: dict[int, set[str]] = defaultdict(set)  # by status, the items that were refused in a row
+        self._replicas = Replicas((), config.max_in_flight)
+
+    async def __aenter__(self) -> Teacher:
+        """Raises EvoError where the key or a proxy of the environment cannot be used."""
+        config = self.config
+        opened = [
+            Replica(url, endpoint(url, config.api_key_env, config.timeout_s, config.max_in_flight))
+            for url in config.endpoints
+        ]
+        self._replicas = Replicas(opened, config.max_in_flight)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for replica in self._replicas.members:
+            await replica.endpoint.close()
+
+    @property
+    def spent(self) -> Spent:
+        """What the scope's calls came to, over all runs."""
+        return self._purse.spent
+
+    @property
+    def in_flight(self) -> int:
+        """Calls under way."""
+        return sum(replica.in_flight for replica in self._replicas.members)
+
+    def stop(self, error: EvoError) -> None:
+        """Ask nothing more: calls under way come to their end and are kept, all others raise `error`."""
+        self._stopped = error
+
+    async def check(self) -> int | None:
+        """Look at the endpoints before any work; the smallest context window in tokens, where one is told.
+
+        An endpoint whose list of models proves nothing is asked once.
+
+        Raises:
+            EvoError: none can be reached, the key is rejected, or one does not serve the model.
+        """
+        found = await asyncio.gather(*(self._look(replica) for replica in self._replicas.members))
+        if all(isinstance(look, EvoError) for look in found):
+            raise next(look for look in found if isinstance(look, EvoError))
+        told = [look for look in found if isinstance(look, int) and look > 0]
+        return min(told, default=None)
+
+    async def ask(
+        self,
+        messages: Sequence[Message],
+        answer: type[A],
+        stage: str,
+        item: str,
+        sample: int = 0,
+        sampling: Sampling | None = None,
+    ) -> Answered[A]:
+        """The answer as a record, from the ledger where it is there; sampled as `config` says, or otherwise.
+
+        An answer of the wrong form is shown to the teacher again with what is wrong, `config.repairs` times.
+
+        Raises:
+            NotAnsweredError: this item cannot be answered.
+            BudgetSpentError: the next call could pass the budget.
+            EvoError: no item can be answered (key, model, ledger, endpoints gone for longer than `patience_s`).
+        """
+        chain, calls, wrong = list(messages), [], ""
+        for _ in range(self.config.repairs + 1):
+            request = self._request(chain, answer, sampling or self.config.sampling, sample)
+            call = await self._once(Asked(request.call_id, request, answer, stage, item))
+            calls.append(call.call_id)
+            if call.valid:
+                with suppress(ValueError):  # of a ledger that kept what is no longer taken
+                    return Answered(forms.read(call.content, answer), tuple(calls))
+            wrong = forms.wrong(call, answer)
+            chain += [
+                Message(role="assistant", content=call.content[:SHOWN]),
+                Message(role="user", content=REPAIR.format(error=wrong)),
+            ]
+        raise NotAnsweredError(f"{len(calls)} answers were malformed, the last: {wrong}", calls)
+
+    def _request(
+        self, messages: Sequence[Message], answer: type[BaseModel], sampling: Sampling, sample: int = 0
+    ) -> TeacherRequest:
+        return TeacherRequest(
+            model=self.config.model,
+            revision=self.config.revision,
+            messages=tuple(messages),
+            sampling=sampling,
+            answer_schema=answer_schema(answer),
+            sample=sample,
+        )
+
+    async def _once(self, asked: Asked) -> TeacherCall:
+        """The answer of the ledger, of the same call under way, or of a new one."""
+        if known := self._ledger.find(asked.call_id):
+            return known
+        if under_way := self._flying.get(asked.call_id):
+            return await asyncio.shield(under_way)
+        future: asyncio.Future[TeacherCall] = asyncio.get_running_loop().create_future()
+        self._flying[asked.call_id] = future
+        try:
+            call = await self._call(asked)
+        except BaseException as error:
+            future.set_exception(error if isinstance(error, Exception) else NotAnsweredError("the call was cancelled"))
+            future.exception()  # seen: nobody else may be waiting
+            raise
+        else:
+            future.set_result(call)
+            return call
+        finally:
+            del self._flying[asked.call_id]
+
+    async def _call(self, asked: Asked) -> TeacherCall:
+        most, tries = self._most(asked.request), Tries(self.config.attempts, self._answered)
+        while True:
+            await self._purse.reserve(most)
+            spent = Spent()
+            try:
+                call = await self._attempt(asked)
+                spent = Spent(calls=1, tokens=call.prompt_tokens + call.completion_tokens, cost=call.cost)
+                return call
+            except FaultError as fault:
+                spent, met = self._charge(fault, most), fault
+            finally:
+                self._purse.settle(most, spent)
+            if reason := tries.met(met, self._answered):
+                raise NotAnsweredError(reason)
+            if met.outcome != "failed":
+                self._give_up_on_silence()
+            await asyncio.sleep(tries.wait_s(met))
+
+    async def _attempt(self, asked: Asked) -> TeacherCall:
+        """The answer, kept.
+
+        Raises:
+            FaultError: there is none; the next attempt may have one.
+            NotAnsweredError: this request will never be answered.
+            EvoError: none will.
+        """
+        replica = await self._replicas.acquire()
+        outcome: Outcome = "failed"
+        began, pause = time.monotonic(), 0.0
+        try:
+            if self._stopped:
+                raise self._stopped
+            answered = await self._exchange(replica.endpoint, asked.request)
+            call = self._record(asked, replica, answered, time.monotonic() - began)
+            outcome = "answered"
+            self._answered += 1
+            self._strikes.clear()
+            return call
+        except FaultError as fault:
+            outcome, pause = fault.outcome, fault.pause_s
+            self._ledger.fault(self.config.name, replica.url, fault.kind)
+            raise
+        except RefusedError as refused:
+            self._ledger.fault(self.config.name, replica.url, str(refused.status))
+            raise self._refused(asked.item, replica, refused) from None
+        except EvoError as error:
+            self._stopped = error
+            raise
+        except Exception as error:  # whatever an answer did that was not foreseen is that answer's
+            kind = type(error).__name__
+            self._ledger.fault(self.config.name, replica.url, kind)
+            raise FaultError("failed", kind, "all", told=words(str(error), self._scrub), useless=True) from error
+        finally:
+            self._replicas.release(replica, outcome, began, pause)
+
+    async def _exchange(self, endpoint: Endpoint, request: TeacherRequest) -> Completion:
+        reply = await endpoint.call("POST", "/chat/completions", _body(request))
+        judge(reply, self._scrub)
+        try:
+            return completion(reply)
+        except ToldError as error:
+            raise judge_told(error, self._scrub) from None
+
+    def _record(self, asked: Asked, replica: Replica, answered: Completion, seconds: float) -> TeacherCall:
+        content, valid = self._taken(answered, asked.answer)
+        tokens = count(asked.request, answered)
+        if not tokens.told:
+            self._ledger.fault(self.config.name, replica.url, "tokens not told, counted here")
+        call = TeacherCall(
+            call_id=asked.call_id,
+            scope=self._scope,
+            stage=asked.stage,
+            item=asked.item,
+            teacher=self.config.name,
+            model=self.config.model,
+            endpoint=replica.url,
+            prompt_tokens=tokens.prompt,
+            completion_tokens=tokens.completion,
+            seconds=seconds,
+            cost=self.config.price.of(tokens.prompt, tokens.completion),
+            finish_reason=mended(self._scrub(answered.finish_reason)),
+            valid=valid,
+            content=content,
+            created_at=now(),
+        )
+        self._ledger.record(call, asked.request)
+        return call
+
+    def _taken(self, answered: Completion, answer: type[BaseModel]) -> tuple[str, bool]:
+        """The text that is kept, as it was sent but for secrets and characters that no text can hold; and its worth."""
+        texts = [(self._scrub(forms.kept(text)), text) for text in answered.texts]
+        for content, sent in texts:
+            if forms.kept(sent) == sent[: forms.KEPT] and forms.fits(content, answer):
+                return content, True
+        return texts[0][0], False
+
+    def _most(self, request: TeacherRequest) -> Spent:
+        """What a request may come to."""
+        prompt, longest = most_prompt_tokens(request), request.sampling.max_tokens
+        return Spent(calls=1, tokens=prompt + longest, cost=self.config.price.of(prompt, longest))
+
+    def _charge(self, fault: FaultError, most: Spent) -> Spent:
+        """What a request without an answer may have cost: kept, for the budget of later runs too."""
+        spent = {"nothing": Spent(), "call": Spent(calls=1), "all": most}[fault.charged]
+        if spent.calls:
+            self._ledger.charge(self._scope, spent)
+        return spent
+
+    def _refused(self, item: str, replica: Replica, refused: RefusedError) -> Exception:
+        """What is to be raised: for the item, or for the run where no item will fare better."""
+        if not refused.alone:
+            self._strikes[refused.status].add(item)
+        if isinstance(refused, RunRefusedError) or len(self._strikes[refused.status]) >= STRIKES:
+            self._stopped = self._say.refused(replica.url, refused)
+            return self._stopped
+        return NotAnsweredError(f"the endpoint refused the request ({refused.status}): {refused.words}")
+
+    async def _look(self, replica: Replica) -> int | EvoError:
+        try:
+            listed = await listing(replica.endpoint, self._scrub)
+            serves = listed.serves(self.config.model)
+            if serves is None:
+                await self._try(replica)
+        except FaultError as fault:
+            return self._say.fault(replica.url, fault)
+        except RefusedError as refused:
+            raise self._say.refused(replica.url, refused) from None
+        if serves is False:
+            raise self._say.not_served(replica.url, self._scrub(f"it serves: {listed.told()}"))
+        return listed.windows.get(self.config.model) or 0
+
+    async def _try(self, replica: Replica) -> None:
+        """Ask a little, once.
+
+        Raises:
+            FaultError: there is no answer.
+            RefusedError: there will be none.
+        """
+        sampling = self.config.sampling.replace(max_tokens=TRIAL_TOKENS)
+        request = self._request([Message(role="user", content=TRIAL)], Trial, sampling)
+        most, spent = self._most(request), Spent()
+        await self._purse.reserve(most)
+        try:
+            tokens = count(request, await self._exchange(replica.endpoint, request))
+            cost = self.config.price.of(tokens.prompt, tokens.completion)
+            spent = Spent(calls=1, tokens=tokens.prompt + tokens.completion, cost=cost)
+            self._ledger.charge(self._scope, spent)
+        except FaultError as fault:
+            spent = self._charge(fault, most)
+            raise
+        finally:
+            self._purse.settle(most, spent)
+
+    def _give_up_on_silence(self) -> None:
+        silent, closed = self._replicas.silent_s(), self._replicas.closed_s()
+        if silent > self.config.patience_s:
+            self._stopped = self._say.silent(silent)
+        elif closed > self.config.patience_s:
+            self._stopped = self._say.closed(closed, self.config.patience_s)
+        else:
+            return
+        raise self._stopped
+
+
+def _body(request: TeacherRequest) -> bytes:
+    """The request as the API takes it. No seed is sent unless one is set: vLLM's CPU engine dies of it."""
+    sampling = request.sampling
+    schema = {"name": "answer", "schema": json.loads(request.answer_schema), "strict": True}
+    body = {
+        "model": request.model,
+        "messages": [message.model_dump() for message in request.messages],
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "max_tokens": sampling.max_tokens,
+        "response_format": {"type": "json_schema", "json_schema": schema},
+    }
+    if sampling.seed is not None:
+        body["seed"] = sampling.seed + request.sample
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
