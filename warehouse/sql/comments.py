@@ -71,7 +71,6 @@ _COLUMNS: dict[str, str] = {
     "number": "1, 2, ... under its name",
     "parent": "label of the version before; NULL for the first",
     "passed": "whether the check let it pass",
-    "path": "the folder of its files",
     "payload": "JSON: what helps to find the cause",
     "place": "where its files lie, relative to the root: the state folder, or the data URL",
     "prompt_tokens": "tokens of the request",
