@@ -5,6 +5,7 @@ from __future__ import annotations
 import types
 from collections.abc import Iterable
 from datetime import datetime
+from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin
 
 import polars as pl
@@ -39,9 +40,14 @@ def polars_type(annotation: Any) -> pl.DataType:
     raise TypeError(f"no column type for {annotation!r}")
 
 
+@cache
+def _schema(record: type[BaseModel]) -> dict[str, pl.DataType]:
+    return {name: polars_type(field.annotation) for name, field in record.model_fields.items()}
+
+
 def polars_schema(record: type[BaseModel]) -> dict[str, pl.DataType]:
     """Column name to Polars type, in the record's field order."""
-    return {name: polars_type(field.annotation) for name, field in record.model_fields.items()}
+    return dict(_schema(record))
 
 
 def to_frame(record: type[BaseModel], rows: Iterable[BaseModel]) -> pl.DataFrame:
