@@ -147,8 +147,7 @@ def cloze_partition(home: Path, config: ClozeConfig, document_ids: list[str]) ->
 
 def _no_question(document_id: str, config: ClozeConfig) -> Failure:
     what = {"stage": "cloze", "fingerprint": cloze.fingerprint(config), "item": document_id}
-    reason = "no unique salient statement in any window"
-    return Failure(failure_id=content_id("fail", what), **what, reason=reason, payload="", attempts=1)
+    return Failure(failure_id=content_id("fail", what), **what, reason=cloze.NOTHING, payload="", attempts=1)
 
 
 def partitions(items: list[int], size: int) -> list[tuple[int, int]]:

@@ -6,6 +6,12 @@ import re
 import unicodedata
 
 BOM = "\ufeff"
+# Scripts that put no spaces between words, as sets for the regular expressions of `regex`, Rust and RE2; and how many
+# of their characters are about as long as a word of those that do.
+BRIEF = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Bopomofo}ーｰ"  # the last two are marks of long vowels
+ALPHABETS = r"\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
+UNSPACED = BRIEF + ALPHABETS
+BRIEF_A_WORD, ALPHABETS_A_WORD = 2, 4
 _NEWLINE = re.compile(r"\r\n?")
 _LONE = re.compile(r"[\ud800-\udfff]")
 _SHOWN = "\n\t"  # of the control characters

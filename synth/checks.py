@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from schemas.episode import Context, Draft, Episode, Evidence, Question, Record, Verdict
 from schemas.ids import content_id, digest
+from synth.cloze import BLANK, QUESTION_WORDS
 from synth.tables import tables
 from synth.taxonomy import QUESTION_TYPES
-from synth.text import normalise
+from synth.text import length, normalise, words
 
-VERSION = "checks-3"  # raised by hand for a change of code that changes a verdict
-QUESTION_WORDS = 52
+VERSION = "checks-4"  # raised by hand for a change of code that changes a verdict
 SEGMENT_WORDS = 4000
 ANSWER_WORDS = 60
+_QUOTED = re.compile(r'^[^"]*"(.*)"[^"]*$', re.DOTALL)
 
 Check = Callable[[Draft, Question, Evidence], str]
 
@@ -32,6 +34,8 @@ def structure(draft: Draft, question: Question, evidence: Evidence) -> str:
         return "the question is empty"
     if not question.answer.strip():
         return "the answer is empty"
+    if BLANK in question.text and not words(_QUOTED.sub(r"\1", question.text).replace(BLANK, " ")):
+        return "the statement is nothing but its blank"
     if question.question_type not in QUESTION_TYPES:
         return f"unknown question type '{question.question_type}'"
     if question.context_id != draft.context.context_id or evidence.question_id != question.question_id:
@@ -54,11 +58,11 @@ def evidence_in_range(draft: Draft, question: Question, evidence: Evidence) -> s
 
 def lengths(draft: Draft, question: Question, evidence: Evidence) -> str:
     """Nothing longer than training reads."""
-    if len(question.text.split()) > QUESTION_WORDS:
+    if length(question.text) > QUESTION_WORDS:
         return f"the question has over {QUESTION_WORDS} words"
-    if len(question.answer.split()) > ANSWER_WORDS:
+    if length(question.answer) > ANSWER_WORDS:
         return f"the answer has over {ANSWER_WORDS} words"
-    long = any(len(s.text.split()) > SEGMENT_WORDS for s in draft.context.segments)
+    long = any(length(s.text) > SEGMENT_WORDS for s in draft.context.segments)
     return f"a segment has over {SEGMENT_WORDS} words" if long else ""
 
 

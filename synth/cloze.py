@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import random
-import re
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
+
+import regex
 
 from schemas.configs import ClozeConfig
 from schemas.episode import Context, Document, Draft, Evidence, Question, Segment
 from schemas.identity import identity
 from schemas.ids import content_id, digest
+from schemas.text import UNSPACED
 from synth.tables import tables
 from synth.taxonomy import QUESTION_TYPES
-from synth.text import normalise, sentences, windows
+from synth.text import TOKEN_CHARACTERS, joined, length, normalise, sentences, windows, words
 
-VERSION = "cloze-1"
+VERSION = "cloze-2"
+CHANCE = "cloze-1"  # what is drawn by; it stays, so that another version chooses the same where it can
 GENERATOR = "cloze"
 BLANK = "____"
+NOTHING = "no unique salient term in any window; none is looked for in scripts that put no spaces between words"
 AROUND = 18  # words kept on each side of the blank
+QUESTION_WORDS = 52  # the most that a question may have
 SMALLEST_WINDOW = 3
 FRAMES = (
     'Fill in the blank: "{}"',
@@ -28,7 +33,9 @@ FRAMES = (
     'Complete the statement: "{}"',
     'Which word completes "{}"?',
 )
-_TERM = re.compile(r"\w+(?:[._\-]\w+)*")
+# Letters, digits and the marks on them. Where a script puts no spaces, no term can be told from the words around it.
+_LETTERS = rf"[[\w\p{{N}}]--[{UNSPACED}]]+"
+_TERM = regex.compile(rf"(?V1)(?!\p{{M}}){_LETTERS}(?:[._\-]{_LETTERS})*")
 
 
 class _Part(NamedTuple):
@@ -63,7 +70,7 @@ def cloze(document: Document, config: ClozeConfig) -> Iterator[Draft]:
     """
     size, overlap, mark = config.window_words, config.overlap_words, fingerprint(config)
     while size >= SMALLEST_WINDOW:
-        rng = random.Random(f"{VERSION}/{config.seed}/{document.document_id}/{size}")
+        rng = random.Random(f"{CHANCE}/{config.seed}/{document.document_id}/{size}")
         for part in _parts(rng, document.text, size, overlap, config.max_segments):
             found = _questions(rng, part, config.questions_per_document)
             if found:
@@ -82,7 +89,7 @@ def _parts(rng: random.Random, text: str, size: int, overlap: int, longest: int)
     for start, stop in bounds:
         if stop - start >= 2:
             part = cut[start:stop]
-            yield _Part(units, part, [" ".join(" ".join(units[i]) for i in window) for window in part])
+            yield _Part(units, part, [joined([word for i in window for word in units[i]]) for window in part])
 
 
 def _questions(rng: random.Random, part: _Part, count: int) -> list[_Cloze]:
@@ -106,24 +113,31 @@ def _in_window(
 ) -> _Cloze | None:
     terms = [
         (_salience(match, sentence), rng.random(), match, sentence)
-        for sentence in (" ".join(part.units[i]) for i in part.windows[window])
+        for sentence in (joined(part.units[i]) for i in part.windows[window])
         for match in _TERM.finditer(sentence)
         if frequency[match.group().lower()] == 1
     ]
     for _, _, match, sentence in sorted(terms, key=lambda term: (-term[0], term[1])):
         answer = match.group()
-        if sum(normalise(answer) in text for text in normal) != 1 or normalise(answer) == "  ":
+        if sum(normalise(answer) in text for text in normal) != 1 or not _tells(answer):
             continue
-        text = rng.choice(FRAMES).replace("{}", _masked(sentence, match))
-        if normalise(answer) not in normalise(text):
+        masked = _masked(sentence, match)
+        text = rng.choice(FRAMES).replace("{}", masked)
+        held = words(masked.replace(BLANK, " "))
+        if held and length(text) <= QUESTION_WORDS and normalise(answer) not in normalise(text):
             return _Cloze(text, answer, window)
     return None
 
 
-def _salience(match: re.Match[str], sentence: str) -> int:
+def _tells(answer: str) -> bool:
+    """One letter is no term, a digit is; nor is what is longer than any word."""
+    return bool(words(answer)) and (1 < len(answer) <= TOKEN_CHARACTERS or answer.isdigit())
+
+
+def _salience(match: regex.Match[str], sentence: str) -> int:
     """Identifiers, numbers and names over long words over the rest; a sentence of few words says little."""
     term = match.group()
-    short = -4 if len(sentence.split()) < 6 else 0
+    short = -4 if length(sentence) < 6 else 0
     if "_" in term or "." in term or any(c.isupper() for c in term[1:]):
         return 3 + short
     if (term[0].isupper() and match.start() > 0) or term.isdigit():
@@ -131,7 +145,7 @@ def _salience(match: re.Match[str], sentence: str) -> int:
     return (1 if len(term) >= 6 else 0) + short
 
 
-def _masked(sentence: str, match: re.Match[str]) -> str:
+def _masked(sentence: str, match: regex.Match[str]) -> str:
     """The sentence around the blank. Words glued to the term stay."""
     before, after = sentence[: match.start()].split(" "), sentence[match.end() :].split(" ")
     return " ".join(before[-AROUND - 1 :]) + BLANK + " ".join(after[: AROUND + 1])

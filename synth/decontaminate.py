@@ -16,7 +16,7 @@ from schemas.files import file_digest
 from schemas.ids import digest
 from synth.shingles import Words
 
-VERSION = "decontaminate-2"
+VERSION = "decontaminate-3"
 SUFFIXES = (".json", ".jsonl", ".parquet", ".txt", ".md", ".rst")
 LEAST_WORDS = 5  # a shorter text of a benchmark is no evidence of anything
 
@@ -52,7 +52,7 @@ class Benchmarks:
             of = int(np.searchsorted(runs.offsets, run, side="right")) - 1
             found[of] = words.text(int(runs.starts[run]), self._words, of)
         if whole:
-            for n in np.flatnonzero(np.diff(words.offsets) < self._words):
+            for n in np.flatnonzero(words.lengths < self._words):
                 text = words.text(int(words.offsets[n]), self._words, int(n))
                 found[n] = text if text in self._short else ""
         return found
@@ -66,7 +66,7 @@ class Benchmarks:
     def _add(self, file: Path) -> NDArray[np.uint64]:
         """The runs of a file's texts; shorter texts are kept as a whole."""
         words = Words.of(list(_texts(file)))
-        lengths = np.diff(words.offsets)
+        lengths = words.lengths
         if not (lengths >= LEAST_WORDS).any():
             raise EvoError(
                 f"benchmark file '{file}' holds no text of {LEAST_WORDS} words or more; nothing was published; "

@@ -14,7 +14,7 @@ from rensa import RMinHash
 
 from synth.shingles import Words
 
-VERSION = "deduplicate-2"
+VERSION = "deduplicate-3"
 PERMUTATIONS = 128  # the estimate's standard error is about 0.04 at a similarity of 0.8
 SEED = 42
 MARGIN = 0.05  # candidates are sought from this far below the threshold, and then held against it

@@ -7,7 +7,7 @@ import random
 from schemas.configs import QuestionConfig, TeachingConfig
 from schemas.episode import Context, Question
 from schemas.ids import content_id
-from synth.checks import QUESTION_WORDS
+from synth.cloze import QUESTION_WORDS
 from synth.prompts.answers import QuestionAnswer
 from synth.taxonomy import RULES, QuestionType, carried_by
 from synth.teachers.asking import Asker

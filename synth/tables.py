@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
+import regex
+
 from schemas.ids import digest
 
 _CONSTANT = re.compile(r"_?[A-Z][A-Z0-9_]*")
@@ -30,7 +32,7 @@ def _plain(value: Any) -> Any:
     """As JSON. Tables that are drawn from keep their order, which decides what is drawn."""
     if isinstance(value, str | int | float | None):
         return value
-    if isinstance(value, re.Pattern):
+    if isinstance(value, re.Pattern | regex.Pattern):
         return [value.pattern, value.flags]
     if isinstance(value, Mapping):
         return [[_plain(key), _plain(one)] for key, one in value.items()]

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from schemas.dataset import DatasetVersion
 from schemas.episode import Record
+from schemas.text import UNSPACED
 from warehouse.catalog import Warehouse
 
 # EvoTrain-180K (arXiv 2606.21649).
@@ -23,9 +24,10 @@ PAPER = {
     "question words, 99 %": 52.0,
 }
 # Words and punctuation marks, as `synth.text.tokens` counts them: Python's \w and \s in RE2's classes. They differ in
-# characters that Unicode took up after Python's own tables alone.
+# characters that Unicode took up after Python's own tables alone. Characters of scripts without spaces are set apart.
 _SPACE = r"\s\x0b\x1c-\x1f\x85\p{Z}"
 TOKEN = rf"[\p{{L}}\p{{N}}_]+|[^\p{{L}}\p{{N}}_{_SPACE}]"
+APART = f"([{UNSPACED}])"
 WORD = rf"[^{_SPACE}]+"
 
 _COUNTS = """
@@ -36,7 +38,8 @@ WITH chosen AS MATERIALIZED (
 ), read AS MATERIALIZED (
     SELECT kind, document_ids, len(segments) AS segments,
            coalesce(list_sum(list_transform(segments, lambda s:
-               len(regexp_extract_all(s."user" || ' ' || s.assistant, $token)))), 0)::BIGINT AS tokens
+               len(regexp_extract_all(regexp_replace(s."user" || ' ' || s.assistant, $apart, ' \1 ', 'g'),
+                                      $token)))), 0)::BIGINT AS tokens
     FROM lake.contexts SEMI JOIN chosen USING (context_id)
 ), used AS (SELECT DISTINCT unnest(document_ids) AS document_id FROM read)
 SELECT 'segments' AS measure, segments::VARCHAR AS value, count(*) AS times FROM read GROUP BY ALL
@@ -104,7 +107,9 @@ def accepted_under(fingerprints: Sequence[str]) -> EpisodeSet:
 
 def statistics(warehouse: Warehouse, among: EpisodeSet) -> Statistics:
     """Counts a set of any size inside DuckDB. Tokens are estimated, see `TOKEN`."""
-    rows = warehouse.query(_COUNTS.format(among=among.sql), {**among.params, "token": TOKEN, "word": WORD})
+    rows = warehouse.query(
+        _COUNTS.format(among=among.sql), {**among.params, "token": TOKEN, "word": WORD, "apart": APART}
+    )
     counted: dict[str, dict[str, int]] = {}
     for measure, value, times in rows.sort("times", "value", descending=[True, False]).iter_rows():
         counted.setdefault(measure, {})[value] = times

@@ -8,9 +8,10 @@ from schemas.configs import TeachingConfig
 from schemas.episode import Context, Document, Segment
 from schemas.ids import content_id
 from synth.contexts.lengths import cut, draw_segments
-from synth.text import sentences, tokens, windows
+from synth.text import joined, sentences, tokens, unspaced, windows
 
-VERSION = "web-1"
+VERSION = "web-2"
+CHANCE = "web-1"  # what is drawn by; it stays, so that another version chooses the same where it can
 GENERATOR = "window"
 
 
@@ -24,16 +25,15 @@ def web(document: Document, config: TeachingConfig, fingerprint: str) -> Context
     Raises:
         NoContextError: the text is too short for two windows.
     """
-    rng = random.Random(f"{VERSION}/{config.seed}/{document.document_id}")
+    rng = random.Random(f"{CHANCE}/{config.seed}/{document.document_id}")
     size = config.web.window_tokens
-    units = sentences(document.text, max(1, size // 2))
-    texts = [" ".join(unit) for unit in units]
-    runs = windows([tokens(text) for text in texts], size, config.web.overlap_tokens)
+    units = sentences(document.text, max(1, size // 2), _weight)
+    runs = windows([tokens(joined(unit)) for unit in units], size, config.web.overlap_tokens)
     count = min(len(runs), draw_segments(rng, config.lengths))
     if count < 2:
         raise NoContextError(f"the document's text is too short for two windows of about {size} tokens")
     start = rng.randint(0, len(runs) - count)
-    windowed = [" ".join(texts[i] for i in run) for run in runs[start : start + count]]
+    windowed = [joined([word for i in run for word in units[i]]) for run in runs[start : start + count]]
     segments = cut([Segment(user=text) for text in windowed], config.lengths)
     if len(segments) < 2:
         raise NoContextError(f"two windows of the document pass {config.lengths.max_tokens} tokens")
@@ -54,3 +54,8 @@ def web(document: Document, config: TeachingConfig, fingerprint: str) -> Context
         segments=segments,
         fingerprint=fingerprint,
     )
+
+
+def _weight(word: str) -> float:
+    """A word by half its tokens where each of its characters is one: a unit is to fit into a window."""
+    return tokens(word) / 2 if unspaced(word) else 1

@@ -36,9 +36,11 @@ DRAFTS = {
     "2daaadf81e3fb84ef2b7": "9949f18d896750bd21c8",  # simulator-2, for training
     "253bdc443352468c1290": "04c6406e38ac75e045f0",  # simulator-2, held out
     "74dd2002da64b6e2790a": "0be0155f518fa5ade2f2",  # cloze-1
+    "6357fc120c4d4713c8c4": "0be0155f518fa5ade2f2",  # cloze-2, the same of English prose
 }
 VERDICTS = {
     "9e08a8c9382c78e0c57e": "c34dadeae63a79bc47de",  # checks-3
+    "a4be2f16a18a58e0a208": "c34dadeae63a79bc47de",  # checks-4
 }
 
 
