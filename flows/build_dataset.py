@@ -16,6 +16,7 @@ from schemas.configs import ModelConfig, Recipe
 from schemas.dataset import DatasetVersion, ShardSet
 from schemas.errors import EvoError
 from schemas.files import whole_folder
+from schemas.model_folder import check_vouched, vouch
 from trainer.text import EvoTokenizer, load_tokenizer, train_tokenizer
 from warehouse import assets
 from warehouse.catalog import Warehouse
@@ -27,7 +28,11 @@ PUBLISHED = ("contexts", "episodes", "verdicts")  # what a dataset version is ch
 
 
 def tokenizer_folder(warehouse: Warehouse, home: Path, version: DatasetVersion, config: ModelConfig) -> Path:
-    """Holds the backbone's tokenizer, or for `tiny` a BPE trained on the dataset's own training text."""
+    """Holds the backbone's tokenizer, or for `tiny` a BPE trained on the dataset's own training text.
+
+    Raises:
+        EvoError: it was damaged since it was made: with another one, shards would be others too.
+    """
     name = (
         f"{version.dataset_id}-{config.vocabulary}" if config.backbone == "tiny" else config.backbone.replace("/", "--")
     )
@@ -40,6 +45,14 @@ def tokenizer_folder(warehouse: Warehouse, home: Path, version: DatasetVersion, 
         )
         with whole_folder(folder) as partial:
             made.save(partial)
+            vouch(partial, {"dataset": version.label, "dataset_digest": version.digest})
+    try:
+        check_vouched(folder)
+    except (OSError, ValueError) as error:
+        raise EvoError(
+            f"tokenizer folder '{folder}' is not what it was: {error}; nothing was tokenised; remove it, and rerun to "
+            "make it again"
+        ) from error
     return folder
 
 

@@ -29,12 +29,17 @@ def doctor(
 ) -> None:
     """Check that everything the warehouse knows of is there and is what it was; exit code 1 if something is damaged."""
     from warehouse.catalog import Warehouse
-    from warehouse.doctor import examine
+    from warehouse.doctor import Finding, examine
 
     if take_over:
         with Warehouse.open(state()) as warehouse:
             warehouse.take_over()
     findings = list(examine(state(), WEIGHTS, deep, remove_orphans, older_than))
+    if (runs := state() / "runs").exists():
+        from trainer.state import damaged  # with torch, which takes seconds
+
+        for name, says in damaged(runs):
+            findings.append(Finding(kind="damaged", what="checkpoint", name=name, says=says))
     counts = Counter(finding.kind for finding in findings)
     if as_json:
         say_json([finding.model_dump() for finding in findings])

@@ -43,7 +43,7 @@ def model_of(warehouse: Warehouse, model_id: str) -> ModelRecord:
     """
     rows = warehouse.query("select * from models where model_id = ?", (model_id,))
     if rows.is_empty():
-        known = warehouse.query("select model_id from models order by created_at desc limit 5")["model_id"]
+        known = warehouse.query("select model_id from models order by rowid desc limit 5")["model_id"]
         raise EvoError(
             f"unknown model '{model_id}'; nothing was evaluated; the newest are: {', '.join(known) or 'none'}"
         )

@@ -149,7 +149,7 @@ class _Known:
     """What the warehouse remembers of a scope's stages and of the items done under them."""
 
     def __init__(self, warehouse: Warehouse, scope: str) -> None:
-        stages = warehouse.query("SELECT * FROM fingerprints WHERE scope = ? ORDER BY created_at", (scope,))
+        stages = warehouse.query("SELECT * FROM fingerprints WHERE scope = ? ORDER BY rowid", (scope,))
         self._stages = {row["fingerprint"]: row for row in stages.iter_rows(named=True)}
         rows = warehouse.query("SELECT DISTINCT item, kind, fingerprint FROM outcomes WHERE scope = ?", (scope,))
         self._items = rows.rows()

@@ -1,4 +1,6 @@
-"""What vouches for the files of a model folder: `lineage.json`, which names the digests of all others but the card."""
+"""What vouches for the files of a model or tokenizer folder: `lineage.json`, which names the digests of all others but
+the card.
+"""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from schemas.errors import EvoError
 from schemas.files import PARTIAL
 from schemas.leases import leased
 from trainer.hosts import LOST, Host, read_hostfile, ssh_command
-from trainer.job import CHECKPOINTS, MODEL, Job
+from trainer.job import CHECKPOINTS, METRICS, MODEL, Job
 from trainer.state import newest_state
 from warehouse.shards import check_shards
 
@@ -86,7 +86,7 @@ def launch(
         held.enter_context(leased(out))
         for left in out.glob(f"rendezvous-*{PARTIAL}"):
             left.unlink()
-        checkpoint, damaged = newest_state(out / CHECKPOINTS)
+        checkpoint, damaged = newest_state(out / CHECKPOINTS, out / METRICS)
         for what in damaged:
             on_line(f"{what}; going on from {checkpoint.name if checkpoint else 'the start'}")
         rendezvous = out / f"rendezvous-{uuid.uuid4().hex}{PARTIAL}"

@@ -97,7 +97,7 @@ def run(job: Job) -> None:
         if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps:
             whole = engine.state()
             if engine.rank == 0:
-                write_state(out / CHECKPOINTS, step + 1, whole)
+                write_state(out / CHECKPOINTS, step + 1, whole, out / METRICS)
     with engine.gathered():
         if engine.rank == 0:
             save_model(model, tokenizer, out / MODEL)

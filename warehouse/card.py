@@ -140,9 +140,7 @@ def _funnel(warehouse: Warehouse, version: DatasetVersion) -> list[str]:
 
 def _sources(warehouse: Warehouse, version: DatasetVersion, found: Statistics) -> list[str]:
     licences = [*_table(["licence", "documents"], found.licences.items())] if found.licences else ["No documents."]
-    imports = warehouse.query(
-        "SELECT * FROM lake.imports WHERE dataset_id = ? ORDER BY created_at", (version.dataset_id,)
-    )
+    imports = warehouse.query("SELECT * FROM lake.imports WHERE dataset_id = ? ORDER BY rowid", (version.dataset_id,))
     return [
         "",
         "## Generators and sources",

@@ -30,7 +30,13 @@ CONFLICTS = (
     "Failed to query most recent snapshot",
     "database is locked",
 )
-DAMAGE = ("malformed", "not a database", "Failed to probe DuckLake metadata", "no such table: ducklake")
+DAMAGE = (
+    "malformed",
+    "not a database",
+    "Failed to probe DuckLake metadata",
+    "no such table: ducklake",
+    "from DuckLake:",  # what it could not get from its catalog, where even names of columns can be damaged
+)
 # Mistakes of our own. Anything else means damage: a Parquet file can break in as many ways as DuckDB has errors.
 OURS = (
     duckdb.ParserException,
@@ -95,7 +101,7 @@ class Warehouse:
                 _open_or_make(con, backend)
         except BaseException as error:
             con.close()
-            if isinstance(error, duckdb.Error | OSError):
+            if isinstance(error, duckdb.Error | OSError | UnicodeDecodeError):
                 raise backend.broken(error) from error
             raise
         return cls(home, backend, con)
@@ -188,6 +194,8 @@ class Warehouse:
         except duckdb.Error as error:
             if isinstance(error, OURS) and not any(sign in str(error) for sign in (*CONFLICTS, *DAMAGE)):
                 raise
+            raise self.backend.broken(error) from error
+        except UnicodeDecodeError as error:  # an error of DuckDB's that quotes what it could not read
             raise self.backend.broken(error) from error
         except RuntimeError as error:
             if "Query interrupted" in str(error):  # what DuckDB makes of a Ctrl-C that comes while it works

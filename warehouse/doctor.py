@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import Literal
@@ -12,10 +12,12 @@ from schemas.dataset import DatasetVersion
 from schemas.episode import Record
 from schemas.errors import EvoError
 from schemas.files import file_digest
+from schemas.model_folder import check_vouched
 from schemas.places import resolve
 from warehouse.catalog import Warehouse
 from warehouse.certify import CERTIFIED, changed_rows
 from warehouse.ledger import FILE as LEDGER
+from warehouse.ledger import SqliteLedger
 from warehouse.orphans import orphans, remove
 from warehouse.shards import MANIFEST, check_shards
 from warehouse.versions import held, list_versions, members_digest
@@ -78,7 +80,8 @@ def examine(
             lambda: _content(warehouse) if deep else iter(()),
             lambda: _shards(warehouse),
             lambda: _models(warehouse, weights),
-            lambda: _ledger(home),
+            lambda: _tokenizers(home),
+            lambda: _ledger(home, deep),
             lambda: _orphans(warehouse, home, remove_orphans, older_than),
         ]
         for step in steps[:-1]:
@@ -185,7 +188,7 @@ def _shards(warehouse: Warehouse) -> Iterator[Finding]:
 
 
 def _models(warehouse: Warehouse, weights: str) -> Iterator[Finding]:
-    rows = warehouse.query("SELECT model_id, place, digest FROM lake.models ORDER BY created_at")
+    rows = warehouse.query("SELECT model_id, place, digest FROM lake.models ORDER BY rowid")
     for identity, place, digest in rows.iter_rows():
         try:
             file = resolve(place, warehouse.home) / weights
@@ -200,21 +203,42 @@ def _models(warehouse: Warehouse, weights: str) -> Iterator[Finding]:
         if found != digest:
             says = f"model {identity}: '{file}' has digest {found[:12]}, the catalog says {digest[:12]}; restore it"
             yield _damaged("model", identity, says)
+        elif why := _unvouched(file.parent):
+            yield _damaged("model", identity, f"model {identity}: {why}; restore '{file.parent}'")
 
 
-def _ledger(home: Path) -> Iterator[Finding]:
+def _tokenizers(home: Path) -> Iterator[Finding]:
+    for folder in sorted((home / "tokenizers").glob("*")):
+        if folder.suffix != ".partial" and (why := _unvouched(folder)):
+            says = f"tokenizer folder '{folder}': {why}; remove it, and 'evo shard' makes it again"
+            yield _damaged("tokenizer", folder.name, says)
+
+
+def _unvouched(folder: Path) -> str:
+    """Which file of a folder is not what its `lineage.json` says; '' if none."""
+    try:
+        check_vouched(folder)
+    except (OSError, ValueError) as error:
+        return str(error)
+    return ""
+
+
+def _ledger(home: Path, deep: bool) -> Iterator[Finding]:
     path = home / LEDGER
     if not path.exists():
         return
     try:
-        con = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-        told = [row[0] for row in con.execute("PRAGMA quick_check")]
-        con.close()
-    except sqlite3.Error as error:
-        told = [str(error)]
-    if told != ["ok"]:
+        ledger = SqliteLedger.open(home)
+    except EvoError as error:
+        yield _damaged("ledger", LEDGER, str(error))
+        return
+    with closing(ledger):
+        told = list(islice(ledger.damage(deep), SHOWN + 1))
+    if told:
+        more = f", and more than {SHOWN - 1} others" if len(told) > SHOWN else ""
         says = (
-            f"the ledger of teacher calls '{path}' is damaged ({told[0]}); answers would be paid for twice; restore it"
+            f"the ledger of teacher calls '{path}' is damaged ({'; '.join(told[:SHOWN])}{more}); answers would be "
+            "wrong, or paid for twice; restore it"
         )
         yield _damaged("ledger", LEDGER, says)
 

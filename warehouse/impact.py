@@ -55,7 +55,7 @@ def _from_source(warehouse: Warehouse, source: Source, identity: str) -> TraceNo
     rows = warehouse.query(
         f"""SELECT v.*, held.among FROM lake.dataset_versions v JOIN
             (SELECT dataset_id, count(*) AS among FROM lake.dataset_members SEMI JOIN ({episodes}) USING (episode_id)
-             GROUP BY dataset_id) held USING (dataset_id) ORDER BY v.created_at, v.name, v.number""",
+             GROUP BY dataset_id) held USING (dataset_id) ORDER BY v.rowid""",
         bound,
     )
     children = []
@@ -126,5 +126,5 @@ def _scores(warehouse: Warehouse, model_id: str) -> tuple[TraceNode, ...]:
 
 
 def _rows(warehouse: Warehouse, table: str, column: str, identity: str) -> list[dict[str, Any]]:
-    query = f"SELECT * FROM lake.{table} WHERE {column} = ? ORDER BY created_at"
+    query = f"SELECT * FROM lake.{table} WHERE {column} = ? ORDER BY rowid"
     return warehouse.query(query, (identity,)).to_dicts()

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import sqlite3
 import zlib
-from collections.abc import Iterator
-from datetime import datetime
+from collections.abc import Container, Iterator
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,8 @@ COLUMNS = tuple(TeacherCall.model_fields)
 _TYPES = {"prompt_tokens": "INTEGER", "completion_tokens": "INTEGER", "seconds": "REAL", "cost": "REAL"}
 _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS calls (
-    {", ".join(f"{c} {_TYPES.get(c, 'TEXT')}{' PRIMARY KEY' if c == 'call_id' else ''}" for c in COLUMNS)}, request BLOB
+    {", ".join(f"{c} {_TYPES.get(c, 'TEXT')}{' PRIMARY KEY' if c == 'call_id' else ''}" for c in COLUMNS)},
+    request BLOB, seal TEXT
 );
 CREATE INDEX IF NOT EXISTS calls_by_scope ON calls (scope, stage, prompt_tokens, completion_tokens, cost);
 CREATE TABLE IF NOT EXISTS faults (
@@ -30,8 +31,16 @@ CREATE TABLE IF NOT EXISTS faults (
 );
 CREATE TABLE IF NOT EXISTS charged (scope TEXT PRIMARY KEY, calls INTEGER, tokens INTEGER, cost REAL);
 """
-_FIND = f"SELECT {', '.join(COLUMNS)} FROM calls WHERE call_id = ?"  # noqa: S608
-_RECORD = f"INSERT OR IGNORE INTO calls VALUES ({', '.join('?' * (len(COLUMNS) + 1))})"  # noqa: S608
+# A ledger from before answers were sealed gets the column; its rows stay without.
+_SEALED = "SELECT 1 FROM pragma_table_info('calls') WHERE name = 'seal'"
+_ALL = (*COLUMNS, "request", "seal")
+_FIND = f"SELECT {', '.join(_ALL)} FROM calls WHERE call_id = ?"  # noqa: S608
+_EVERY = f"SELECT {', '.join(_ALL)} FROM calls"  # noqa: S608
+_RECORD = f"INSERT OR IGNORE INTO calls ({', '.join(_ALL)}) VALUES ({', '.join('?' * len(_ALL))})"  # noqa: S608
+TOTALS = (
+    *("scope", "stage", "model", "calls", "malformed"),
+    *("prompt_tokens", "completion_tokens", "seconds_a_call", "cost"),
+)
 _FAULT = """INSERT INTO faults VALUES (?, ?, ?, 1, ?)
     ON CONFLICT DO UPDATE SET count = count + 1, last_at = excluded.last_at"""
 _CHARGE = """INSERT INTO charged VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE
@@ -41,8 +50,8 @@ _CHARGE = """INSERT INTO charged VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE
 class SqliteLedger:
     """Implements `schemas.teacher.Ledger`. One thread at a time; processes open their own."""
 
-    def __init__(self, con: sqlite3.Connection) -> None:
-        self._con = con
+    def __init__(self, con: sqlite3.Connection, path: Path) -> None:
+        self._con, self._path = con, path
 
     @classmethod
     def open(cls, home: Path) -> SqliteLedger:
@@ -57,21 +66,32 @@ class SqliteLedger:
             con = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
             # NORMAL: what is committed survives the death of the process; only a power cut may lose the last calls.
             con.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;" + _SCHEMA)
+            if not con.execute(_SEALED).fetchone():
+                con.execute("ALTER TABLE calls ADD COLUMN seal TEXT")
         except (OSError, sqlite3.Error) as error:
-            raise EvoError(
-                f"teacher-call ledger '{path}' cannot be used ({error}); no teacher was asked; "
-                "restore the file from a copy, or move it away: its answers would be paid for again"
-            ) from error
-        return cls(con)
+            raise _unusable(path, error) from error
+        return cls(con, path)
 
     def close(self) -> None:
         """Give the file back."""
         self._con.close()
 
     def find(self, call_id: str) -> TeacherCall | None:
-        """The call of that key, if it was answered."""
-        row = self._con.execute(_FIND, (call_id,)).fetchone()
-        return None if row is None else _call(row)
+        """The call of that key, if it was answered.
+
+        Raises:
+            EvoError: the file is damaged, or the answer is not the one that was kept.
+        """
+        rows = self._rows(_FIND, (call_id,))
+        if not rows:
+            return None
+        if not _sound(rows[0]):
+            raise EvoError(
+                f"the answer of call {call_id} in the teacher-call ledger '{self._path}' is not the one that was kept; "
+                "it was not used, nor asked for again, which would be paid for; restore the file from a copy, or move "
+                "it away"
+            )
+        return _call(rows[0])
 
     def record(self, call: TeacherCall, request: TeacherRequest) -> None:
         """Keep an answered call with its request; durable when this returns.
@@ -80,13 +100,13 @@ class SqliteLedger:
             EvoError: it could not be written, for example on a full disk.
         """
         fields = call.model_dump(mode="json") | {"valid": "1" if call.valid else "0"}
-        asked = zlib.compress(canonical(request.model_dump()), 1)
-        self._write(_RECORD, (*(fields[c] for c in COLUMNS), asked), f"the answer of call {call.call_id}")
+        row = (*(fields[c] for c in COLUMNS), zlib.compress(canonical(request.model_dump()), 1))
+        self._write(_RECORD, (*row, _seal(row)), f"the answer of call {call.call_id}")
 
     def request(self, call_id: str) -> bytes | None:
         """The canonical JSON of what was asked."""
-        row = self._con.execute("SELECT request FROM calls WHERE call_id = ?", (call_id,)).fetchone()
-        return zlib.decompress(row[0]) if row else None
+        rows = self._rows("SELECT request FROM calls WHERE call_id = ?", (call_id,))
+        return zlib.decompress(rows[0][0]) if rows else None
 
     def fault(self, teacher: str, endpoint: str, kind: str) -> None:
         """Count a call that got no answer, or something odd about one that did.
@@ -106,22 +126,22 @@ class SqliteLedger:
 
     def charged(self) -> dict[str, Spent]:
         """By scope, what requests without an answer may have been charged."""
-        rows = self._con.execute("SELECT scope, calls, tokens, cost FROM charged ORDER BY scope")
+        rows = self._rows("SELECT scope, calls, tokens, cost FROM charged ORDER BY scope")
         return {scope: Spent(calls=calls, tokens=tokens, cost=cost) for scope, calls, tokens, cost in rows}
 
     def faults(self) -> dict[str, int]:
         """What went wrong with calls, by kind."""
-        return dict(self._con.execute("SELECT kind, sum(count) FROM faults GROUP BY kind ORDER BY kind"))
+        return dict(self._rows("SELECT kind, sum(count) FROM faults GROUP BY kind ORDER BY kind"))
 
-    def calls(self, scope: str, since: datetime | None = None) -> Iterator[TeacherCall]:
-        """A scope's answered calls from a time on, the oldest first."""
-        query = f"SELECT {', '.join(COLUMNS)} FROM calls WHERE scope = ? AND created_at >= ? ORDER BY created_at"  # noqa: S608
-        for row in self._con.execute(query, (scope, since.isoformat() if since else "")):
-            yield _call(row)
+    def calls(self, scope: str, but: Container[str] = ()) -> Iterator[TeacherCall]:
+        """A scope's answered calls but those of some ids, in the order in which they were answered."""
+        for (call_id,) in self._rows("SELECT call_id FROM calls WHERE scope = ? ORDER BY rowid", (scope,)):
+            if call_id not in but and (call := self.find(call_id)):
+                yield call
 
     def pace(self, scope: str) -> dict[str, dict[str, float]]:
         """By stage: mean prompt and completion tokens a call, calls an item, and calls a minute of those with calls."""
-        rows = self._con.execute(
+        rows = self._rows(
             """SELECT stage, avg(prompt_tokens), avg(completion_tokens), 1.0 * count(*) / count(DISTINCT item),
                       1.0 * count(*) / count(DISTINCT substr(created_at, 1, 16))
                FROM calls WHERE scope = ? GROUP BY stage""",
@@ -132,26 +152,43 @@ class SqliteLedger:
 
     def totals(self) -> list[dict[str, Any]]:
         """A row a scope, stage and model: calls, malformed ones among them, tokens, seconds a call, cost."""
-        cursor = self._con.execute(
-            """SELECT scope, stage, model, count(*) AS calls, sum(valid = '0') AS malformed,
-                      sum(prompt_tokens) AS prompt_tokens, sum(completion_tokens) AS completion_tokens,
-                      avg(seconds) AS seconds_a_call, sum(cost) AS cost
+        rows = self._rows(
+            """SELECT scope, stage, model, count(*), sum(valid = '0'), sum(prompt_tokens), sum(completion_tokens),
+                      avg(seconds), sum(cost)
                FROM calls GROUP BY scope, stage, model ORDER BY scope, stage, model"""
         )
-        names = [column[0] for column in cursor.description]
-        return [dict(zip(names, row, strict=True)) for row in cursor]
+        return [dict(zip(TOTALS, row, strict=True)) for row in rows]
 
     def spent(self, scope: str) -> Spent:
         """The sum over a scope's calls, malformed answers included: they were paid for; and over its requests without
         an answer that may have been.
         """
-        row = self._con.execute(
+        [row] = self._rows(
             """SELECT count(*), coalesce(sum(prompt_tokens + completion_tokens), 0), coalesce(sum(cost), 0.0)
                FROM calls WHERE scope = ?""",
             (scope,),
-        ).fetchone()
+        )
         charged = self.charged().get(scope, Spent())
         return Spent(calls=row[0] + charged.calls, tokens=row[1] + charged.tokens, cost=row[2] + charged.cost)
+
+    def damage(self, deep: bool) -> Iterator[str]:
+        """What is wrong with the file; with `deep`, also whose answers are not those that were kept."""
+        try:
+            told = [str(row[0]) for row in self._con.execute(f"PRAGMA {'integrity' if deep else 'quick'}_check")]
+            if told != ["ok"]:
+                yield " ".join(told[0].split())
+            elif deep:
+                for row in self._con.execute(_EVERY):
+                    if not _sound(row):
+                        yield f"the answer of call {row[0]} is not the one that was kept"
+        except sqlite3.Error as error:
+            yield str(error)
+
+    def _rows(self, statement: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        try:
+            return self._con.execute(statement, values).fetchall()
+        except sqlite3.Error as error:
+            raise _unusable(self._path, error) from error
 
     def _write(self, statement: str, values: tuple[Any, ...], what: str) -> None:
         try:
@@ -163,6 +200,28 @@ class SqliteLedger:
             ) from error
 
 
+def _seal(row: tuple[Any, ...]) -> str:
+    """A hash over a row as it is kept: SQLite has no checksums."""
+    *fields, request = row
+    return blake2b(canonical(fields) + request, digest_size=16).hexdigest()
+
+
+def _sound(row: tuple[Any, ...]) -> bool:
+    """Whether a row is what was kept; of one that was kept before there were seals, nothing is known."""
+    *kept, seal = row
+    try:
+        return seal is None or _seal(tuple(kept)) == seal
+    except TypeError:  # a value is of another type by now
+        return False
+
+
+def _unusable(path: Path, error: Exception) -> EvoError:
+    return EvoError(
+        f"teacher-call ledger '{path}' cannot be used ({error}); no teacher was asked; "
+        "restore the file from a copy, or move it away: its answers would be paid for again"
+    )
+
+
 def _call(row: tuple[Any, ...]) -> TeacherCall:
-    fields = dict(zip(COLUMNS, row, strict=True))
+    fields = dict(zip(COLUMNS, row, strict=False))
     return TeacherCall(**fields | {"valid": fields["valid"] == "1"})

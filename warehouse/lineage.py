@@ -129,9 +129,7 @@ def _dataset_node(warehouse: Warehouse, version: DatasetVersion, limit: int) -> 
 
 def _imports(warehouse: Warehouse, dataset_id: str) -> list[TraceNode]:
     """The sources outside of this warehouse that a dataset came from."""
-    rows = warehouse.query(
-        "SELECT * FROM lake.imports WHERE dataset_id = ? ORDER BY created_at, import_id", (dataset_id,)
-    )
+    rows = warehouse.query("SELECT * FROM lake.imports WHERE dataset_id = ? ORDER BY rowid", (dataset_id,))
     return [
         TraceNode("import", row["import_id"], row["source"], import_facts(Import(**row)))
         for row in rows.iter_rows(named=True)
@@ -211,7 +209,7 @@ def _fingerprint(warehouse: Warehouse, identity: str, limit: int) -> TraceNode:
     """What a stage's fingerprint stands for, how many rows carry it, and the stage before."""
     facts = {f"rows of {name}": str(count) for name, count in _under_fingerprint(warehouse, identity).items() if count}
     before: tuple[TraceNode, ...] = ()
-    rows = warehouse.query("SELECT * FROM lake.fingerprints WHERE fingerprint = ? ORDER BY created_at", (identity,))
+    rows = warehouse.query("SELECT * FROM lake.fingerprints WHERE fingerprint = ? ORDER BY rowid", (identity,))
     for row in rows.head(1).iter_rows(named=True):
         components = json.loads(row["components"])
         told = {name: row[name] for name in ("stage", "kind", "scope")}
@@ -261,7 +259,7 @@ def _dataset_id(warehouse: Warehouse, identity: str) -> str:
 
 
 def _unknown(warehouse: Warehouse, identity: str) -> EvoError:
-    models = warehouse.query("SELECT model_id FROM lake.models ORDER BY created_at DESC LIMIT 3")["model_id"]
+    models = warehouse.query("SELECT model_id FROM lake.models ORDER BY rowid DESC LIMIT 3")["model_id"]
     known = [*models, *(version.label for version in list_versions(warehouse)[-3:])]
     return EvoError(
         f"unknown id {identity[:80]!r}; nothing was traced; "

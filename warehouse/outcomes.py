@@ -41,9 +41,10 @@ def failed(warehouse: Warehouse, fingerprints: Collection[str]) -> set[str]:
 
 def copy_calls(warehouse: Warehouse, ledger: SqliteLedger, scope: str) -> int:
     """Bring the scope's new calls from the ledger into `teacher_calls`; how many there were."""
-    newest = warehouse.query("SELECT max(created_at) AS newest FROM teacher_calls WHERE scope = ?", (scope,)).item()
+    # By their ids, not by time: a clock that was set back would leave calls behind for ever.
+    there = set(warehouse.query("SELECT call_id FROM teacher_calls WHERE scope = ?", (scope,))["call_id"])
     new, chunk = 0, list[TeacherCall]()
-    for call in ledger.calls(scope, newest):
+    for call in ledger.calls(scope, there):
         chunk.append(call)
         if len(chunk) == CALLS_A_COMMIT:
             new += warehouse.append("teacher_calls", to_frame(TeacherCall, chunk))

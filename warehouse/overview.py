@@ -110,7 +110,7 @@ def models_of(warehouse: Warehouse, dataset_id: str) -> list[dict[str, Any]]:
     models = warehouse.query(
         """SELECT m.model_id, m.created_at, r.training_run_id, r.steps, r.final_loss, r.seconds, r.config
            FROM lake.models m JOIN lake.training_runs r USING (training_run_id)
-           JOIN lake.shard_sets s USING (shard_set_id) WHERE s.dataset_id = ? ORDER BY m.created_at, m.model_id""",
+           JOIN lake.shard_sets s USING (shard_set_id) WHERE s.dataset_id = ? ORDER BY m.rowid""",
         (dataset_id,),
     ).to_dicts()
     of: dict[str, list[dict[str, Any]]] = {}

@@ -162,7 +162,7 @@ def _first(con: duckdb.DuckDBPyConnection, statement: str, table: str, retired: 
 def _refuse_if_used(warehouse: Warehouse, version: DatasetVersion) -> None:
     models = warehouse.query(
         """SELECT m.model_id FROM lake.models m JOIN lake.training_runs r USING (training_run_id)
-           JOIN lake.shard_sets s USING (shard_set_id) WHERE s.dataset_id = ? ORDER BY m.created_at""",
+           JOIN lake.shard_sets s USING (shard_set_id) WHERE s.dataset_id = ? ORDER BY m.rowid""",
         (version.dataset_id,),
     )["model_id"].to_list()
     if models:

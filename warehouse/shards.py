@@ -82,8 +82,9 @@ def build_shards(
         raise EvoError(f"rows per shard is {rows_per_shard}; no shard was written; give 1 or more")
     identity = _shard_set_id(version, tokenizer, rows_per_shard)
     target = folder / identity
+    written = force or not (target / MANIFEST).exists()
     with ExitStack() as held:  # what the catalog does not know yet would else be taken for left behind
-        if force or not (target / MANIFEST).exists():
+        if written:
             _build(warehouse, version, tokenizer, target, rows_per_shard, progress, held)
         else:
             held.enter_context(leased(target))
@@ -91,8 +92,17 @@ def build_shards(
         shards = _record(target, manifest, warehouse.home)
         if warehouse.append("shard_sets", to_frame(ShardSet, [shards])):
             return shards
-    made = warehouse.query("SELECT created_at FROM lake.shard_sets WHERE shard_set_id = ?", (identity,)).item()
-    return shards.replace(created_at=made)
+    known = warehouse.query("SELECT * FROM lake.shard_sets WHERE shard_set_id = ?", (identity,)).row(0, named=True)
+    if known["manifest_digest"] != shards.manifest_digest:
+        if not written:
+            raise _damaged(target, MANIFEST, "is not the one in the catalog", version.label)
+        warehouse.transaction(
+            lambda con: con.execute(
+                "UPDATE lake.shard_sets SET manifest_digest = ? WHERE shard_set_id = ?",
+                [shards.manifest_digest, identity],
+            )
+        )
+    return shards.replace(created_at=known["created_at"])
 
 
 def read_manifest(path: Path, label: str = "NAME@N") -> Manifest:

@@ -127,7 +127,7 @@ def held(warehouse: Warehouse) -> set[str]:
 
 def list_versions(warehouse: Warehouse) -> list[DatasetVersion]:
     """All versions, oldest first."""
-    return _versions(warehouse.query("SELECT * FROM lake.dataset_versions ORDER BY created_at, name, number"))
+    return _versions(warehouse.query("SELECT * FROM lake.dataset_versions ORDER BY rowid"))
 
 
 def snapshot_of(warehouse: Warehouse, version: DatasetVersion) -> int:

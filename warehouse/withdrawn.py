@@ -24,7 +24,7 @@ _MODELS = f"""SELECT model_id, episodes FROM lake.models JOIN lake.training_runs
 def withdrawals(warehouse: Warehouse) -> list[Withdrawal]:
     """All withdrawals, oldest first; none as of a time before warehouses knew them."""
     try:
-        rows = warehouse.query("SELECT * FROM lake.withdrawals ORDER BY created_at, source")
+        rows = warehouse.query("SELECT * FROM lake.withdrawals ORDER BY rowid")
     except duckdb.CatalogException:
         return []
     return [Withdrawal(**row) for row in rows.iter_rows(named=True)]

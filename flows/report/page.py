@@ -195,7 +195,7 @@ def _version(warehouse: Warehouse, identity: str, model: Model | None) -> Datase
 
 
 def _unknown(warehouse: Warehouse, identity: str) -> EvoError:
-    models = warehouse.query("SELECT model_id FROM lake.models ORDER BY created_at DESC LIMIT 3")["model_id"]
+    models = warehouse.query("SELECT model_id FROM lake.models ORDER BY rowid DESC LIMIT 3")["model_id"]
     known = [*(version.label for version in list_versions(warehouse)[-3:]), *models]
     return EvoError(
         f"unknown model or dataset {identity[:80]!r}; no report was written; "

@@ -77,4 +77,5 @@ def _copy(name: str, there: set[str]) -> str:
         if isinstance(kind, pl.List):
             value = f"coalesce({value}, {default})"  # DuckLake had no default for lists
         made.append(f'CAST({value} AS {duckdb_type(kind)}) AS "{column}"')
-    return f"INSERT INTO lake.{name} BY NAME SELECT {', '.join(made)} FROM lake.{OLD}{name} {_JOINED.get(name, '')}"
+    rows = f"lake.{OLD}{name} old {_JOINED.get(name, '')} ORDER BY old.rowid"  # which is the order of their making
+    return f"INSERT INTO lake.{name} BY NAME SELECT {', '.join(made)} FROM {rows}"

@@ -6,8 +6,10 @@ from collections.abc import Callable
 
 import duckdb
 
+from schemas.arrow import polars_schema
 from schemas.errors import EvoError
 from schemas.moments import now
+from schemas.text import shown
 from warehouse.migration import from_1
 from warehouse.sql.annotate import missing_annotations
 from warehouse.tables import SCHEMA, TABLES, columns_of, create_statement, missing_columns
@@ -44,6 +46,7 @@ def bring_up(con: duckdb.DuckDBPyConnection, name: str) -> None:
         version = _version(con)
         for step in range(version, SCHEMA) if version else ():
             STEPS[step](con)
+        _refuse_misspelt(con, name)
         for statement in _missing(con):
             con.execute(statement)
         if version < SCHEMA:
@@ -59,6 +62,22 @@ def _version(con: duckdb.DuckDBPyConnection) -> int:
         return 1 if there else 0
     row = con.execute("SELECT max(version) FROM lake.schema_versions").fetchone()
     return int(row[0]) if row and row[0] is not None else 0
+
+
+def _refuse_misspelt(con: duckdb.DuckDBPyConnection, name: str) -> None:
+    """A name that is missing beside one that nobody knows was changed: to make it anew would hide what it held.
+
+    Raises:
+        EvoError: there are such names.
+    """
+    there = columns_of(con)
+    wanted = {table: set(polars_schema(kind.record)) for table, kind in TABLES.items()}
+    for found, known in ((set(there), set(wanted)), *((there[t], wanted[t]) for t in wanted if t in there)):
+        if found and (lost := sorted(known - found)) and (odd := sorted(found - known)):
+            raise EvoError(
+                f"warehouse '{name}' has no '{lost[0]}', but a '{shown(odd[0], 80)}' that nobody knows: its catalog is "
+                "damaged; nothing was read or stored; restore the folder from a copy"
+            )
 
 
 def _missing(con: duckdb.DuckDBPyConnection) -> list[str]:
