@@ -36,7 +36,7 @@ from flows.recipes import changed
 from flows.recipes import recipe as named_recipe
 from flows.settings import state
 from flows.teacher_commands import teacher_app
-from flows.terminal import prefect_server
+from flows.terminal import completion, prefect_server
 from flows.terminal.entry import main
 from flows.terminal.tables import fitted
 from schemas.ablations import ABLATIONS, ablated
@@ -59,6 +59,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 dataset_app.command("export", epilog="Example: evo dataset export demo@1 exported/ --format jsonl")(
     exchange_commands.export
@@ -74,26 +75,67 @@ BACKBONE = "tiny, smollm2, qwen3-0.6b, qwen3-4b, or a Hugging Face folder or id.
 EXAMPLES = Path(__file__).parent / "examples"
 
 
-@app.command(epilog="Example: evo demo")
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import PackageNotFoundError
+        from importlib.metadata import version as of
+
+        try:
+            say_text(f"evo {of('evoembedding')}")
+        except PackageNotFoundError:  # the code alone, without `make setup`
+            say_text("evo, not installed")
+        raise typer.Exit
+
+
+@app.callback()
+def evo(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """From real documents to traced, evolvable embedding models. State lives under $EVO_HOME (default ./.evo)."""
+
+
+@app.command(epilog="Example: evo demo   evo demo --smallest --json")
 def demo(
     smallest: Annotated[bool, typer.Option(help="A minute's run that proves the path, not the quality.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Run the whole pipeline, offline and small: funnel, score table, lineage tree, report page."""
+    from flows.evaluate import stored_scores
     from flows.pipeline import finished, pipeline
+    from flows.report.page import write_report
+    from warehouse.funnel import funnel
 
     recipe = named_recipe("smallest" if smallest else "demo")
     source = str(EXAMPLES / "peps.parquet")
     model = finished(state(), recipe, source)
-    if model:
-        console.print("Everything is done already; here is what the last run made.\n")
-    else:
+    if model and not as_json:
+        say_text("Everything is done already; here is what the last run made.\n")
+    if not model:
         prefect_server.ready(state())
         model = pipeline(state(), recipe, source)
+    if as_json:
+        told = _look(
+            lambda warehouse: {
+                "model": model.model_dump(),
+                "funnel": funnel(warehouse).to_dicts(),
+                "scores": stored_scores(warehouse, model.model_id, "heldout").to_dicts(),
+                "report": str(write_report(warehouse, state(), model.model_id)),
+            }
+        )
+        say_json(told)
+        return
     print_funnel(False)
     _print_scores(model.model_id, "heldout", False)
-    console.print()
+    if smallest:
+        say_text(
+            f"{recipe.train.steps} steps prove that the path works, and nothing of quality: any system may be first or "
+            f"last here; 'evo demo' trains {named_recipe('demo').train.steps}"
+        )
+    say_text("")
     trace(model.model_id, limit=1)
-    console.print()
+    say_text("")
     report(model.model_id)
 
 
@@ -278,7 +320,7 @@ def train(
 
 @app.command(epilog="Example: evo evaluate model-0a1b --benchmark locomo --path locomo10.json")
 def evaluate(
-    model: Annotated[str, typer.Argument(help="A model id.")],
+    model: Annotated[str, typer.Argument(help="A model id, or its beginning.", autocompletion=completion.models)],
     benchmark: Annotated[str, typer.Option(help="heldout or locomo.")] = "heldout",
     path: Annotated[str | None, typer.Option(help="The benchmark's file, where it has one.")] = None,
     recipe: RecipeName = "demo",
@@ -287,8 +329,9 @@ def evaluate(
     """Score a model, the same model without its memory, and the baselines."""
     from flows.evaluate import evaluate as flow
     from flows.evaluate import model_of
+    from warehouse.short_ids import whole_id
 
-    _look(lambda warehouse: model_of(warehouse, model))
+    model = _look(lambda warehouse: model_of(warehouse, whole_id(warehouse, model)).model_id)
     prefect_server.ready(state())
     flow(state(), model, benchmark, named_recipe(recipe), path)
     _print_scores(model, benchmark, as_json)
@@ -296,7 +339,14 @@ def evaluate(
 
 @app.command(epilog="Example: evo report demo@1   evo report model-0a1b --output report.html")
 def report(
-    identity: Annotated[str, typer.Argument(metavar="NAME@N|MODEL", help="A dataset version, or a model id.")],
+    identity: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME@N|MODEL",
+            help="A dataset version, or a model id or its beginning.",
+            autocompletion=completion.ids,
+        ),
+    ],
     output: Annotated[
         Path | None, typer.Option(help="The file to write; $EVO_HOME/reports/NAME.html by default.", dir_okay=False)
     ] = None,
@@ -305,9 +355,10 @@ def report(
     """Write one HTML file that shows it: lineage, funnel, lengths, samples, curves, scores. It loads nothing."""
     from flows.report.page import write_report
     from warehouse.catalog import Warehouse
+    from warehouse.short_ids import whole_id
 
     with Warehouse.open(state()) as warehouse:
-        path = write_report(warehouse, state(), identity, output)
+        path = write_report(warehouse, state(), whole_id(warehouse, identity), output)
     say({"report": str(path), "bytes": path.stat().st_size}, as_json, f"report: {path}")
 
 

@@ -9,6 +9,7 @@ import typer
 
 from flows.console import Json, say, say_text
 from flows.settings import state
+from flows.terminal import completion
 
 if TYPE_CHECKING:
     from warehouse.catalog import Warehouse
@@ -19,7 +20,12 @@ Mermaid = Annotated[bool, typer.Option("--mermaid", help="Print a Mermaid flowch
 
 AsOf = Annotated[
     str | None,
-    typer.Option("--as-of", metavar="NAME@N", help="What was known when that dataset version was published."),
+    typer.Option(
+        "--as-of",
+        metavar="NAME@N",
+        autocompletion=completion.datasets,
+        help="What was known when that dataset version was published.",
+    ),
 ]
 
 
@@ -28,8 +34,9 @@ def trace(
         str,
         typer.Argument(
             metavar="ID",
-            help="A model, score, run, shard set, dataset, episode, question, context, document, teacher call, "
-            "teacher model or stage fingerprint.",
+            autocompletion=completion.ids,
+            help="By id, or the beginning of one: a model, score, run, shard set, dataset, episode, question, context, "
+            "document, teacher call, teacher model or stage fingerprint.",
         ),
     ],
     as_json: Json = False,
@@ -41,9 +48,10 @@ def trace(
 ) -> None:
     """Walk from a model, or anything else that has an id, down to the documents and calls that it came from."""
     from warehouse.lineage import trace as walk
+    from warehouse.short_ids import whole_id
 
     with _opened(as_of) as warehouse:
-        _show(walk(warehouse, identity, limit=limit), as_json, mermaid)
+        _show(walk(warehouse, whole_id(warehouse, identity), limit=limit), as_json, mermaid)
 
 
 def impact(
@@ -51,7 +59,9 @@ def impact(
         str,
         typer.Argument(
             metavar="ID",
-            help="A document, context, question, episode, teacher call or model, stage fingerprint, or NAME@N.",
+            autocompletion=completion.ids,
+            help="By id, or the beginning of one: a document, context, question, episode, teacher call or model, stage "
+            "fingerprint, or NAME@N.",
         ),
     ],
     as_json: Json = False,
@@ -68,6 +78,7 @@ def impact(
 ) -> None:
     """Walk up from a source to every dataset version, model and score that used it; or withdraw it."""
     from warehouse.impact import impact as walk
+    from warehouse.short_ids import whole_id
 
     if not withdraw and (reason or dry_run):
         raise typer.BadParameter("--reason and --dry-run go with --withdraw")
@@ -77,7 +88,7 @@ def impact(
         _withdraw(identity, reason, dry_run, as_json)
         return
     with _opened(as_of) as warehouse:
-        _show(walk(warehouse, identity), as_json, mermaid, upward=True)
+        _show(walk(warehouse, whole_id(warehouse, identity)), as_json, mermaid, upward=True)
 
 
 def _withdraw(identity: str, reason: str, dry_run: bool, as_json: bool) -> None:
@@ -85,6 +96,7 @@ def _withdraw(identity: str, reason: str, dry_run: bool, as_json: bool) -> None:
     from flows.settings import git_commit, user
     from warehouse import assets
     from warehouse.catalog import Warehouse
+    from warehouse.short_ids import whole_id
     from warehouse.tree import as_dict, render_tree
     from warehouse.versions import resolve
     from warehouse.withdrawal import withdraw
@@ -93,7 +105,7 @@ def _withdraw(identity: str, reason: str, dry_run: bool, as_json: bool) -> None:
         nullcontext() if dry_run else lineage_run(state(), "withdraw", identity, "Withdraw a source.", __file__),
         Warehouse.open(state()) as warehouse,
     ):
-        done = withdraw(warehouse, identity, reason, user(), git_commit(), dry_run)
+        done = withdraw(warehouse, whole_id(warehouse, identity), reason, user(), git_commit(), dry_run)
         for one in () if dry_run else done.successors:
             reads(assets.dataset(resolve(warehouse, one.before, retired=True)))
             writes(assets.dataset(resolve(warehouse, one.after, retired=True)))

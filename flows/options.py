@@ -8,11 +8,14 @@ import typer
 
 from flows.recipes import RECIPES, changed, checked, with_teacher
 from flows.recipes import recipe as named_recipe
+from flows.terminal.completion import datasets, recipes
 from schemas.configs import Recipe
 from schemas.errors import EvoError
 
-RecipeName = Annotated[str, typer.Option("--recipe", help=f"One of: {', '.join(RECIPES)}; or a file.")]
-Dataset = Annotated[str, typer.Argument(help="NAME@N or NAME@TAG, or NAME for its newest.")]
+RecipeName = Annotated[
+    str, typer.Option("--recipe", help=f"One of: {', '.join(RECIPES)}; or a file.", autocompletion=recipes)
+]
+Dataset = Annotated[str, typer.Argument(help="NAME@N or NAME@TAG, or NAME for its newest.", autocompletion=datasets)]
 Contexts = Annotated[int | None, typer.Option(min=0, help="Simulated training contexts (the recipe's by default).")]
 Seed = Annotated[int | None, typer.Option(help="Seed of simulator and teaching (the recipe's by default).")]
 Teachers = Annotated[
@@ -24,7 +27,9 @@ Documents = Annotated[int | None, typer.Option(min=0, help="Documents that the t
 BudgetCalls = Annotated[int | None, typer.Option(min=0, help="Calls, over all runs of this recipe's name.")]
 BudgetTokens = Annotated[int | None, typer.Option(min=0, help="Tokens, over all runs.")]
 BudgetMoney = Annotated[float | None, typer.Option(min=0, help="Money by the recipe's prices, over all runs.")]
-RecipeArgument = Annotated[str, typer.Argument(help=f"One of: {', '.join(RECIPES)}; or a .toml or .json file.")]
+RecipeArgument = Annotated[
+    str, typer.Argument(help=f"One of: {', '.join(RECIPES)}; or a .toml or .json file.", autocompletion=recipes)
+]
 
 
 class Sizes(NamedTuple):

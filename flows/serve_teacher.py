@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import httpx
 
-from flows.terminal import interrupt
+from schemas.endings import at_the_end
 from schemas.errors import EvoError
 from schemas.teacher import ServeConfig
 
@@ -94,13 +94,13 @@ def running(config: ServeConfig, home: Path, key_env: str = KEY_ENV) -> Iterator
             env=_environment(model, on_cpu, key_env),
             start_new_session=True,
         )
-    interrupt.at_the_end(lambda: _kill(process))
-    try:
-        address = f"http://{'127.0.0.1' if config.host == '0.0.0.0' else config.host}:{port}"  # noqa: S104
-        _wait(process, address, log, config.start_timeout_s)
-        yield Server(f"{address}/v1", log, process)
-    finally:
-        _stop(process)
+    with at_the_end(lambda: _kill(process)):
+        try:
+            address = f"http://{'127.0.0.1' if config.host == '0.0.0.0' else config.host}:{port}"  # noqa: S104
+            _wait(process, address, log, config.start_timeout_s)
+            yield Server(f"{address}/v1", log, process)
+        finally:
+            _stop(process)
 
 
 def served_name(config: ServeConfig) -> str:

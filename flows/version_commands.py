@@ -9,12 +9,13 @@ import typer
 from flows.console import Json, say, say_json, say_table
 from flows.options import Dataset
 from flows.settings import state
+from flows.terminal import completion
 from schemas.errors import EvoError
 
 
 def diff(
     old: Dataset,
-    new: Annotated[str, typer.Argument(help="NAME@N or NAME@TAG, or NAME for its newest.")],
+    new: Dataset,
     as_json: Json = False,
 ) -> None:
     """Show which episodes came, went or changed from one version to another, and why."""
@@ -64,7 +65,10 @@ def tag(
 
 def expire(
     datasets: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME@N]...", help="Versions to retire: their episodes go.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME@N]...", help="Versions to retire: their episodes go.", autocompletion=completion.datasets
+        ),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Remove it; without this, only what would go is shown.")] = False,
     force: Annotated[bool, typer.Option(help="Retire versions that models were trained on or tags point to.")] = False,

@@ -83,6 +83,11 @@ def _files(path: Path) -> list[Path]:
         files = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
     else:
         files = [path] if path.is_file() and path.suffix.lower() in SUFFIXES else []
+    if not path.exists():
+        raise EvoError(
+            f"benchmark '{path}' is not there; nothing was published, since its texts could be in the dataset; name a "
+            "file or folder that is"
+        )
     if not files:
         raise EvoError(
             f"benchmark '{path}' is no {', '.join(SUFFIXES)} file and no folder of such; nothing was published, since "

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from schemas.configs import TrainConfig
+from schemas.endings import at_the_end
 from schemas.errors import EvoError
 from schemas.files import PARTIAL
 from schemas.leases import leased
@@ -124,24 +125,28 @@ def _run(
 ) -> Path:
     job_path = out / "job.json"
     job_path.write_text(job.model_dump_json(indent=1))
-    processes = [_start(job_path.absolute(), rank, places, ssh_config) for rank in range(len(places))]
+    processes: list[subprocess.Popen[str]] = []
     failed: list[int] = []
     began = False
-    threads = [threading.Thread(target=_keep, args=(out, rank, p, on_line)) for rank, p in enumerate(processes)]
-    watcher = threading.Thread(target=_watch, args=(processes, failed))
-    for thread in (*threads, watcher):
-        thread.daemon = True
-        thread.start()
-    try:
-        for line in processes[0].stdout or ():
-            if line.startswith("{"):  # DeepSpeed writes its own log there as well
-                began = True
-                on_progress(json.loads(line))
-        watcher.join()
-    finally:
-        _stop(processes)
-        for thread in threads:
-            thread.join(SETTLE_S)
+    threads: list[threading.Thread] = []
+    with at_the_end(lambda: _kill(processes)):
+        try:
+            processes += (_start(job_path.absolute(), rank, places, ssh_config) for rank in range(len(places)))
+            threads += (threading.Thread(target=_keep, args=(out, r, p, on_line)) for r, p in enumerate(processes))
+            watcher = threading.Thread(target=_watch, args=(processes, failed))
+            for thread in (*threads, watcher):
+                thread.daemon = True
+                thread.start()
+            for line in processes[0].stdout or ():
+                if line.startswith("{"):  # DeepSpeed writes its own log there as well
+                    began = True
+                    on_progress(json.loads(line))
+            watcher.join()
+        finally:
+            _stop(processes)
+            for thread in threads:
+                if thread.ident:
+                    thread.join(SETTLE_S)
     if failed:
         raise _reason(out, failed, [process.returncode for process in processes], began)
     return out / MODEL
@@ -203,10 +208,16 @@ def _watch(processes: list[subprocess.Popen[str]], failed: list[int]) -> None:
 
 
 def _stop(processes: list[subprocess.Popen[str]]) -> None:
+    _kill(processes)
+    for process in processes:
+        process.wait()
+
+
+def _kill(processes: list[subprocess.Popen[str]]) -> None:
+    """The ranks, with what they have started."""
     for process in processes:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 def _reason(out: Path, failed: list[int], codes: list[int], began: bool) -> EvoError:

@@ -32,8 +32,29 @@ def _run() -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # not every terminal shows every character
             stream.reconfigure(errors="backslashreplace")
+    _check(sys.argv[1:])
     done = app(standalone_mode=False)
     return done if isinstance(done, int) else 0
+
+
+def _check(words: list[str]) -> None:
+    """Refuse what no command can mean: an empty word, which as a path would be the working folder, and names that no
+    table keeps.
+
+    Raises:
+        typer.BadParameter: there is such a word.
+    """
+    from typer import BadParameter
+
+    for number, word in enumerate(words, 1):
+        if not word or (word.startswith("--") and word.endswith("=") and word.count("=") == 1):
+            raise BadParameter(f"word {number} of the command line is empty; nothing was run; give it a value")
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            raise BadParameter(
+                f"{word!r} is not valid UTF-8, and no table keeps it; nothing was run; rename it"
+            ) from None
 
 
 def _failed(error: Any) -> int:

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import NoReturn
 
+from schemas.endings import end
+
 # A user waits five seconds. A library that swallowed the interrupt, a query that cannot be stopped, or a server that
 # does not answer may hold up the main thread for minutes.
 DEADLINE_S = 3.5
@@ -25,7 +27,6 @@ _left: list[int] = []
 _expected: list[bool] = []
 _installed: list[bool] = []
 _leaving = threading.RLock()
-_last_acts: list[Callable[[], None]] = []
 
 
 def install() -> None:
@@ -51,11 +52,6 @@ def expect() -> None:
 def unexpected() -> bool:
     """Whether a signal came that the command does not wait for."""
     return bool(_received) and not _expected
-
-
-def at_the_end(act: Callable[[], None]) -> None:
-    """Do this before the process leaves in a hurry: end a child that would outlive it."""
-    _last_acts.append(act)
 
 
 @contextmanager
@@ -96,9 +92,7 @@ def leave(sentence: str = SENTENCE) -> NoReturn:
         with suppress(OSError):  # nobody may be left to read it; and print would wait for a lock
             before = "\n\x1b[?25h" if os.isatty(2) else ""  # behind `^C`; and the cursor, which a live display hides
             os.write(2, f"{before}evo: {sentence}\n".encode(errors="backslashreplace"))
-        for act in _last_acts:
-            with suppress(Exception):
-                act()
+        end()
         os._exit(code)
 
 

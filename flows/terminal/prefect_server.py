@@ -11,10 +11,11 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from functools import partialmethod
 from pathlib import Path
 
-from flows.terminal import interrupt
+from schemas.endings import at_the_end
 from schemas.errors import EvoError
 
 LOG = Path("logs") / "prefect.log"
@@ -25,6 +26,7 @@ ANSWER_S = 10.0
 LOOK_EVERY_S = 0.1
 SERVER = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
 
+_lasting = ExitStack()  # as long as we
 _started: list[subprocess.Popen[bytes]] = []
 
 
@@ -88,7 +90,7 @@ def _start(home: Path) -> str:
             start_new_session=True,  # the terminal's Ctrl-C is for us
         )
     _started[:] = [process]
-    interrupt.at_the_end(process.kill)
+    _lasting.enter_context(at_the_end(process.kill))
     url, began = f"http://127.0.0.1:{port}/api", time.monotonic()
     with httpx.Client(timeout=ANSWER_S, trust_env=False) as client:  # a proxy has no business on loopback
         while process.poll() is None and time.monotonic() - began < START_S:
