@@ -11,6 +11,8 @@ from typing import Any, NoReturn
 
 from flows.terminal import interrupt
 
+TRAINING = {"deepspeed", "peft", "safetensors", "tokenizers", "torch", "transformers"}  # of the extra `train`
+
 
 def main() -> NoReturn:
     """Run the command line; a mistake ends in one sentence and one of the codes above."""
@@ -78,6 +80,11 @@ def _failed(error: Any) -> int:
         return int(error.exit_code)
     if isinstance(error, EvoError):
         fail(str(error))
+    elif isinstance(error, ModuleNotFoundError) and error.name in TRAINING:
+        fail(
+            f"'{error.name}' is not installed, which models are made with; nothing was run; install this package with "
+            "its extra 'train', on a Python for which torch has a wheel"
+        )
     elif fault := disk_fault(error):
         fail(f"{fault} ({error}); what was committed is kept; mend that and rerun")
     else:
