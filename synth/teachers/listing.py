@@ -40,7 +40,7 @@ async def listing(endpoint: Endpoint, scrub: Scrubber) -> Listing:
         FaultError: the endpoint cannot be reached.
         RefusedError: it does not take the key, or redirects.
     """
-    reply = await endpoint.call("GET", "/models")
+    reply = await endpoint.call("/models")
     if reply.status == 401 or 300 <= reply.status < 400:
         judge(reply, scrub)
     if reply.status != 200:  # some keys may ask and not list: 403

@@ -10,7 +10,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
+import httpx2
 
 from schemas.secrets import Scrubber
 from schemas.text import shown
@@ -62,11 +62,11 @@ def judge_told(error: ToldError, scrub: Scrubber) -> FaultError:
     """
     told = json.dumps(error.body)
     if error.status in (401, 402, 403, 404, *BUSY) or _PAYMENT.search(told):
-        _judge(error.status, told, httpx.Headers(), scrub)
+        _judge(error.status, told, httpx2.Headers(), scrub)
     return FaultError("failed", "error in the answer", "call", told=words(told, scrub), useless=True)
 
 
-def _judge(status: int, told: str, headers: httpx.Headers, scrub: Scrubber) -> None:
+def _judge(status: int, told: str, headers: httpx2.Headers, scrub: Scrubber) -> None:
     said = words(told, scrub)
     if status == 402 or (status in (400, 403, 422, 429) and _PAYMENT.search(told) and not _later(told, headers)):
         raise RunRefusedError(status, said, alone=False)
@@ -85,12 +85,12 @@ def _judge(status: int, told: str, headers: httpx.Headers, scrub: Scrubber) -> N
     raise FaultError("failed", str(status), "call", told=said)
 
 
-def _later(told: str, headers: httpx.Headers) -> bool:
+def _later(told: str, headers: httpx2.Headers) -> bool:
     """Whether a server says when to come again: a quota by the minute is no unpaid bill."""
     return "retry-after" in headers or "retry-after-ms" in headers or "retryDelay" in told
 
 
-def pause(headers: httpx.Headers) -> float:
+def pause(headers: httpx2.Headers) -> float:
     """Seconds that a busy server asks to wait: `retry-after-ms`, or `Retry-After` in seconds or as a date."""
     if (wait := _number(headers.get("retry-after-ms", ""))) is not None:
         return wait / 1000

@@ -7,11 +7,12 @@ import os
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-import httpx
+import httpx2
+import openai
 
 from schemas.errors import EvoError
 from schemas.text import shown
-from synth.teachers.call import CONNECT_S, Endpoint
+from synth.teachers.call import CONNECT_S, Bounded, Endpoint
 
 
 def endpoint(url: str, key_env: str, timeout_s: float, in_flight: int) -> Endpoint:
@@ -20,32 +21,41 @@ def endpoint(url: str, key_env: str, timeout_s: float, in_flight: int) -> Endpoi
     Raises:
         EvoError: the key cannot be sent, or the proxy cannot be used.
     """
-    proxy = _proxy(url)
-    headers = {"accept": "application/json", "accept-encoding": "identity"}  # an answer is small
-    if key := _key(key_env):
-        headers["authorization"] = f"Bearer {key}"
+    proxy, key = _proxy(url), _key(key_env)
     try:
-        client = httpx.AsyncClient(
-            headers=headers,
-            # All of it is bounded as a whole where it is used.
-            timeout=httpx.Timeout(None, connect=min(CONNECT_S, timeout_s)),
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=in_flight),
-            follow_redirects=False,
+        transport = httpx2.AsyncHTTPTransport(
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=in_flight),
             trust_env=False,  # it would make every proxy of the environment, those that are not for this address too
-            proxy=proxy,
-            verify=httpx.create_ssl_context() if url.startswith("https:") else False,
+            proxy=httpx2.Proxy(proxy) if proxy else None,
+            verify=httpx2.create_ssl_context() if url.startswith("https:") else False,
+        )
+        client = httpx2.AsyncClient(
+            transport=Bounded(transport),
+            # All of it is bounded as a whole where it is used.
+            timeout=httpx2.Timeout(None, connect=min(CONNECT_S, timeout_s)),
+            follow_redirects=False,
+            trust_env=False,
         )
     except ImportError:
         raise EvoError(
             f"the environment sends requests to '{shown(url)}' through a SOCKS proxy, which needs the package socksio; "
             "no teacher was asked; install it, or name the host in NO_PROXY"
         ) from None
-    except (ValueError, httpx.InvalidURL):
+    except (ValueError, httpx2.InvalidURL):
         raise EvoError(
             f"the environment sends requests to '{shown(url)}' through a proxy whose address cannot be used; no "
             "teacher was asked; mend HTTP_PROXY, HTTPS_PROXY or ALL_PROXY, or name the host in NO_PROXY"
         ) from None
-    return Endpoint(url, client, timeout_s)
+    asked = openai.AsyncOpenAI(
+        base_url=url,
+        api_key=key or "none",
+        organization="",
+        default_headers={"Accept-Encoding": "identity"},  # an answer is small
+        max_retries=0,  # retries are ours: the library's own would hide 429s, and could not go to another replica
+        timeout=client.timeout,
+        http_client=client,
+    )
+    return Endpoint(url, asked, timeout_s, keyless=not key)
 
 
 def _key(name: str) -> str:

@@ -258,7 +258,7 @@ class Teacher:
             self._replicas.release(replica, outcome, began, pause)
 
     async def _exchange(self, endpoint: Endpoint, request: TeacherRequest) -> Completion:
-        reply = await endpoint.call("POST", "/chat/completions", _body(request))
+        reply = await endpoint.call("/chat/completions", _body(request))
         judge(reply, self._scrub)
         try:
             return completion(reply)
