@@ -22,7 +22,7 @@ sys.path.pop(0)  # this folder: its files have names of our packages
 import polars as pl
 
 from flows.cli import EXAMPLES
-from flows.evaluate import stored_scores
+from flows.evaluate import heldout, stored_scores
 from flows.pipeline import pipeline
 from flows.recipes import demo, seeded
 from schemas.home import home
@@ -36,7 +36,7 @@ def run(state: Path, seed: int, steps: int | None) -> dict[str, tuple[float, int
     recipe = seeded(demo(), f"evolvable-{seed}", seed, steps)
     model = pipeline(state, recipe, SOURCE)
     with Warehouse.open(state) as warehouse:
-        found = stored_scores(warehouse, model.model_id, "heldout")
+        found = stored_scores(warehouse, model.model_id, heldout(recipe))
     return state_scores(found)
 
 

@@ -35,7 +35,10 @@ def markdown_table(scores: pl.DataFrame, types: Sequence[str]) -> str:
 
 
 def _title(scores: pl.DataFrame) -> str:
-    return f"{_asked(scores, 'all')} questions"
+    """How many questions were asked, and how many could not be."""
+    asked = f"{_asked(scores, 'all')} questions"
+    left_out = scores["left_out"].max() if "left_out" in scores.columns else None
+    return f"{asked}, {left_out!s} more left out for want of evidence" if left_out else asked
 
 
 def _columns(scores: pl.DataFrame, types: Sequence[str]) -> list[str]:

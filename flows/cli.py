@@ -46,6 +46,8 @@ from schemas.places import resolve as resolve_place
 from schemas.text import shown
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from warehouse.catalog import Warehouse
 
 __all__ = ["app", "main"]
@@ -102,7 +104,7 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Run the whole pipeline, offline and small: funnel, score table, lineage tree, report page."""
-    from flows.evaluate import stored_scores
+    from flows.evaluate import heldout, stored_scores
     from flows.pipeline import finished, pipeline
     from flows.report.page import write_report
     from warehouse.funnel import funnel
@@ -115,19 +117,20 @@ def demo(
     if not model:
         prefect_server.ready(state())
         model = pipeline(state(), recipe, source)
+    scores = _look(lambda warehouse: stored_scores(warehouse, model.model_id, heldout(recipe)))
     if as_json:
         told = _look(
             lambda warehouse: {
                 "model": model.model_dump(),
                 "funnel": funnel(warehouse).to_dicts(),
-                "scores": stored_scores(warehouse, model.model_id, "heldout").to_dicts(),
+                "scores": scores.to_dicts(),
                 "report": str(write_report(warehouse, state(), model.model_id)),
             }
         )
         say_json(told)
         return
     print_funnel(False)
-    _print_scores(model.model_id, "heldout", False)
+    _print_scores(scores, False)
     if smallest:
         say_text(
             f"{recipe.train.steps} steps prove that the path works, and nothing of quality: any system may be first or "
@@ -258,9 +261,12 @@ def shard(
 ) -> None:
     """Tokenise a dataset version and write its length-sorted shards."""
     from flows.build_dataset import shard_version
+    from trainer.backbone_names import check_backbone_name
 
     config = named_recipe(recipe).train.model
-    shards = shard_version.fn(state(), dataset, changed(config, backbone=backbone), force)
+    config = changed(config, backbone=backbone)
+    check_backbone_name(config.backbone)
+    shards = shard_version.fn(state(), dataset, config, force)
     path = resolve_place(shards.place, state())
     say({**shards.model_dump(), "path": str(path)}, as_json, f"{shards.shard_set_id}: {shards.rows} rows at {path}")
 
@@ -307,11 +313,13 @@ def train(
     _look(lambda warehouse: resolve(warehouse, dataset))
     from flows.train import Ranks, models_of
     from flows.train import train as flow
+    from trainer.backbone_names import check_backbone_name
 
     model = _look(lambda warehouse: next(models_of(warehouse, resolve(warehouse, dataset), config), None))
     if model:
         warn("it is trained already")
     else:
+        check_backbone_name(config.model.backbone)
         prefect_server.ready(state())
         model = flow(state(), dataset, config, Ranks(nproc, hostfile, ssh_config))
     path = resolve_place(model.place, state())
@@ -328,13 +336,16 @@ def evaluate(
 ) -> None:
     """Score a model, the same model without its memory, and the baselines."""
     from flows.evaluate import evaluate as flow
-    from flows.evaluate import model_of
+    from flows.evaluate import model_of, read_benchmark
+    from flows.synthesize import simulators
     from warehouse.short_ids import whole_id
 
+    chosen = named_recipe(recipe)
     model = _look(lambda warehouse: model_of(warehouse, whole_id(warehouse, model)).model_id)
+    read_benchmark(benchmark, path, simulators(chosen)[1])  # before Prefect starts, as is the model's id
     prefect_server.ready(state())
-    flow(state(), model, benchmark, named_recipe(recipe), path)
-    _print_scores(model, benchmark, as_json)
+    scores = flow(state(), model, benchmark, chosen, path)
+    _print_scores(scores, as_json)
 
 
 @app.command(epilog="Example: evo report demo@1   evo report model-0a1b --output report.html")
@@ -392,13 +403,10 @@ def _print_made(recipe: Recipe) -> None:
             say_text(path.read_text(encoding="utf-8"))
 
 
-def _print_scores(model_id: str, benchmark: str, as_json: bool) -> None:
+def _print_scores(scores: pl.DataFrame, as_json: bool) -> None:
     from evaluation.report import OVERALL, score_table
-    from flows.evaluate import GROUPS, stored_scores
-    from warehouse.catalog import Warehouse
+    from flows.evaluate import GROUPS
 
-    with Warehouse.open(state()) as warehouse:
-        scores = stored_scores(warehouse, model_id, benchmark)
     if as_json:
         say_json(scores.to_dicts())
     else:

@@ -19,14 +19,13 @@ from flows.progress import tell
 from flows.report.task import report
 from flows.synthesize import simulators
 from schemas.arrow import to_frame
-from schemas.benchmark import Conversation
+from schemas.benchmark import Benchmark
 from schemas.configs import Recipe, SimulatorConfig
 from schemas.dataset import Evaluation, ModelRecord
 from schemas.errors import EvoError
-from schemas.identity import identity
 from schemas.ids import content_id
 from schemas.places import resolve
-from synth.simulator import simulate
+from synth.simulator import fingerprint, simulate
 from synth.taxonomy import STATE_TYPES
 from trainer.embedder import EvoEmbedder
 from warehouse import assets
@@ -50,24 +49,33 @@ def model_of(warehouse: Warehouse, model_id: str) -> ModelRecord:
     return ModelRecord(**rows.row(0, named=True))
 
 
-def conversations_of(benchmark: str, path: str | None, config: SimulatorConfig) -> tuple[str, tuple[Conversation, ...]]:
-    """The benchmark's full name and its conversations."""
+def read_benchmark(benchmark: str, path: str | None, config: SimulatorConfig) -> Benchmark:
+    """The benchmark under its full name.
+
+    Raises:
+        EvoError: there is no such benchmark, or its file cannot be used.
+    """
     if benchmark == "heldout":
-        name = f"heldout:{content_id('sim', identity(config))}"
-        return name, from_drafts(simulate(config))
+        told = {"drafts": fingerprint(config), "contexts": config.contexts}
+        return Benchmark(name=f"heldout:{content_id('sim', told)}", conversations=from_drafts(simulate(config)))
     if benchmark == "locomo":
         if path is None:
             raise EvoError("benchmark 'locomo' needs --path FILE; nothing was evaluated; give its locomo10.json")
-        return "locomo", load_locomo(Path(path)).conversations
+        return load_locomo(Path(path))
     raise EvoError(f"unknown benchmark '{benchmark}'; nothing was evaluated; the benchmarks are: heldout, locomo")
 
 
-def stored_scores(warehouse: Warehouse, model_id: str, benchmark: str) -> pl.DataFrame:
-    """Score rows of a model on a benchmark whose name starts so."""
+def heldout(recipe: Recipe) -> Benchmark:
+    """The worlds that the recipe keeps apart from training."""
+    return read_benchmark("heldout", None, simulators(recipe)[1])
+
+
+def stored_scores(warehouse: Warehouse, model_id: str, benchmark: Benchmark) -> pl.DataFrame:
+    """Score rows of a model on exactly what the benchmark holds now: none of a file that has changed since."""
     return warehouse.query(
-        """select * from evaluations where model_id = ? and starts_with(benchmark, ?)
+        """select * from evaluations where model_id = ? and benchmark = ? and measured_on = ?
            order by system, question_type, metric""",
-        (model_id, benchmark),
+        (model_id, benchmark.name, benchmark.digest),
     )
 
 
@@ -76,26 +84,32 @@ def score_systems(home: Path, model_id: str, benchmark: str, path: str | None, c
     """Score every system on the benchmark and store the rows in one transaction."""
     with Warehouse.open(home) as warehouse:
         model = model_of(warehouse, model_id)
-        name, conversations = conversations_of(benchmark, path, config)
-        reads(assets.model(home, model), assets.benchmark(name), *([assets.source(path)] if path else []))
+        read = read_benchmark(benchmark, path, config)
+        reads(assets.model(home, model), assets.benchmark(read), *([assets.source(path)] if path else []))
         folder = resolve(model.place, home)
         systems = [EvoEmbedder.load(folder), EvoEmbedder.load(folder, memory=False), *baselines()]
         frames = []
         for system in systems:
-            tell(f"evaluate: {system.name} on {sum(len(c.queries) for c in conversations)} questions of {benchmark}")
-            frames.append(summarise(score(system, conversations), system.name, GROUPS))
-        rows = [_evaluation(model_id, name, row) for row in pl.concat(frames).iter_rows(named=True)]
+            tell(f"evaluate: {system.name} on {read.questions} questions of {benchmark}")
+            frames.append(summarise(score(system, read.conversations), system.name, GROUPS))
+        rows = [_evaluation(model_id, read, row) for row in pl.concat(frames).iter_rows(named=True)]
         warehouse.append("evaluations", to_frame(Evaluation, rows))
         writes(assets.table("evaluations", warehouse.snapshot(), rows=len(rows)))
-        return stored_scores(warehouse, model_id, name)
+        return stored_scores(warehouse, model_id, read)
 
 
-def _evaluation(model_id: str, benchmark: str, row: dict[str, object]) -> Evaluation:
+def _evaluation(model_id: str, benchmark: Benchmark, row: dict[str, object]) -> Evaluation:
     fields = {k: row[k] for k in ("system", "question_type", "metric", "value", "low", "high", "questions")}
     key = {k: fields[k] for k in ("system", "question_type", "metric")}
-    identity = content_id("eval", {"model": model_id, "benchmark": benchmark, **key})
+    measured = {"benchmark": benchmark.name, "measured_on": benchmark.digest}
     return Evaluation.model_validate(
-        {"evaluation_id": identity, "model_id": model_id, "benchmark": benchmark, **fields}
+        {
+            "evaluation_id": content_id("eval", {"model": model_id, **measured, **key}),
+            "model_id": model_id,
+            "left_out": benchmark.left_out,
+            **measured,
+            **fields,
+        }
     )
 
 

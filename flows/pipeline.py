@@ -8,7 +8,7 @@ from prefect import flow
 from pydantic import ValidationError
 
 from flows.build_dataset import build_dataset
-from flows.evaluate import evaluate, stored_scores
+from flows.evaluate import evaluate, heldout, stored_scores
 from flows.ingest import ingest
 from flows.lineage_events import emits
 from flows.synthesize import pending, synthesize
@@ -52,7 +52,7 @@ def finished(home: Path, recipe: Recipe, source: str) -> ModelRecord | None:
         for version in reversed(list_versions(warehouse)):
             if version.name == recipe.name and version.dataset_id not in withdrawn and _same(recipe, version.recipe):
                 for model in models_of(warehouse, version, recipe.train):
-                    if not stored_scores(warehouse, model.model_id, "heldout").is_empty():
+                    if not stored_scores(warehouse, model.model_id, heldout(recipe)).is_empty():
                         return model
     return None
 

@@ -27,6 +27,7 @@ from schemas.ids import content_id
 from schemas.moments import now
 from schemas.places import place_of
 from schemas.places import resolve as resolve_place
+from trainer.backbone_names import check_backbone_name
 from trainer.batches import Schedule
 from trainer.checkpoint import weights_digest, write_lineage
 from trainer.job import METRICS
@@ -205,6 +206,7 @@ def _register(
 @emits("train", of="dataset")
 def train(home: Path, dataset: str, config: TrainConfig, ranks: Ranks = Ranks()) -> ModelRecord:
     """Shard the dataset version if it is not yet, and train on it."""
+    check_backbone_name(config.model.backbone)
     with Warehouse.open(home) as warehouse:
         version = resolve(warehouse, dataset)
     shards = shard_version(home, version.label, config.model)

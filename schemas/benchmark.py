@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from schemas.episode import Record, Segment
+from schemas.ids import digest
 
 MEMORY_OFF = ", memory off"  # ends the name of an encoder whose memory is switched off
 
@@ -27,6 +29,24 @@ class Conversation(Record):
     conversation_id: str
     segments: tuple[Segment, ...]
     queries: tuple[Query, ...]
+
+
+class Benchmark(Record):
+    """Conversations under a name, and how many of the benchmark's questions cannot be asked."""
+
+    name: str
+    conversations: tuple[Conversation, ...]
+    left_out: int = 0
+
+    @property
+    def questions(self) -> int:
+        """How many questions are asked."""
+        return sum(len(conversation.queries) for conversation in self.conversations)
+
+    @cached_property
+    def digest(self) -> str:
+        """Of all that is read and asked: scores on other content are other scores, whatever the file's name."""
+        return digest([conversation.model_dump() for conversation in self.conversations])
 
 
 class Encoder(Protocol):

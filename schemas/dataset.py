@@ -94,7 +94,10 @@ class ModelRecord(Record):
 
 
 class Evaluation(Record):
-    """One metric of one system on one benchmark and question type: mean with its 95 % interval, for a model."""
+    """One metric of one system on one benchmark and question type: mean with its 95 % interval, for a model.
+
+    `measured_on` is the digest of the conversations and questions; '' in rows of code that did not tell.
+    """
 
     evaluation_id: str
     model_id: str
@@ -106,6 +109,8 @@ class Evaluation(Record):
     low: float
     high: float
     questions: int
+    measured_on: str = ""
+    left_out: int = 0  # questions of the benchmark that could not be asked
 
 
 class Withdrawal(Record):

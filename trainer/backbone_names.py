@@ -6,12 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from huggingface_hub import HfApi, try_to_load_from_cache
+
 from schemas.errors import EvoError
 from schemas.home import home
 from schemas.text import shown
 from trainer.model_files import check_backbone
 
 HUB = {"qwen3-0.6b": "Qwen/Qwen3-0.6B", "qwen3-4b": "Qwen/Qwen3-4B-Instruct-2507"}  # arXiv 2606.21649: qwen3-4b
+HUB_S = 10.0  # for the hub to say that it has a model
 PREPARED = {"smollm2": "make smollm2"}  # made from a package, without a hub
 
 
@@ -27,6 +30,30 @@ def source(name: str) -> str:
     if not (folder / "config.json").exists():
         raise EvoError(f"backbone '{name}' is not in '{folder}'; nothing was trained; run '{PREPARED[name]}' once")
     return str(folder)
+
+
+def check_backbone_name(name: str) -> None:
+    """Meet a backbone that is not to be had before anything is started: a library tries a hub for a minute and more.
+
+    Raises:
+        EvoError: it is no name of ours, no folder, and no id that the hub has or a copy of which is here.
+    """
+    if name == "tiny":
+        return
+    place = source(name)
+    if place and Path(place).is_dir():
+        return
+    known = f"give {', '.join(('tiny', *PREPARED, *HUB))}, a Hugging Face folder, or an id OWNER/NAME"
+    if place.count("/") != 1 or Path(place).is_absolute():  # the hub's models of one word are of no kind that we train
+        raise EvoError(f"unknown backbone '{shown(name, 200)}', and no such folder; nothing was trained; {known}")
+    try:
+        if not isinstance(try_to_load_from_cache(place, "config.json"), str):
+            HfApi().model_info(place, timeout=HUB_S)
+    except Exception as error:  # of whatever the hub's client is made of
+        raise EvoError(
+            f"backbone '{shown(name, 200)}' is no folder, and cannot be had from the hub: {reason(error)}; nothing was "
+            f"trained; {known} that this machine can reach"
+        ) from None
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from openlineage.client import set_producer
 from pydantic import BaseModel
 
 from schemas.arrow import polars_schema
+from schemas.benchmark import Benchmark
 from schemas.dataset import DatasetVersion, ModelRecord, ShardSet
 from schemas.episode import Episode
 from schemas.places import resolve
@@ -115,9 +116,11 @@ def teacher(config: TeacherConfig) -> Asset:
     return Asset(f"teachers/{config.model}", _facets(config.revision, "MODEL", said))
 
 
-def benchmark(name: str) -> Asset:
-    """A benchmark by its full name, as scores name it."""
-    return Asset(f"benchmarks/{name}", _facets("", "FILE", "conversations with questions and gold segments"))
+def benchmark(read: Benchmark) -> Asset:
+    """A benchmark by its full name, as scores name it; its version is the digest of what it holds."""
+    return Asset(
+        f"benchmarks/{read.name}", _facets(read.digest, "FILE", "conversations with questions and gold segments")
+    )
 
 
 def source(given: str) -> Asset:

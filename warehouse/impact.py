@@ -107,10 +107,11 @@ def _models(warehouse: Warehouse, column: str, identity: str) -> tuple[TraceNode
 def _scores(warehouse: Warehouse, model_id: str) -> tuple[TraceNode, ...]:
     """The model's metrics over all questions of a benchmark, a node a system: the model, and what it was held to."""
     rows = warehouse.query(
-        """SELECT benchmark, system, list(metric ORDER BY metric) AS metrics, list(value ORDER BY metric) AS figures,
-                  max(questions) AS questions, min(evaluation_id) AS first
+        """SELECT benchmark, measured_on, system,
+                  list(metric ORDER BY metric) AS metrics,
+                  list(value ORDER BY metric) AS figures, max(questions) AS questions, min(evaluation_id) AS first
            FROM lake.evaluations WHERE model_id = ? AND question_type = 'all'
-           GROUP BY benchmark, system ORDER BY benchmark, system""",
+           GROUP BY benchmark, measured_on, system ORDER BY benchmark, first, system""",
         (model_id,),
     )
     return tuple(

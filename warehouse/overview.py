@@ -105,7 +105,7 @@ def documents_by_generator(warehouse: Warehouse, version: DatasetVersion) -> dic
 
 def models_of(warehouse: Warehouse, dataset_id: str) -> list[dict[str, Any]]:
     """The models trained on a version, oldest first: model_id, training_run_id, steps, final_loss, seconds, created_at,
-    and their overall `scores` (benchmark, system, metric, value, low, high, questions).
+    and their overall `scores` (benchmark, measured_on, system, metric, value, low, high, questions).
     """
     models = warehouse.query(
         """SELECT m.model_id, m.created_at, r.training_run_id, r.steps, r.final_loss, r.seconds, r.config
@@ -120,11 +120,15 @@ def models_of(warehouse: Warehouse, dataset_id: str) -> list[dict[str, Any]]:
 
 
 def scores(warehouse: Warehouse, model_ids: Sequence[str], question_type: str = "") -> list[dict[str, Any]]:
-    """The evaluation rows of models and their baselines, of one question type or of all."""
+    """The evaluation rows of models and their baselines, of one question type or of all: of a benchmark whose content
+    changed, what was measured last comes first.
+    """
     return warehouse.query(
-        """SELECT model_id, benchmark, system, question_type, metric, value, low, high, questions FROM lake.evaluations
+        """SELECT model_id, benchmark, measured_on, left_out, system, question_type, metric, value, low, high, questions
+           FROM lake.evaluations
            WHERE list_contains($1::VARCHAR[], model_id) AND ($2 = '' OR question_type = $2)
-           ORDER BY model_id, benchmark, system, question_type, metric""",
+           ORDER BY model_id, benchmark, max(snapshot_id) OVER (PARTITION BY model_id, benchmark, measured_on) DESC,
+                    measured_on, system, question_type, metric""",
         (list(model_ids), question_type),
     ).to_dicts()
 

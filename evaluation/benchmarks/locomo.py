@@ -8,64 +8,115 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from schemas.benchmark import Conversation, Query
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
+
+from schemas.benchmark import Benchmark, Conversation, Query
 from schemas.episode import Segment
-from schemas.errors import EvoError
+from schemas.errors import EvoError, first_fault
+from schemas.text import clean, shown
 
 CATEGORIES = {1: "multi_hop", 2: "temporal", 3: "open_domain", 4: "single_hop"}  # 5, adversarial, has no answer
-TURN_ID = re.compile(r"D:?(\d+):(\d+)")  # "D:11:26" and "D8:6; D9:17" occur
+_SESSION = re.compile(r"session_([0-9]{1,6})")
+_TURN_ID = re.compile(r"D:?([0-9]{1,6}):([0-9]{1,6})")  # "D:11:26" and "D8:6; D9:17" occur
 
 
-@dataclass(frozen=True)
-class Locomo:
-    """The conversations, and how many questions of categories 1 to 4 no evidence could be found for."""
-
-    conversations: tuple[Conversation, ...]
-    left_out: int
+def _several(value: Any) -> Any:
+    """Evidence as one string holds its ids as well as a list does; null is none."""
+    return [value] if isinstance(value, str) else [] if value is None else value
 
 
-def load_locomo(path: Path) -> Locomo:
-    """Read `locomo10.json`.
+def _number(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("a category is a number")
+    return value
+
+
+Text = Annotated[str, AfterValidator(clean)]
+Said = Annotated[Text, BeforeValidator(lambda value: "" if value is None else value)]
+
+
+class _Turn(BaseModel):
+    speaker: Text
+    dia_id: Annotated[str, Field(pattern=_TURN_ID)]
+    text: Said = ""  # null where only a picture was sent
+    blip_caption: Said = ""
+
+    @property
+    def number(self) -> tuple[int, int]:
+        return _turn_ids(self.dia_id)[0]
+
+    @property
+    def said(self) -> str:
+        caption = f" [image: {self.blip_caption}]" if self.blip_caption else ""
+        return f"{self.speaker}\n{self.text}{caption}" if self.text else f"{self.speaker}\n{caption.strip()}"
+
+
+class _Asked(BaseModel):
+    question: Annotated[Text, Field(min_length=1)]
+    category: Annotated[int, BeforeValidator(_number), Field(ge=1, le=5)]
+    evidence: Annotated[tuple[str, ...], BeforeValidator(_several)] = ()
+
+
+class _Sample(BaseModel):
+    sample_id: Annotated[str, Field(coerce_numbers_to_str=True)]
+    conversation: dict[str, Any]
+    qa: tuple[_Asked, ...]
+
+
+_SAMPLES = TypeAdapter(tuple[_Sample, ...])
+_SESSIONS = TypeAdapter(dict[str, tuple[_Turn, ...]])
+_TIMES = TypeAdapter(dict[str, Text])
+
+
+def load_locomo(path: Path) -> Benchmark:
+    """Read `locomo10.json`. Questions of categories 1 to 4 whose evidence is not in the conversation are left out.
 
     Raises:
-        EvoError: the file cannot be read or is not LoCoMo.
+        EvoError: the file cannot be read, is not LoCoMo, or leaves nothing to ask.
     """
+    where = f"benchmark file '{shown(str(path))}'"
     try:
-        samples = json.loads(path.read_text(encoding="utf-8"))
+        samples = _SAMPLES.validate_python(json.loads(path.read_text(encoding="utf-8-sig")))
         read = [_conversation(sample) for sample in samples]
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except ValidationError as error:
         raise EvoError(
-            f"benchmark file '{path}': {error}; nothing was evaluated; give LoCoMo's locomo10.json"
+            f"{where} is not LoCoMo ({shown(first_fault(error), 300)}); nothing was evaluated; give its locomo10.json"
         ) from None
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
+        said = error.strerror if isinstance(error, OSError) else str(error)
         raise EvoError(
-            f"benchmark file '{path}' is not LoCoMo ({type(error).__name__}: {error}); nothing was evaluated; "
-            "give its locomo10.json"
+            f"{where} cannot be read ({shown(str(said), 300)}); nothing was evaluated; give LoCoMo's locomo10.json"
         ) from None
-    if not read:
-        raise EvoError(f"benchmark file '{path}' holds no conversation; nothing was evaluated; give locomo10.json")
-    return Locomo(tuple(conversation for conversation, _ in read), sum(left for _, left in read))
+    found = Benchmark(
+        name="locomo",
+        conversations=tuple(conversation for conversation, _ in read),
+        left_out=sum(left_out for _, left_out in read),
+    )
+    if not found.questions:
+        raise EvoError(
+            f"{where} holds no question that can be asked, in {len(read)} conversations: {found.left_out} of "
+            "categories 1 to 4 were left out, since their evidence is not in the conversation; nothing was evaluated; "
+            "give LoCoMo's locomo10.json"
+        )
+    return found
 
 
-def _conversation(sample: dict[str, Any]) -> tuple[Conversation, int]:
-    segments, pair_of = _segments(sample["conversation"])
+def _conversation(sample: _Sample) -> tuple[Conversation, int]:
+    segments, pair_of = _segments(sample.conversation)
     queries, left_out = [], 0
-    for asked in sample["qa"]:
-        if asked["category"] not in CATEGORIES:
+    for asked in sample.qa:
+        if asked.category not in CATEGORIES:
             continue
-        ids = {(int(session), int(turn)) for text in asked["evidence"] for session, turn in TURN_ID.findall(text)}
+        ids = {turn for text in asked.evidence for turn in _turn_ids(text)}
         gold = tuple(sorted({pair_of[turn] for turn in ids if turn in pair_of}))
         if gold:
-            queries.append(Query(text=asked["question"], gold=gold, question_type=CATEGORIES[asked["category"]]))
+            queries.append(Query(text=asked.question, gold=gold, question_type=CATEGORIES[asked.category]))
         else:
             left_out += 1
-    conversation = Conversation(
-        conversation_id=str(sample["sample_id"]), segments=tuple(segments), queries=tuple(queries)
-    )
+    conversation = Conversation(conversation_id=sample.sample_id, segments=tuple(segments), queries=tuple(queries))
     return conversation, left_out
 
 
@@ -73,19 +124,19 @@ def _segments(conversation: dict[str, Any]) -> tuple[list[Segment], dict[tuple[i
     """Pairs of turns within each session, and (session, turn number) -> pair."""
     segments: list[Segment] = []
     pair_of: dict[tuple[int, int], int] = {}
-    numbers = sorted(int(k.removeprefix("session_")) for k in conversation if re.fullmatch(r"session_\d+", k))
-    for number in numbers:
-        turns, time = conversation[f"session_{number}"], conversation[f"session_{number}_date_time"]
+    numbers = {int(found[1]): key for key in conversation if (found := _SESSION.fullmatch(key))}
+    sessions = _SESSIONS.validate_python({key: conversation[key] for key in numbers.values()})
+    times = _TIMES.validate_python({f"{key}_date_time": conversation.get(f"{key}_date_time") for key in sessions})
+    for _, key in sorted(numbers.items()):
+        turns, time = sessions[key], times[f"{key}_date_time"]
         for first in range(0, len(turns), 2):
             pair = turns[first : first + 2]
             for turn in pair:
-                session, count = TURN_ID.findall(turn["dia_id"])[0]
-                pair_of[int(session), int(count)] = len(segments)
-            said = [_turn(turn) for turn in pair]
+                pair_of[turn.number] = len(segments)
+            said = [turn.said for turn in pair]
             segments.append(Segment(user=f"{time} {said[0]}", assistant=said[1] if len(said) > 1 else ""))
     return segments, pair_of
 
 
-def _turn(turn: dict[str, Any]) -> str:
-    caption = f" [image: {turn['blip_caption']}]" if turn.get("blip_caption") else ""
-    return f"{turn['speaker']}\n{turn['text']}{caption}"
+def _turn_ids(text: str) -> list[tuple[int, int]]:
+    return [(int(session), int(turn)) for session, turn in _TURN_ID.findall(text)]

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
-from evaluation.charts import Point, curve, curves, number
+from evaluation.charts import Point, counted, curve, curves, number
 from evaluation.metrics import METRICS
 from evaluation.report import BY_TYPE
 from schemas.benchmark import MEMORY_OFF
@@ -147,18 +147,26 @@ def _rows(lines: Iterable[str]) -> tuple[list[dict[str, Any]], int]:
 
 
 def benchmarks(scores: Sequence[dict[str, Any]]) -> list[Benchmark]:
-    """Evaluation rows, benchmark by benchmark."""
-    return [
-        _benchmark(name, [row for row in scores if row["benchmark"] == name])
-        for name in dict.fromkeys(row["benchmark"] for row in scores)
-    ]
+    """Evaluation rows, benchmark by benchmark, and where its content changed, content by content."""
+    return [_benchmark(rows, newest) for rows, newest in _measured(scores)]
+
+
+def _measured(scores: Sequence[dict[str, Any]]) -> list[tuple[list[dict[str, Any]], str]]:
+    """The rows of each benchmark and content, with the content of that benchmark that was measured last."""
+    keys = list(dict.fromkeys((row["benchmark"], row["measured_on"]) for row in scores))
+    newest = dict(reversed(keys))
+    return [([row for row in scores if (row["benchmark"], row["measured_on"]) == key], newest[key[0]]) for key in keys]
 
 
 def headline(scores: Sequence[dict[str, Any]]) -> list[Headline]:
-    """By benchmark, the overall score of the model, of its memory-off ablation and of the best baseline."""
+    """By benchmark, the overall score of the model, of its memory-off ablation and of the best baseline; of a benchmark
+    whose content changed, on what was measured last.
+    """
     found = []
-    for name in dict.fromkeys(row["benchmark"] for row in scores):
-        rows = [r for r in scores if r["benchmark"] == name and r["question_type"] == ALL]
+    for of_content, newest in _measured(scores):
+        name, rows = of_content[0]["benchmark"], [r for r in of_content if r["question_type"] == ALL]
+        if of_content[0]["measured_on"] != newest:
+            continue
         metric = _metric(rows)
         of = _scores([r for r in rows if r["metric"] == metric])
         by_role = {score.role: score for score in reversed(of)}
@@ -168,8 +176,9 @@ def headline(scores: Sequence[dict[str, Any]]) -> list[Headline]:
     return found
 
 
-def _benchmark(name: str, rows: Sequence[dict[str, Any]]) -> Benchmark:
-    title, note = _title(name)
+def _benchmark(rows: Sequence[dict[str, Any]], newest: str) -> Benchmark:
+    title, detail = _title(rows[0]["benchmark"])
+    note = " · ".join(filter(None, (detail, _content(rows[0], newest))))
     there = {row["metric"] for row in rows}
     metrics = (*(m for m in METRICS if m in there), *sorted(there - set(METRICS)))
     by = _metric(rows)
@@ -197,6 +206,17 @@ def _benchmark(name: str, rows: Sequence[dict[str, Any]]) -> Benchmark:
     )
     questions = max((row["questions"] for row in overall), default=0)
     return Benchmark(title, note, questions, metrics, table, by, tuple(types[:TYPES]), tuple(types[TYPES:]))
+
+
+def _content(row: dict[str, Any], newest: str) -> str:
+    """What the scores were measured on, and how many questions could not be asked."""
+    digest = row["measured_on"]
+    told = [f"measured on {digest[:16]}" if digest else "scored by older code, which did not tell on what content"]
+    if digest != newest:
+        told.append("another file's bytes than those scored last: these figures do not compare with those")
+    if row["left_out"]:
+        told.append(f"{counted(row['left_out'], 'question')} left out for want of evidence")
+    return " · ".join(told)
 
 
 def _title(name: str) -> tuple[str, str]:

@@ -83,6 +83,35 @@ def test_trace_json_reaches_the_documents(world: tuple[Path, str]) -> None:
     assert "pep-" in json.dumps(tree)
 
 
+def test_a_benchmark_file_that_changed_is_scored_anew_and_told_apart(world: tuple[Path, str], tmp_path: Path) -> None:
+    home, _ = world
+    model = json.loads(next((home / "runs").glob("*/model/lineage.json")).read_text())["model_id"]
+    turns = ["I rent a flat above the bakery.", "How is the noise?", "My cat Brindle hates it.", "Mine sleeps all day."]
+    said = [{"speaker": "AB"[n % 2], "dia_id": f"D1:{n + 1}", "text": text} for n, text in enumerate(turns)]
+    asked = [
+        {"question": "Where does A live?", "category": 4, "evidence": ["D1:1"]},
+        {"question": "What is the name of the cat?", "category": 1, "evidence": ["D1:3"]},
+        {"question": "Who is the vet?", "category": 1, "evidence": []},
+    ]
+    sample = {"sample_id": "x", "conversation": {"session_1_date_time": "8 May", "session_1": said}}
+    scores = []
+    for questions in (asked[1:], asked):
+        path = tmp_path / "locomo.json"
+        path.write_text(json.dumps([sample | {"qa": questions}]))
+        words = ("evaluate", model, "--recipe", "smallest", "--benchmark", "locomo", "--path", str(path), "--json")
+        done = evo(home, *words)
+        assert done.returncode == 0, done.stderr
+        scores.append(json.loads(done.stdout))
+    for rows, questions in zip(scores, (1, 2), strict=True):
+        overall = [row for row in rows if row["question_type"] == "all"]
+        assert {(row["questions"], row["left_out"]) for row in overall} == {(questions, 1)}
+        assert len({row["measured_on"] for row in rows}) == 1
+    assert not {row["evaluation_id"] for row in scores[0]} & {row["evaluation_id"] for row in scores[1]}
+    page = (home / "reports" / f"{model}.html").read_text(encoding="utf-8")
+    assert page.count("1 question left out for want of evidence") == 2
+    assert page.count("figures do not compare with those") == 1
+
+
 def test_report_is_written_by_the_demo_and_by_hand(world: tuple[Path, str], tmp_path: Path) -> None:
     home, printed = world
     page = Path(printed.rsplit("report: ", 1)[1].strip())
@@ -174,6 +203,9 @@ def test_interrupted_flow_is_aborted(
         (("train", "nothing@7"), "nothing@7"),
         (("trace", "model-none"), "model-none"),
         (("evaluate", "model-none"), "model-none"),
+        (("evaluate", "MODEL", "--benchmark", "locomo", "--path", "/nowhere/x.json"), "/nowhere/x.json"),
+        (("evaluate", "MODEL", "--benchmark", "locomo"), "--path"),
+        (("evaluate", "MODEL", "--benchmark", "nothing"), "nothing"),
         (("dataset", "publish", "../x", "--recipe", "smallest"), "../x"),
         (("dataset", "publish", "a'; drop table episodes; --", "--recipe", "smallest"), "drop table"),
         (("dataset", "show", "x" * 300), "xxx"),
@@ -183,7 +215,9 @@ def test_interrupted_flow_is_aborted(
 )
 def test_mistakes_are_one_sentence(world: tuple[Path, str], words: tuple[str, ...], says: str) -> None:
     home, _ = world
-    done = evo(home, *words)
+    model = next((home / "runs").glob("*/model/lineage.json"))
+    identity = json.loads(model.read_text())["model_id"]
+    done = evo(home, *(identity if word == "MODEL" else word for word in words))
     assert done.returncode == 1
     assert says in done.stderr
     assert "Traceback" not in done.stderr + done.stdout

@@ -10,6 +10,7 @@ from typing import Annotated
 import pytest
 
 from flows.build_dataset import publish_version, shard_version
+from flows.evaluate import heldout
 from flows.pipeline import finished
 from flows.recipes import recipe
 from flows.synthesize import commit, simulators
@@ -20,7 +21,7 @@ from schemas.dataset import Evaluation, ModelRecord, TrainingRun
 from schemas.episode import Document
 from schemas.identity import Born
 from synth.documents import read_documents
-from synth.simulator import simulate
+from synth.simulator import drafts, simulate
 from tests.records import trained_model, training_run
 from warehouse.catalog import Warehouse
 
@@ -78,18 +79,21 @@ def home(small: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = {
         "training_runs": to_frame(TrainingRun, [training_run("1", shards.shard_set_id).replace(training_run_id=run)]),
         "models": to_frame(ModelRecord, [trained_model("1", training_run_id=run)]),
-        "evaluations": to_frame(Evaluation, [scored()]),
+        "evaluations": to_frame(Evaluation, [scored(small)]),
     }
     with Warehouse.open(home) as warehouse:
         warehouse.append_all(rows)
     return home
 
 
-def scored() -> Evaluation:
+def scored(of: Recipe) -> Evaluation:
+    """A score on the worlds that the recipe keeps apart."""
+    benchmark = heldout(of)
     return Evaluation(
         evaluation_id="eval-1",
         model_id=MODEL,
-        benchmark="heldout:sim-1",
+        benchmark=benchmark.name,
+        measured_on=benchmark.digest,
         system="EvoEmbedding",
         question_type="all",
         metric="Recall@1",
@@ -115,6 +119,14 @@ def source(home: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_what_was_made_is_finished(home: Path, small: Recipe, source: str) -> None:
     done = finished(home, small, source)
     assert done and done.model_id == MODEL
+
+
+def test_scores_on_other_worlds_finish_nothing(
+    home: Path, small: Recipe, source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = drafts.render
+    monkeypatch.setattr(drafts, "render", lambda *beat: told(*beat).replace(assistant="Told anew."))
+    assert finished(home, small, source) is None
 
 
 def test_fields_that_came_since_unfinish_nothing(home: Path, small: Recipe, source: str) -> None:

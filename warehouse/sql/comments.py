@@ -62,6 +62,7 @@ _COLUMNS: dict[str, str] = {
     "license": "licence that the document states",
     "low": "lower end of the 95 % interval",
     "manifest_digest": "BLAKE2b of the manifest, which holds that of every shard",
+    "left_out": "questions of the benchmark that could not be asked",
     "measured_on": "digest of the conversations and queries that were scored",
     "metric": "Recall@k, Hit@k, nDCG@k or MRR",
     "model": "the model that answered",
