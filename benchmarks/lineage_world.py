@@ -24,6 +24,7 @@ from schemas.configs import SimulatorConfig
 from schemas.dataset import Evaluation, ModelRecord, ShardSet, TrainingRun
 from synth import simulator
 from warehouse.catalog import Warehouse
+from warehouse.row_digests import with_digest
 from warehouse.versions import EpisodeFilter, publish
 
 SAMPLE = 300  # contexts that are simulated
@@ -76,7 +77,7 @@ _ROWS = {
             AS stage, 'dialogue:' || n AS item, 'teacher' AS teacher, {_MODEL} AS model,
         'http://127.0.0.1:1/v1' AS endpoint, 1200 AS prompt_tokens, 60 AS completion_tokens, 0.5 AS seconds,
         0.0001 AS cost, 'stop' AS finish_reason, true AS valid, '{{"answer": "' || repeat('text ', 40) || '"}}'
-            AS content, '2026-01-01T00:00:00+00:00' AS created_at
+            AS content, TIMESTAMPTZ '2026-01-01T00:00:00+00:00' AS created_at
         FROM plan, range({CALLS}) t(k) WHERE made > 1""",
 }
 
@@ -113,8 +114,13 @@ def _sample(warehouse: Warehouse) -> None:
         con.execute("CREATE TEMP TABLE sample_evidence AS " + key.format("evidence"))
         con.execute("CREATE TEMP TABLE sample_verdicts AS " + key.format("verdicts"))
         con.execute(
-            f"""INSERT INTO lake.documents SELECT 'doc-' || substr(md5(n::VARCHAR), 1, 20), 'text-' || n, 'Title ' || n,
-                'https://example.org/' || n, 'CC0', repeat('some words of a text ', 500) FROM range({DOCUMENTS}) t(n)"""
+            "INSERT INTO lake.documents BY NAME "
+            + with_digest(
+                "documents",
+                f"""SELECT 'doc-' || substr(md5(n::VARCHAR), 1, 20) AS document_id, 'text-' || n AS source_id,
+                    'Title ' || n AS title, 'https://example.org/' || n AS uri, 'CC0' AS license,
+                    repeat('some words of a text ', 500) AS text FROM range({DOCUMENTS}) t(n)""",
+            )
         )
 
     warehouse.transaction(work)
@@ -123,7 +129,7 @@ def _sample(warehouse: Warehouse) -> None:
 def _insert(con: duckdb.DuckDBPyConnection, first: int, last: int) -> None:
     con.execute(_PLAN, {"sample": SAMPLE, "first": first, "last": last})
     for table, rows in _ROWS.items():
-        con.execute(f"INSERT INTO lake.{table} BY NAME {rows}")
+        con.execute(f"INSERT INTO lake.{table} BY NAME {with_digest(table, rows)}")
 
 
 def _model(warehouse: Warehouse, dataset_id: str, number: int) -> None:

@@ -19,7 +19,8 @@ from schemas.errors import EvoError
 from warehouse.backend import Backend
 from warehouse.migration.schema import bring_up, is_current
 from warehouse.owner import check_owner, take_over, told_path
-from warehouse.tables import TABLES
+from warehouse.row_digests import with_digest
+from warehouse.tables import DIGEST, TABLES
 from warehouse.transactions import in_transaction
 
 T = TypeVar("T")
@@ -119,13 +120,13 @@ class Warehouse:
         self._con.close()
 
     def query(self, sql: str, params: Parameters = ()) -> pl.DataFrame:
-        """Rows of a query with its parameters bound, by place or by name.
+        """Rows of a query with its parameters bound, by place or by name; rows' digests are not handed out.
 
         Raises:
             EvoError: the catalog or one of its files is damaged.
         """
         with self._thread_lock:
-            return self._guarded(lambda: _fetch(self._con, sql, params))
+            return self._guarded(lambda: fetch_frame(self._con, sql, params))
 
     def stream(self, sql: str, params: Parameters = (), rows: int = 2048) -> Iterator[pl.DataFrame]:
         """Rows of a query, about `rows` at a time, on a cursor of their own: other queries may run in between.
@@ -144,7 +145,7 @@ class Warehouse:
                     return
                 except OSError as error:  # what Arrow makes of DuckDB's errors
                     raise self.backend.broken(error) from error
-                yield pl.DataFrame(batch)
+                yield pl.DataFrame(batch).drop(DIGEST, strict=False)
 
     def append(self, table: str, frame: pl.DataFrame) -> int:
         """Append the rows whose key is not there yet; how many those were."""
@@ -204,6 +205,12 @@ class Warehouse:
             raise
 
 
+def fetch_frame(con: duckdb.DuckDBPyConnection, sql: str, params: Parameters = ()) -> pl.DataFrame:
+    """Rows of a query inside a transaction, without the digests that `*` gives along."""
+    found = con.execute(sql, params if isinstance(params, Mapping) else list(params)).pl()
+    return found.drop(DIGEST, strict=False)
+
+
 def fetch_all(con: duckdb.DuckDBPyConnection, sql: str, params: Sequence[object] = ()) -> list[tuple[Any, ...]]:
     """Rows of a query inside a transaction."""
     return con.execute(sql, list(params)).fetchall()
@@ -214,11 +221,10 @@ def insert_new(con: duckdb.DuckDBPyConnection, name: str, frame: pl.DataFrame) -
     if frame.is_empty():
         return 0
     same = " AND ".join(f'new."{column}" = old."{column}"' for column in TABLES[name].key)
+    rows = f"SELECT new.* FROM incoming new ANTI JOIN lake.{name} old ON {same}"  # noqa: S608
     con.register("incoming", frame.to_arrow())
     try:
-        row = con.execute(
-            f"INSERT INTO lake.{name} BY NAME SELECT new.* FROM incoming new ANTI JOIN lake.{name} old ON {same}"  # noqa: S608
-        ).fetchone()
+        row = con.execute(f"INSERT INTO lake.{name} BY NAME {with_digest(name, rows)}").fetchone()
     finally:
         con.unregister("incoming")
     return int(row[0]) if row else 0
@@ -273,10 +279,6 @@ def _make(con: duckdb.DuckDBPyConnection, backend: Backend) -> None:
             ) from error
         backend.attach(con)
         take_over(con, backend)
-
-
-def _fetch(con: duckdb.DuckDBPyConnection, sql: str, params: Parameters) -> pl.DataFrame:
-    return con.execute(sql, params if isinstance(params, Mapping) else list(params)).pl()
 
 
 def _retry(work: Callable[[], T]) -> T:

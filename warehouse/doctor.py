@@ -19,7 +19,9 @@ from warehouse.certify import CERTIFIED, changed_rows
 from warehouse.ledger import FILE as LEDGER
 from warehouse.ledger import SqliteLedger
 from warehouse.orphans import orphans, remove
+from warehouse.row_digests import changed
 from warehouse.shards import MANIFEST, check_shards
+from warehouse.tables import TABLES
 from warehouse.versions import held, list_versions, members_digest
 
 SHOWN = 5  # ids in a sentence
@@ -61,8 +63,8 @@ class Finding(Record):
 def examine(
     home: Path, weights: str, deep: bool = False, remove_orphans: bool = False, older_than: float = 24.0
 ) -> Iterator[Finding]:
-    """Look at everything, step by step. `weights` names the weights file of a model folder; with `deep` content ids are
-    computed again from every row; orphans younger than `older_than` hours are left alone.
+    """Look at everything, step by step. `weights` names the weights file of a model folder; with `deep` digests and
+    content ids are computed again from every row; orphans younger than `older_than` hours are left alone.
 
     Raises:
         EvoError: orphans were to be removed while another process writes.
@@ -77,6 +79,7 @@ def examine(
             lambda: _files(warehouse),
             lambda: _references(warehouse),
             lambda: _versions(warehouse),
+            lambda: _rows(warehouse) if deep else iter(()),
             lambda: _content(warehouse) if deep else iter(()),
             lambda: _shards(warehouse),
             lambda: _models(warehouse, weights),
@@ -154,6 +157,15 @@ def _other_members(version: DatasetVersion, digest: str, count: int) -> str:
         f"dataset {version.label} holds {count} episodes with digest {digest[:12]}, published were {version.episodes} "
         f"with {version.digest[:12]}; it is not what models were trained on; restore the warehouse from a copy"
     )
+
+
+def _rows(warehouse: Warehouse) -> Iterator[Finding]:
+    """Rows of every table that are not what was stored."""
+    for table in TABLES:
+        count, names = warehouse.query(changed(table, SHOWN)).row(0)
+        if count:
+            says = f"{count} rows of '{table}' do not give their digest: {', '.join(names)}; restore them from a copy"
+            yield _damaged("rows", table, says)
 
 
 def _content(warehouse: Warehouse) -> Iterator[Finding]:

@@ -63,6 +63,7 @@ TABLES: dict[str, Table] = {
     "schema_versions": Table(SchemaVersion, ("version",)),
 }
 
+DIGEST = "row_digest"  # a column of every table, and of no record: see warehouse/row_digests.py
 SCALARS: dict[pl.DataType, str] = {
     pl.String(): "VARCHAR",
     pl.Int64(): "BIGINT",
@@ -81,6 +82,11 @@ def duckdb_type(kind: pl.DataType) -> str:
     return SCALARS[kind]
 
 
+def columns(name: str) -> dict[str, str]:
+    """The columns of a table with their DuckDB types: the record's, and the digest of each row."""
+    return {c: duckdb_type(kind) for c, kind in polars_schema(TABLES[name].record).items()} | {DIGEST: "UBIGINT"}
+
+
 def columns_of(con: duckdb.DuckDBPyConnection) -> dict[str, set[str]]:
     """The columns that the attached catalog has, by table."""
     there: dict[str, set[str]] = {}
@@ -96,10 +102,10 @@ def missing_columns(name: str, there: Collection[str]) -> list[str]:
     Older rows hold the record's default, and NULL in lists: DuckLake takes no list as a column's default.
     """
     statements = []
-    for column, kind in polars_schema(TABLES[name].record).items():
+    for column, kind in columns(name).items():
         if column not in there:
-            value = "" if isinstance(kind, pl.List) else f" DEFAULT {default_of(name, column)}"
-            statements.append(f'ALTER TABLE lake.{name} ADD COLUMN "{column}" {duckdb_type(kind)}{value}')
+            default = "" if kind.endswith("[]") or column == DIGEST else f" DEFAULT {default_of(name, column)}"
+            statements.append(f'ALTER TABLE lake.{name} ADD COLUMN "{column}" {kind}{default}')
     return statements
 
 
@@ -119,5 +125,4 @@ def _instance(kind: object) -> pl.DataType:
 
 def create_statement(name: str) -> str:
     """`CREATE TABLE IF NOT EXISTS` of a table."""
-    columns = polars_schema(TABLES[name].record).items()
-    return f"CREATE TABLE IF NOT EXISTS lake.{name} (" + ", ".join(f'"{c}" {duckdb_type(t)}' for c, t in columns) + ")"
+    return f"CREATE TABLE IF NOT EXISTS lake.{name} (" + ", ".join(f'"{c}" {t}' for c, t in columns(name).items()) + ")"

@@ -11,7 +11,7 @@ from schemas.arrow import to_frame
 from schemas.dataset import DatasetTag
 from schemas.errors import EvoError
 from schemas.moments import now
-from warehouse.catalog import Warehouse, insert_new
+from warehouse.catalog import Warehouse, fetch_frame, insert_new
 from warehouse.versions import check_name, resolve, tags
 
 TAG = re.compile(r"[a-z][a-z0-9._-]{0,63}")
@@ -56,9 +56,8 @@ def tag_history(warehouse: Warehouse, name: str | None = None) -> pl.DataFrame:
 
 def _move(warehouse: Warehouse, name: str, tag: str, dataset_id: str) -> DatasetTag:
     def work(con: duckdb.DuckDBPyConnection) -> DatasetTag:
-        rows = con.execute(
-            "SELECT * FROM lake.dataset_tags WHERE name = ? AND tag = ? ORDER BY sequence DESC LIMIT 1", [name, tag]
-        ).pl()
+        newest = "SELECT * FROM lake.dataset_tags WHERE name = ? AND tag = ? ORDER BY sequence DESC LIMIT 1"
+        rows = fetch_frame(con, newest, [name, tag])
         last = DatasetTag(**rows.row(0, named=True)) if len(rows) else None
         if last and last.dataset_id == dataset_id:
             return last

@@ -17,7 +17,8 @@ from schemas.episode import Record, Segment, Split
 from schemas.errors import EvoError
 from schemas.ids import content_id
 from schemas.moments import now
-from warehouse.catalog import Warehouse, fetch_all, insert_new
+from warehouse.catalog import Warehouse, fetch_all, fetch_frame, insert_new
+from warehouse.row_digests import with_digest
 from warehouse.sources import WITHDRAWN_EPISODES
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -270,7 +271,7 @@ def add_version(
     The newest version that has this content and a number above `newer_than` is given instead, where there is one.
     """
     digest, count = _digest(con, members, bound)
-    older = _versions(con.execute("SELECT * FROM lake.dataset_versions WHERE name = ? ORDER BY number", [name]).pl())
+    older = _versions(fetch_frame(con, "SELECT * FROM lake.dataset_versions WHERE name = ? ORDER BY number", [name]))
     for version in reversed(older):
         if version.digest == digest and version.number > newer_than:
             there = fetch_all(
@@ -301,10 +302,8 @@ def add_version(
 
 
 def _insert_members(con: duckdb.DuckDBPyConnection, dataset_id: str, members: str, bound: dict[str, object]) -> None:
-    con.execute(
-        f"INSERT INTO lake.dataset_members SELECT $new, episode_id FROM ({members})",  # noqa: S608
-        {"new": dataset_id, **bound},
-    )
+    rows = with_digest("dataset_members", f"SELECT $new AS dataset_id, episode_id FROM ({members})")  # noqa: S608
+    con.execute(f"INSERT INTO lake.dataset_members BY NAME {rows}", {"new": dataset_id, **bound})
 
 
 def _digest(con: duckdb.DuckDBPyConnection, members: str, bound: dict[str, object]) -> tuple[str, int]:

@@ -89,7 +89,7 @@ def test_a_failing_transaction_leaves_nothing(
     warehouse: Warehouse, make_partition: Callable[[int, int], Frames]
 ) -> None:
     def work(con: object) -> None:
-        con.execute("INSERT INTO lake.dataset_members VALUES ('ds-x', 'ep-x')")  # type: ignore[attr-defined]
+        con.execute("INSERT INTO lake.dataset_members (dataset_id, episode_id) VALUES ('ds-x', 'ep-x')")  # type: ignore[attr-defined]
         raise ValueError("stop")
 
     with pytest.raises(ValueError, match="stop"):

@@ -39,7 +39,9 @@ import sys
 from pathlib import Path
 from warehouse.catalog import Warehouse
 def work(con):
-    con.execute("INSERT INTO lake.dataset_members SELECT 'ds-x', 'ep-' || range FROM range(100)")
+    con.execute(
+        "INSERT INTO lake.dataset_members (dataset_id, episode_id) SELECT 'ds-x', 'ep-' || range FROM range(100)"
+    )
     print("ready", flush=True)
     sys.stdin.readline()
 with Warehouse.open(Path(sys.argv[1])) as warehouse:

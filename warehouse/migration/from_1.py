@@ -1,5 +1,5 @@
-"""Schema 1 to 2: moments are timestamps, no column is a reserved word, paths are places, and keys that were parts of
-texts are columns.
+"""Schema 1 to 2: moments are timestamps, no column is a reserved word, paths are places, keys that were parts of texts
+are columns, and each row has a digest.
 
 DuckLake cannot turn texts into timestamps in place, so each table is made anew from the old one.
 """
@@ -11,6 +11,7 @@ import duckdb
 import polars as pl
 
 from schemas.arrow import polars_schema
+from warehouse.row_digests import with_digest
 from warehouse.tables import TABLES, columns_of, create_statement, default_of, duckdb_type
 
 OLD = "schema_1_"  # before the names of the old tables, while the new ones are filled
@@ -77,5 +78,6 @@ def _copy(name: str, there: set[str]) -> str:
         if isinstance(kind, pl.List):
             value = f"coalesce({value}, {default})"  # DuckLake had no default for lists
         made.append(f'CAST({value} AS {duckdb_type(kind)}) AS "{column}"')
-    rows = f"lake.{OLD}{name} old {_JOINED.get(name, '')} ORDER BY old.rowid"  # which is the order of their making
-    return f"INSERT INTO lake.{name} BY NAME SELECT {', '.join(made)} FROM {rows}"
+    joined = f"lake.{OLD}{name} old {_JOINED.get(name, '')} ORDER BY old.rowid"  # which is the order of their making
+    rows = f"SELECT {', '.join(made)} FROM {joined}"
+    return f"INSERT INTO lake.{name} BY NAME {with_digest(name, rows)}"

@@ -6,13 +6,14 @@ from collections.abc import Callable
 
 import duckdb
 
-from schemas.arrow import polars_schema
 from schemas.errors import EvoError
 from schemas.moments import now
 from schemas.text import shown
 from warehouse.migration import from_1
+from warehouse.row_digests import with_digest
 from warehouse.sql.annotate import missing_annotations
-from warehouse.tables import SCHEMA, TABLES, columns_of, create_statement, missing_columns
+from warehouse.sql.views import VIEWS
+from warehouse.tables import SCHEMA, TABLES, columns, columns_of, create_statement, missing_columns
 from warehouse.transactions import in_transaction
 
 STEPS: dict[int, Callable[[duckdb.DuckDBPyConnection], None]] = {1: from_1.migrate}  # by the version that they start at
@@ -50,9 +51,8 @@ def bring_up(con: duckdb.DuckDBPyConnection, name: str) -> None:
         for statement in _missing(con):
             con.execute(statement)
         if version < SCHEMA:
-            con.execute(
-                "INSERT INTO lake.schema_versions BY NAME SELECT ? AS version, ? AS created_at", [SCHEMA, now()]
-            )
+            row = with_digest("schema_versions", "SELECT ?::BIGINT AS version, ?::TIMESTAMPTZ AS created_at")
+            con.execute(f"INSERT INTO lake.schema_versions BY NAME {row}", [SCHEMA, now()])
 
 
 def _version(con: duckdb.DuckDBPyConnection) -> int:
@@ -71,8 +71,9 @@ def _refuse_misspelt(con: duckdb.DuckDBPyConnection, name: str) -> None:
         EvoError: there are such names.
     """
     there = columns_of(con)
-    wanted = {table: set(polars_schema(kind.record)) for table, kind in TABLES.items()}
-    for found, known in ((set(there), set(wanted)), *((there[t], wanted[t]) for t in wanted if t in there)):
+    wanted = {table: set(columns(table)) for table in TABLES}
+    tables = (set(there) - set(VIEWS), set(wanted))
+    for found, known in (tables, *((there[t], wanted[t]) for t in wanted if t in there)):
         if found and (lost := sorted(known - found)) and (odd := sorted(found - known)):
             raise EvoError(
                 f"warehouse '{name}' has no '{lost[0]}', but a '{shown(odd[0], 80)}' that nobody knows: its catalog is "

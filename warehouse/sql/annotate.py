@@ -6,11 +6,10 @@ from functools import cache
 
 import duckdb
 
-from schemas.arrow import polars_schema
 from schemas.ids import digest
 from warehouse.sql.comments import column_comment, table_comment
 from warehouse.sql.views import VIEWS
-from warehouse.tables import TABLES
+from warehouse.tables import TABLES, columns
 
 _COMMENTS = """SELECT table_name, '' AS column_name, comment FROM duckdb_tables() WHERE database_name = 'lake'
     UNION ALL SELECT view_name, '', comment FROM duckdb_views() WHERE database_name = 'lake' AND NOT internal
@@ -33,10 +32,10 @@ def missing_annotations(con: duckdb.DuckDBPyConnection) -> list[str]:
     there = {(table, column): comment for table, column, comment in con.execute(_COMMENTS).fetchall()}
     views = dict(con.execute(_VIEWS).fetchall())
     statements: list[str] = []
-    for name, table in TABLES.items():
+    for name in TABLES:
         if there.get((name, "")) != table_comment(name):
             statements.append(f"COMMENT ON TABLE lake.{name} IS {_text(table_comment(name))}")
-        for column in polars_schema(table.record):
+        for column in columns(name):
             comment = column_comment(name, column)
             if there.get((name, column)) != comment:
                 statements.append(f'COMMENT ON COLUMN lake.{name}."{column}" IS {_text(comment)}')
@@ -52,8 +51,8 @@ def missing_annotations(con: duckdb.DuckDBPyConnection) -> list[str]:
 @cache
 def _digest() -> str:
     """Of all that this code says and shows."""
-    columns = {f"{t}.{c}": column_comment(t, c) for t in TABLES for c in polars_schema(TABLES[t].record)}
-    return digest([{name: table_comment(name) for name in TABLES}, columns, VIEWS], 5)
+    of_columns = {f"{name}.{column}": column_comment(name, column) for name in TABLES for column in columns(name)}
+    return digest([{name: table_comment(name) for name in TABLES}, of_columns, VIEWS], 5)
 
 
 def _form(con: duckdb.DuckDBPyConnection, query: str) -> str:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from schemas.arrow import polars_schema
 from schemas.files import write_whole
 from warehouse.sql.comments import column_comment, table_comment
 from warehouse.sql.views import VIEWS
-from warehouse.tables import TABLES, duckdb_type
+from warehouse.tables import TABLES, columns
 
 START, END = "<!-- tables: made by warehouse/sql/document.py -->", "<!-- end of tables -->"
 
@@ -19,9 +18,9 @@ def tables() -> str:
     parts: list[str] = []
     for name, table in TABLES.items():
         parts += [f"### {name}", "", table_comment(name), "", "| column | type | holds |", "|---|---|---|"]
-        for column, kind in polars_schema(table.record).items():
+        for column, kind in columns(name).items():
             shown = f"**{column}**" if column in table.key else column
-            parts.append(f"| {shown} | {duckdb_type(kind)} | {_cell(column_comment(name, column))} |")
+            parts.append(f"| {shown} | {kind} | {_cell(column_comment(name, column))} |")
         parts.append("")
     parts += ["### Views", "", "| view | a row is |", "|---|---|"]
     parts += [f"| {name} | {_cell(view.comment)} |" for name, view in VIEWS.items()]

@@ -18,7 +18,7 @@ class View(NamedTuple):
 VIEWS: dict[str, View] = {
     "version_episodes": View(
         "An episode of a dataset version, with what it asks and where it came from.",
-        """SELECT v.name || '@' || v.number AS label, m.dataset_id, e.*
+        """SELECT v.name || '@' || v.number AS label, m.dataset_id, e.* EXCLUDE (row_digest)
            FROM dataset_members m JOIN dataset_versions v USING (dataset_id) JOIN episodes e USING (episode_id)""",
     ),
     "context_sources": View(
@@ -67,6 +67,7 @@ VIEWS: dict[str, View] = {
     ),
     "scores": View(
         "A score with the model's dataset version.",
-        """SELECT e.*, m.label, m.dataset_id FROM evaluations e JOIN model_versions m USING (model_id)""",
+        """SELECT e.* EXCLUDE (row_digest), m.label, m.dataset_id
+           FROM evaluations e JOIN model_versions m USING (model_id)""",
     ),
 }

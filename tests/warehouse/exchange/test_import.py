@@ -382,7 +382,7 @@ def test_an_export_of_the_form_before_gives_the_same_rows(folder: Path, world: A
     with Warehouse.open(tmp_path / "today") as today, Warehouse.open(tmp_path / "home") as warehouse:
         for table in world.tables:
             assert world.stored(warehouse, table).equals(world.stored(today, table)), table
-        assert set(warehouse.query("SELECT before FROM lake.fingerprints")["before"]) == {"", "fp-question"}
+        assert warehouse.query("SELECT before FROM lake.fingerprints")["before"].to_list() == ["fp-question"]
         (one,) = warehouse.query("SELECT * FROM lake.imports").to_dicts()
         assert DatasetVersion.model_validate_json(one["exported"]).created_at.tzinfo == UTC
 
