@@ -24,7 +24,7 @@ class Rows:
         manifest = read_manifest(path)
         self._files = [path / file.name for file in manifest.files]
         self._ends = list(accumulate(file.rows for file in manifest.files))
-        columns = [pl.read_parquet(file, columns=["tokens"])["tokens"] for file in self._files]
+        columns = [pl.read_parquet(file, columns=["tokens"], glob=False)["tokens"] for file in self._files]
         self.tokens: list[int] = [count for column in columns for count in column.to_list()]
 
     def read(self, indices: Sequence[int]) -> list[dict[str, Any]]:
@@ -36,7 +36,7 @@ class Rows:
             stop = bisect_right(indices, self._ends[file] - 1)
             start = self._ends[file - 1] if file else 0
             wanted = [index - start for index in indices[first:stop]]
-            part = pl.scan_parquet(self._files[file]).slice(wanted[0], wanted[-1] + 1 - wanted[0]).collect()
+            part = pl.scan_parquet(self._files[file], glob=False).slice(wanted[0], wanted[-1] + 1 - wanted[0]).collect()
             rows += part[[index - wanted[0] for index in wanted]].to_dicts()
             first = stop
         return rows

@@ -7,6 +7,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from glob import escape
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -273,7 +274,7 @@ def _make(con: duckdb.DuckDBPyConnection, backend: Backend) -> None:
     except duckdb.InvalidInputException as error:
         if NOT_THERE not in str(error):
             raise
-        if con.execute("SELECT 1 FROM glob(?) LIMIT 1", [f"{backend.data_path}**/*.parquet"]).fetchone():
+        if con.execute("SELECT 1 FROM glob(?) LIMIT 1", [f"{escape(backend.data_path)}**/*.parquet"]).fetchone():
             raise backend.broken(
                 LostCatalogError("its catalog is missing or empty, though data files are there")
             ) from error

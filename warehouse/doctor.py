@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from glob import escape
 from itertools import islice
 from pathlib import Path
 from typing import Literal
@@ -103,7 +104,7 @@ def _survived(step: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
 def _files(warehouse: Warehouse) -> Iterator[Finding]:
     """Every file of every snapshot that is kept: there, of its size, and readable to the last row."""
     place = warehouse.backend.data_path
-    there = _sizes(warehouse, f"{place}**/*.parquet")
+    there = _sizes(warehouse, f"{escape(place)}**/*.parquet")
     for table, name, size, rows in warehouse.query(_FILES).iter_rows():
         path = f"{place}{name}"
         if path not in there:
@@ -124,7 +125,7 @@ def _sizes(warehouse: Warehouse, pattern: str) -> dict[str, int]:
 
 def _unreadable(warehouse: Warehouse, path: str, table: str, rows: int | None) -> str:
     try:
-        found = warehouse.query("SELECT count(*), bit_xor(hash(t)) FROM read_parquet(?) t", (path,)).row(0)[0]
+        found = warehouse.query("SELECT count(*), bit_xor(hash(t)) FROM read_parquet(?) t", (escape(path),)).row(0)[0]
     except EvoError as error:
         why = str(error).partition("cannot be used: ")[2].partition("; nothing was stored")[0]
         return f"data file of table '{table}' cannot be read: {why}; its rows are lost; restore it from a copy"

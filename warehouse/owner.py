@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from glob import escape
 
 import duckdb
 
@@ -37,9 +38,9 @@ def is_owner(con: duckdb.DuckDBPyConnection, backend: Backend) -> bool:
     if not backend.data:
         return not backend.catalog or told_path(con) == backend.told_path
     marker = f"{backend.data_path}{MARKER}"
-    if not con.execute("SELECT 1 FROM glob(?)", [marker]).fetchone():
+    if not con.execute("SELECT 1 FROM glob(?)", [escape(marker)]).fetchone():
         return False
-    row = con.execute("SELECT content FROM read_text(?)", [marker]).fetchone()
+    row = con.execute("SELECT content FROM read_text(?)", [escape(marker)]).fetchone()
     return row is not None and row[0].strip() == _lies(backend)
 
 

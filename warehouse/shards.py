@@ -141,7 +141,7 @@ def read_shards(path: Path, label: str = "NAME@N") -> pl.DataFrame:
         EvoError: the set is damaged.
     """
     manifest = check_shards(path, label)
-    frames = [pl.read_parquet(path / file.name) for file in manifest.files]
+    frames = [pl.read_parquet(path / file.name, glob=False) for file in manifest.files]
     return pl.concat(frames) if frames else pl.DataFrame(schema=polars_schema(ShardRow))
 
 

@@ -26,7 +26,9 @@ def write_run(rows: pl.DataFrame, path: Path) -> None:
 def merged(runs: Sequence[Path], size: int) -> Iterator[pl.DataFrame]:
     """All rows of the runs in the order of `KEY`, `size` at a time; memory holds a row group a run, and the keys."""
     readers = [_Run(path) for path in runs]
-    keys = [pl.read_parquet(path, columns=list(KEY)).with_columns(run=pl.lit(n)) for n, path in enumerate(runs)]
+    keys = [
+        pl.read_parquet(path, columns=list(KEY), glob=False).with_columns(run=pl.lit(n)) for n, path in enumerate(runs)
+    ]
     order = pl.concat(keys).sort(KEY)["run"] if keys else pl.Series("run", [], dtype=pl.Int32)
     for start in range(0, len(order), size):
         # What falls into these ranks is, of each run, the rows that come next.

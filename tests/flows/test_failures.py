@@ -32,7 +32,7 @@ RUNNER = """
 import contextlib, io, json, sys, traceback
 from flows.cli import main
 results = []
-for words in json.loads(sys.argv[1]):
+for words in json.load(sys.stdin):
     sys.argv[1:] = words
     with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
         try:
@@ -81,7 +81,8 @@ def run(home: Path, *commands: Words) -> list[Done]:
     """The commands, one after the other in one process: starting one takes seconds."""
     environment = {**os.environ, "EVO_HOME": str(home), "COLUMNS": "300"}
     done = subprocess.run(
-        [sys.executable, "-c", RUNNER, json.dumps(commands)],
+        [sys.executable, "-c", RUNNER],
+        input=json.dumps(commands),
         env=environment,
         capture_output=True,
         text=True,

@@ -145,7 +145,8 @@ def test_no_command_line_does_more_than_it_says(home: Path, tmp_path: Path) -> N
     for start in range(0, number, 200):
         some = lines[start : start + 200]
         done = subprocess.run(
-            [sys.executable, "-c", RUNNER, json.dumps(some)],
+            [sys.executable, "-c", RUNNER],
+            input=json.dumps(some),
             cwd=here,
             env=environment(home),
             capture_output=True,
