@@ -23,6 +23,7 @@ from schemas.dataset import DatasetVersion, ModelRecord, TrainingRun
 from schemas.errors import EvoError
 from schemas.files import write_whole
 from schemas.places import resolve as resolve_place
+from schemas.text import shown
 from trainer.job import METRICS
 from warehouse.catalog import Warehouse
 from warehouse.lineage import documents_of, trace
@@ -95,7 +96,7 @@ def write_report(warehouse: Warehouse, home: Path, identity: str, output: Path |
 
 
 def render(page: Page) -> str:
-    """The page as HTML. Everything that is not markup of our own is escaped."""
+    """The page as HTML. Everything that is not markup of our own is escaped, and does nothing to who reads it."""
     environment = Environment(
         loader=FileSystemLoader(HERE),
         autoescape=True,
@@ -107,9 +108,8 @@ def render(page: Page) -> str:
     grouped = "{:,}".format
     environment.filters |= {"number": number, "count": grouped, "counted": counted, "linked": linked}
     style = Markup((HERE / "report.css").read_text(encoding="utf-8"))  # noqa: S704  a file of ours
-    html = environment.get_template("report.html.jinja").render(page=page, style=style)
-    # A lone half of a surrogate pair, as JSON may hold it, is no UTF-8.
-    return html.encode("utf-8", "replace").decode("utf-8")
+    # Marks that turn text around, terminal codes and halves of characters are as little for a page as for a screen.
+    return shown(environment.get_template("report.html.jinja").render(page=page, style=style))
 
 
 def gather(warehouse: Warehouse, identity: str) -> Page:

@@ -22,7 +22,8 @@ from tests.records import shard_set, teacher_call, trained_model, training_run
 from warehouse.catalog import Warehouse
 from warehouse.versions import EpisodeFilter, publish
 
-HOSTILE = "<script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\">'\"&amp;{{ 7*7 }}"
+TAKEN = "document.title='taken'"
+HOSTILE = f'<script>{TAKEN}</script><img src=x onerror="{TAKEN}">\'"&amp;{{{{ 7*7 }}}}\u202e\x1b[31m'
 
 
 class World(NamedTuple):

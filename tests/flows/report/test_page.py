@@ -86,6 +86,8 @@ def test_hostile_words_are_shown_as_words(html: str) -> None:
     assert "{{ 7*7 }}" in page.text
     assert "<script" not in html
     assert 'onerror="' not in html
+    assert r"{{ 7*7 }}\u202e\x1b[31m" in page.text
+    assert not {"\u202e", "\x1b"} & set(html)
 
 
 def test_ids_are_unique_and_sections_are_there(html: str) -> None:
