@@ -27,24 +27,36 @@ CREATE TABLE IF NOT EXISTS calls (
 );
 CREATE INDEX IF NOT EXISTS calls_by_scope ON calls (scope, stage, prompt_tokens, completion_tokens, cost);
 CREATE TABLE IF NOT EXISTS faults (
-    teacher TEXT, endpoint TEXT, kind TEXT, count INTEGER, last_at TEXT, PRIMARY KEY (teacher, endpoint, kind)
+    teacher TEXT, endpoint TEXT, kind TEXT, count INTEGER, last_at TEXT, seal TEXT,
+    PRIMARY KEY (teacher, endpoint, kind)
 );
-CREATE TABLE IF NOT EXISTS charged (scope TEXT PRIMARY KEY, calls INTEGER, tokens INTEGER, cost REAL);
+CREATE TABLE IF NOT EXISTS charged (scope TEXT PRIMARY KEY, calls INTEGER, tokens INTEGER, cost REAL, seal TEXT);
 """
-# A ledger from before answers were sealed gets the column; its rows stay without.
-_SEALED = "SELECT 1 FROM pragma_table_info('calls') WHERE name = 'seal'"
 _ALL = (*COLUMNS, "request", "seal")
+# What each table's seals are over; those of counters are moved on with them, unless the counter was changed.
+_SEALED = {
+    "calls": (*COLUMNS, "request"),
+    "faults": ("teacher", "endpoint", "kind", "count", "last_at"),
+    "charged": ("scope", "calls", "tokens", "cost"),
+}
 _FIND = f"SELECT {', '.join(_ALL)} FROM calls WHERE call_id = ?"  # noqa: S608
-_EVERY = f"SELECT {', '.join(_ALL)} FROM calls"  # noqa: S608
 _RECORD = f"INSERT OR IGNORE INTO calls ({', '.join(_ALL)}) VALUES ({', '.join('?' * len(_ALL))})"  # noqa: S608
 TOTALS = (
     *("scope", "stage", "model", "calls", "malformed"),
     *("prompt_tokens", "completion_tokens", "seconds_a_call", "cost"),
 )
-_FAULT = """INSERT INTO faults VALUES (?, ?, ?, 1, ?)
-    ON CONFLICT DO UPDATE SET count = count + 1, last_at = excluded.last_at"""
-_CHARGE = """INSERT INTO charged VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE
-    SET calls = calls + excluded.calls, tokens = tokens + excluded.tokens, cost = cost + excluded.cost"""
+_FAULT = """INSERT INTO faults (teacher, endpoint, kind, count, last_at, seal)
+    VALUES (?1, ?2, ?3, 1, ?4, sealed(?1, ?2, ?3, 1, ?4))
+    ON CONFLICT DO UPDATE SET count = count + 1, last_at = excluded.last_at,
+        seal = CASE seal WHEN sealed(teacher, endpoint, kind, count, last_at)
+               THEN sealed(teacher, endpoint, kind, count + 1, excluded.last_at) ELSE seal END"""
+_CHARGE = """INSERT INTO charged (scope, calls, tokens, cost, seal)
+    VALUES (?1, ?2, ?3, CAST(?4 AS REAL), sealed(?1, ?2, ?3, CAST(?4 AS REAL)))
+    ON CONFLICT DO UPDATE
+    SET calls = calls + excluded.calls, tokens = tokens + excluded.tokens, cost = cost + excluded.cost,
+        seal = CASE seal WHEN sealed(scope, calls, tokens, cost)
+               THEN sealed(scope, calls + excluded.calls, tokens + excluded.tokens, cost + excluded.cost)
+               ELSE seal END"""
 
 
 class SqliteLedger:
@@ -66,8 +78,8 @@ class SqliteLedger:
             con = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
             # NORMAL: what is committed survives the death of the process; only a power cut may lose the last calls.
             con.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;" + _SCHEMA)
-            if not con.execute(_SEALED).fetchone():
-                con.execute("ALTER TABLE calls ADD COLUMN seal TEXT")
+            con.create_function("sealed", -1, lambda *row: _seal(row), deterministic=True)
+            _seal_older(con)
         except (OSError, sqlite3.Error) as error:
             raise _unusable(path, error) from error
         return cls(con, path)
@@ -178,9 +190,11 @@ class SqliteLedger:
             if told != ["ok"]:
                 yield " ".join(told[0].split())
             elif deep:
-                for row in self._con.execute(_EVERY):
-                    if not _sound(row):
-                        yield f"the answer of call {row[0]} is not the one that was kept"
+                for table, columns in _SEALED.items():
+                    for row in self._con.execute(f"SELECT {', '.join(columns)}, seal FROM {table}"):  # noqa: S608
+                        if not _sound(row):
+                            what = "the answer of call" if table == "calls" else f"the row in '{table}' of"
+                            yield f"{what} {row[0]} is not the one that was kept"
         except sqlite3.Error as error:
             yield str(error)
 
@@ -200,17 +214,30 @@ class SqliteLedger:
             ) from error
 
 
+def _seal_older(con: sqlite3.Connection) -> None:
+    """Seal the rows of a ledger from before there were seals, all at once: killed, none is."""
+    known = "SELECT 1 FROM pragma_table_info(?) WHERE name = 'seal'"
+    if all(con.execute(known, (table,)).fetchone() for table in _SEALED):
+        return
+    con.execute("BEGIN IMMEDIATE")
+    with con:  # commits or rolls back
+        for table, columns in _SEALED.items():
+            if not con.execute(known, (table,)).fetchone():  # by another process, by now
+                con.execute(f"ALTER TABLE {table} ADD COLUMN seal TEXT")
+                con.execute(f"UPDATE {table} SET seal = sealed({', '.join(columns)})")  # noqa: S608
+
+
 def _seal(row: tuple[Any, ...]) -> str:
     """A hash over a row as it is kept: SQLite has no checksums."""
-    *fields, request = row
-    return blake2b(canonical(fields) + request, digest_size=16).hexdigest()
+    fields = [value for value in row if not isinstance(value, bytes)]
+    return blake2b(canonical(fields) + b"".join(v for v in row if isinstance(v, bytes)), digest_size=16).hexdigest()
 
 
 def _sound(row: tuple[Any, ...]) -> bool:
-    """Whether a row is what was kept; of one that was kept before there were seals, nothing is known."""
+    """Whether a row is what was kept."""
     *kept, seal = row
     try:
-        return seal is None or _seal(tuple(kept)) == seal
+        return bool(_seal(tuple(kept)) == seal)
     except TypeError:  # a value is of another type by now
         return False
 
