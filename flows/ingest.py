@@ -13,49 +13,72 @@ from flows.progress import tell
 from schemas.arrow import to_frame
 from schemas.dataset import Failure
 from schemas.episode import Document, Record
+from schemas.text import shown
+from synth.deduplicate import alike
 from synth.documents import failure, open_source
 from warehouse import assets
 from warehouse.catalog import Warehouse
-from warehouse.documents import add_documents
+from warehouse.document_sources import seen, settle, source_name
+from warehouse.documents import add_documents, with_text
 from warehouse.withdrawn import text_digest, withdrawn_texts
 
 ROWS_A_COMMIT = 2000
 
 
 class Ingested(Record):
-    """What an ingest did: documents read, of those new, the items that failed, and documents that were withdrawn."""
+    """What an ingest did: documents read, and how many of them are new, replace others or are as they were.
+
+    `gone` were there before; `namesakes` have the name of a document of another source, and both are used.
+    """
 
     source: str
     read: int
     new: int
+    changed: int
+    gone: int
+    unchanged: int
+    namesakes: int
     failures: tuple[Failure, ...]
-    withdrawn: tuple[str, ...] = ()
+    withdrawn: tuple[str, ...] = ()  # documents that stay so
     unread: tuple[str, ...] = ()  # files of kinds that are not read
 
 
 @task(cache_policy=NO_CACHE)
-def ingest_source(home: Path, source: str) -> Ingested:
-    """Read `source` and append its documents, `ROWS_A_COMMIT` a transaction.
+def ingest_source(home: Path, source: str, license: str = "", sync: bool = False, name: str = "") -> Ingested:
+    """Read `source` and append its documents, `ROWS_A_COMMIT` a transaction; then record what it holds now.
 
+    `license` is that of documents which carry none. With `sync`, what the source held before and does not hold now is
+    gone. `name` is what the source is called, where that does not follow from where it lies.
     A withdrawn document stays withdrawn, and so does its text under another title: that is refused.
     """
-    read, new, failed, still = 0, 0, [], dict[str, None]()
+    read, failed, still = 0, [], dict[str, None]()
+    places, unread, stored = list[tuple[str, str, str]](), set[str](), set[str]()
     opened = open_source(source)
-    rows = (found.row for found in opened.read())
+    rows = opened.read(license)
     reads(assets.source(source))
     with Warehouse.open(home) as warehouse:
         withdrawn = withdrawn_texts(warehouse)
-        while chunk := [_refused(row, withdrawn) for row in islice(rows, ROWS_A_COMMIT)]:
-            documents = [row for row in chunk if isinstance(row, Document)]
-            failures = [row for row in chunk if isinstance(row, Failure)]
+        while chunk := [(found.file, _refused(found.row, withdrawn)) for found in islice(rows, ROWS_A_COMMIT)]:
+            documents = [row for _, row in chunk if isinstance(row, Document)]
+            failures = [row for _, row in chunk if isinstance(row, Failure)]
             still |= {row.document_id: None for row in documents if text_digest(row.text) in withdrawn}
-            new += add_documents(warehouse, to_frame(Document, documents), to_frame(Failure, failures))
+            places += [(file, row.source_id, row.document_id) for file, row in chunk if isinstance(row, Document)]
+            unread |= {file for file, row in chunk if isinstance(row, Failure)}
+            stored |= with_text(warehouse, [row.document_id for row in documents])
+            add_documents(warehouse, to_frame(Document, documents), to_frame(Failure, failures))
             read += len(documents)
             failed += failures
-            tell(f"ingest {source}: {read} documents read, {new} new, {len(failed)} rejected")
-        writes(assets.table("documents", warehouse.snapshot(), rows=new))
+            tell(f"ingest {shown(source, 200)}: {read} documents read, {len(failed)} rejected")
+        found = seen(places, unread, opened.files[0][1] if opened.alone else "")
+        settled = settle(warehouse, name or source_name(home, source), found, stored, alike, sync)
+        writes(assets.table("documents", warehouse.snapshot(), rows=settled.new + settled.changed))
     return Ingested(
-        source=source, read=read, new=new, failures=tuple(failed), withdrawn=tuple(still), unread=opened.unread
+        source=source,
+        read=read,
+        failures=tuple(failed),
+        withdrawn=tuple(still),
+        unread=opened.unread,
+        **settled._asdict(),
     )
 
 
@@ -71,6 +94,6 @@ def _refused(row: Document | Failure, withdrawn: dict[str, set[str]]) -> Documen
 
 @flow(name="ingest")
 @emits("ingest", of="source")
-def ingest(home: Path, source: str) -> Ingested:
+def ingest(home: Path, source: str, license: str = "", sync: bool = False, name: str = "") -> Ingested:
     """Files or a dataset id into the warehouse; rerunning adds nothing twice."""
-    return ingest_source(home, source)
+    return ingest_source(home, source, license, sync, name)

@@ -19,6 +19,7 @@ from schemas.episode import Document
 from schemas.identity import identity, stored
 from synth.documents import read_documents
 from warehouse.catalog import Warehouse
+from warehouse.documents import HELD
 from warehouse.versions import list_versions
 from warehouse.withdrawn import withdrawn_versions
 
@@ -44,9 +45,7 @@ def finished(home: Path, recipe: Recipe, source: str) -> ModelRecord | None:
         return None
     wanted = {d.document_id for d in read_documents(source) if isinstance(d, Document)}
     with Warehouse.open(home) as warehouse:
-        if wanted - set(warehouse.query("select document_id from documents")["document_id"]) or pending(
-            warehouse, recipe
-        ):
+        if wanted - set(warehouse.query(HELD)["document_id"]) or pending(warehouse, recipe):
             return None
         withdrawn = withdrawn_versions(warehouse)  # a model of episodes that were is to be trained again
         for version in reversed(list_versions(warehouse)):

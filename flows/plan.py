@@ -21,6 +21,7 @@ from synth.teachers.asking import Asker, Desk
 from synth.teachers.faults import NotAskedError
 from synth.teachers.replay import Replay
 from warehouse.catalog import Warehouse
+from warehouse.documents import USABLE
 from warehouse.drafts import drafted_documents, drafted_seeds
 from warehouse.ledger import SqliteLedger
 
@@ -82,8 +83,7 @@ def _offline(warehouse: Warehouse, recipe: Recipe) -> list[PlanRow]:
         rows += _drafted(warehouse, known, kind, stages, config.contexts - len(seeds), len(seeds), len(stale))
     if recipe.cloze:
         total = warehouse.query(
-            """SELECT count(*) FROM documents
-               WHERE document_id NOT IN (SELECT source FROM withdrawals WHERE kind = 'document')"""
+            f"SELECT count(*) FROM ({USABLE})"  # noqa: S608
         ).item()
         stages, names = of_cloze(recipe.cloze), set(pending_documents(warehouse, recipe.cloze))
         old = _drafted_otherwise(warehouse, known, stages, drafted_documents) & names

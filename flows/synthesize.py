@@ -31,7 +31,7 @@ from synth.checks import verify
 from synth.stages import Drafted, chains, offline
 from warehouse import assets
 from warehouse.catalog import Warehouse
-from warehouse.documents import WITHOUT_TEXT
+from warehouse.documents import USABLE
 from warehouse.drafts import drafted_documents, drafted_seeds, read_drafts, unverified
 from warehouse.funnel import assert_balanced, funnel
 from warehouse.ledger import SqliteLedger
@@ -67,16 +67,11 @@ def pending_seeds(warehouse: Warehouse, config: SimulatorConfig) -> list[int]:
 
 
 def pending_documents(warehouse: Warehouse, config: ClozeConfig | None) -> list[str]:
-    """Ids of the documents that have neither a cloze context nor a recorded failure under this config, and were not
-    withdrawn.
-    """
+    """Ids of the usable documents that have neither a cloze context nor a recorded failure under this config."""
     if config is None:
         return []
     left = warehouse.query(
-        f"""select document_id from documents
-           where document_id not in (select item from failures where stage = 'cloze' and fingerprint = ?)
-             and document_id not in (select source from withdrawals where kind = 'document')
-             and document_id not in ({WITHOUT_TEXT})""",  # noqa: S608
+        f"{USABLE} AND document_id NOT IN (SELECT item FROM failures WHERE stage = 'cloze' AND fingerprint = ?)",  # noqa: S608
         (cloze.fingerprint(config),),
     )["document_id"]
     return sorted(set(left) - drafted_documents(warehouse, cloze.fingerprint(config)))

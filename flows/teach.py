@@ -33,7 +33,7 @@ from synth.teachers.purse import Purse
 from synth.teachers.teacher import Teacher
 from warehouse import outcomes
 from warehouse.catalog import Warehouse
-from warehouse.documents import WITHOUT_TEXT
+from warehouse.documents import HELD
 from warehouse.ledger import SqliteLedger
 
 COMMIT_EVERY_S = 3.0
@@ -84,12 +84,11 @@ class Todo(NamedTuple):
 
 
 def all_items(warehouse: Warehouse, config: TeachingConfig) -> list[Item]:
-    """Every item of the config, over the documents whose texts are here, but for those that were withdrawn.
+    """Every item of the config, over the documents whose texts are here and that sources hold, but for withdrawn ones.
 
     No other document takes their place: a withdrawal makes nothing pending.
     """
-    ingested = f"SELECT document_id FROM documents WHERE document_id NOT IN ({WITHOUT_TEXT})"  # noqa: S608
-    every = items(config, warehouse.query(ingested)["document_id"])
+    every = items(config, warehouse.query(f"{HELD} AND text <> ''")["document_id"])
     gone = _withdrawn_items(warehouse, config)
     return [item for item in every if not {item.name, item.source} & gone]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from schemas.episode import Record
 from schemas.moments import Moment
 
@@ -120,6 +122,22 @@ class Withdrawal(Record):
     kind: str  # what it is: a document, context, question, episode, teacher call, teacher model or stage fingerprint
     reason: str
     withdrawn_by: str
+    created_at: Moment
+
+
+class DocumentSource(Record):
+    """A document under its name in a source, as the `sequence`-th ingest found it there: the last row holds.
+
+    It is present, replaced by a `successor`, or gone. What is present nowhere is used in new versions no longer.
+    """
+
+    source: str  # what was ingested: a folder, or a dataset of the hub
+    file: str
+    source_id: str
+    document_id: str
+    sequence: int
+    state: Literal["present", "replaced", "gone"]
+    successor: str = ""
     created_at: Moment
 
 

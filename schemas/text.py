@@ -36,6 +36,14 @@ def mended(text: str) -> str:
     return _LONE.sub("\ufffd", text.replace("\0", "\ufffd"))
 
 
+def same(text: str) -> str:
+    """The form in which two texts are the same text: in one normal form of Unicode, without white space and without
+    what is not seen.
+    """
+    composed = unicodedata.normalize("NFKC", text)
+    return "".join(c for c in composed if not c.isspace() and unicodedata.category(c) != "Cf")
+
+
 def shown(text: str, most: int | None = None) -> str:
     """Text for a terminal or a page: control, direction and other invisible characters are written as escapes, so that
     they can be seen and do nothing. Longer than `most` characters, it is cut with an ellipsis.

@@ -17,9 +17,17 @@ from synth.shingles import Words
 VERSION = "deduplicate-3"
 PERMUTATIONS = 128  # the estimate's standard error is about 0.04 at a similarity of 0.8
 SEED = 42
+RUN = 5  # words
+SAME_DOCUMENT = 0.5  # Jaccard similarity from which on a text is another state of one, and no other document
 MARGIN = 0.05  # candidates are sought from this far below the threshold, and then held against it
 CROWD = 32  # texts of one bucket up to which all pairs are looked at; beyond, each with the first and the one before
 PAIRS_A_LOOK = 100_000
+
+
+def alike(one: str, other: str) -> bool:
+    """Whether one text is another state of the other: half of the runs of words that they have they share."""
+    first, second = (set(Words.of([text]).shingles(RUN).hashes.tolist()) for text in (one, other))
+    return bool(first) and len(first & second) >= SAME_DOCUMENT * len(first | second)
 
 
 class Twin(NamedTuple):

@@ -13,7 +13,7 @@ from schemas.dataset import DatasetVersion
 from schemas.episode import Record
 from warehouse.catalog import Warehouse
 from warehouse.fingerprints import Fingerprints
-from warehouse.sources import WITHDRAWN_EPISODES
+from warehouse.sources import SUPERSEDED_EPISODES, WITHDRAWN_EPISODES
 
 SAMPLES = 3
 _SIDES = """WITH
@@ -29,7 +29,8 @@ _CHANGED = """before AS (
 SELECT n.generator, n.answer <> b.e.answer AS other_answer, n.evidence <> b.e.evidence AS other_evidence,
        n.fingerprint, b.e.mark AS before, count(*) AS episodes, min(n.episode_id, 3) AS such_as
 FROM only_mine n JOIN before b USING (context_id, question) GROUP BY ALL"""
-# Why the version `without` lacks episodes that the version `having` has: what they were made from was withdrawn, its
+# Why the version `without` lacks episodes that the version `having` has: what they were made from was withdrawn, or
+# replaced, or is gone, its
 # curation left them out, its verification rejected the question, or it holds others under the same fingerprint, or none
 # under it.
 _LACKING = """left_out AS (
@@ -42,9 +43,11 @@ rejected AS (
     SELECT question_id, min({'reason': reason, 'mark': fingerprint}) AS why FROM lake.verdicts
     SEMI JOIN verified USING (fingerprint) WHERE check_name = 'all' AND NOT passed GROUP BY question_id),
 held AS (SELECT DISTINCT fingerprint FROM lake.episodes SEMI JOIN theirs USING (episode_id) UNION FROM verified),
-withdrawn AS (SELECT episode_id FROM (WITHDRAWN) WHERE $went)
+withdrawn AS (SELECT episode_id FROM (WITHDRAWN) WHERE $went),
+superseded AS (SELECT episode_id FROM (SUPERSEDED) WHERE $went)
 SELECT o.generator, o.fingerprint,
-       CASE WHEN w.episode_id IS NOT NULL THEN 'withdrawn' WHEN l.check_name IS NOT NULL THEN 'left out'
+       CASE WHEN w.episode_id IS NOT NULL THEN 'withdrawn' WHEN s.episode_id IS NOT NULL THEN 'superseded'
+            WHEN l.check_name IS NOT NULL THEN 'left out'
             WHEN r.why IS NOT NULL THEN 'rejected'
             WHEN h.fingerprint IS NOT NULL THEN 'items' ELSE 'settings' END AS cause,
        coalesce(l.check_name, r.why.reason, '') AS check_name, coalesce(r.why.mark, '') AS rejecting,
@@ -54,7 +57,8 @@ LEFT JOIN left_out l ON o.episode_id = l.episode_id
 LEFT JOIN rejected r ON o.question_id = r.question_id
 LEFT JOIN held h ON o.fingerprint = h.fingerprint
 LEFT JOIN withdrawn w ON o.episode_id = w.episode_id
-GROUP BY ALL""".replace("WITHDRAWN", WITHDRAWN_EPISODES)
+LEFT JOIN superseded s ON o.episode_id = s.episode_id
+GROUP BY ALL""".replace("WITHDRAWN", WITHDRAWN_EPISODES).replace("SUPERSEDED", SUPERSEDED_EPISODES)
 _HELD = """SELECT generator, fingerprint, count(*) AS episodes FROM lake.episodes
     SEMI JOIN (SELECT episode_id FROM lake.dataset_members WHERE dataset_id = ?) USING (episode_id)
     GROUP BY ALL ORDER BY episodes DESC, fingerprint"""
@@ -131,6 +135,8 @@ def _why(row: dict[str, str], change: str, without: DatasetVersion, known: Finge
     """The cause in words."""
     if row["cause"] == "withdrawn":
         return "what it was made from was withdrawn"
+    if row["cause"] == "superseded":
+        return "a document that it was made from was replaced or is gone"
     if row["cause"] == "left out":
         return f"{without.label} leaves it out: {row['check_name']}"
     if row["cause"] == "rejected":

@@ -2,27 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import duckdb
 import polars as pl
 
 from warehouse.catalog import Warehouse, insert_new
+from warehouse.sources import SUPERSEDED
 
+UNLICENSED = "unknown"
 WITHOUT_TEXT = "SELECT document_id FROM lake.documents WHERE text = ''"
+# Those that a source holds, or of which no source is known.
+HELD = f"SELECT document_id FROM lake.documents WHERE document_id NOT IN ({SUPERSEDED})"  # noqa: S608
+# Those that are worked on: texts that are here, of what sources hold now, and were not withdrawn.
+USABLE = f"""SELECT document_id FROM lake.documents WHERE text <> ''
+    AND document_id NOT IN (SELECT source FROM lake.withdrawals WHERE kind = 'document')
+    AND document_id NOT IN ({SUPERSEDED})"""  # noqa: S608
 
 
 def add_documents(warehouse: Warehouse, documents: pl.DataFrame, failures: pl.DataFrame) -> int:
-    """Append documents and failed inputs; how many documents are new, or had been known without their text."""
-    known = set(warehouse.query(WITHOUT_TEXT)["document_id"]) & set(documents["document_id"])
-    if not known:
+    """Append documents and failed inputs; how many documents are new, or had been known without their text.
+
+    What had no licence gets that which it has now.
+    """
+    licensed = documents.filter(pl.col("license") != UNLICENSED)["document_id"].to_list()
+    known = warehouse.query(
+        """SELECT document_id, text <> '' AS told FROM lake.documents
+           WHERE text = '' AND document_id IN (SELECT unnest($ids))
+              OR license = $unlicensed AND document_id IN (SELECT unnest($licensed))""",
+        {"ids": documents["document_id"].to_list(), "licensed": licensed, "unlicensed": UNLICENSED},
+    )
+    if known.is_empty():
         return warehouse.append_all({"documents": documents, "failures": failures})["documents"]
     once = documents.unique("document_id", keep="first", maintain_order=True)
 
     def replace(con: duckdb.DuckDBPyConnection) -> int:
         con.execute(
-            "DELETE FROM lake.documents WHERE text = '' AND document_id IN (SELECT unnest(?))",
-            [sorted(known)],
+            "DELETE FROM lake.documents WHERE document_id IN (SELECT unnest(?))",
+            [known["document_id"].to_list()],
         )
         insert_new(con, "failures", failures.unique("failure_id", maintain_order=True))
-        return insert_new(con, "documents", once)
+        return insert_new(con, "documents", once) - int(known["told"].sum())
 
     return warehouse.transaction(replace)
+
+
+def with_text(warehouse: Warehouse, ids: Sequence[str]) -> set[str]:
+    """Those of the documents whose texts are there."""
+    found = warehouse.query(
+        "SELECT document_id FROM lake.documents WHERE text <> '' AND document_id IN (SELECT unnest(?::VARCHAR[]))",
+        (list(ids),),
+    )
+    return set(found["document_id"])

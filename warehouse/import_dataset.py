@@ -172,7 +172,7 @@ def _publish(
         raise EvoError(
             f"export '{source.name}' names a version with digest {source.manifest.version.digest[:12]}, its rows make "
             f"{found[:12]} ({tally.rejected} rows were rejected); '{name}' was not published; export it again, where "
-            "sources of it were withdrawn here a version without them"
+            "sources of it were withdrawn or replaced here a version without them"
         )
     recipe = {"name": "import", "source": source.shown, "revision": source.revision, "digest": source.digest}
     return publish(warehouse, name, json.dumps(recipe, ensure_ascii=False), git_commit, where)

@@ -115,6 +115,15 @@ def _of_episodes(parts: list[tuple[Source, str]]) -> str:
     return f" {_EPISODES}" + "".join(direct)
 
 
+# Documents that are present in no source any more: each was replaced there, or is gone. Column `id`.
+SUPERSEDED = """SELECT document_id AS id FROM (
+        SELECT document_id, arg_max(state, sequence) AS state FROM lake.document_sources
+        GROUP BY source, file, source_id, document_id)
+    GROUP BY document_id HAVING count(*) FILTER (state = 'present') = 0"""
+_UNUSABLE = [*_withdrawn(), (SOURCES[0], SUPERSEDED)]
+# What was made from anything that may be used in new versions no longer: column episode_id.
+UNUSABLE_EPISODES = _made(_UNUSABLE) + _of_episodes(_UNUSABLE)
+SUPERSEDED_EPISODES = _made(_UNUSABLE[-1:]) + _of_episodes(_UNUSABLE[-1:])
 # What was made from anything withdrawn, whenever it was made: columns context_id, and episode_id.
 WITHDRAWN_CONTEXTS = _made(_withdrawn()) + " SELECT context_id FROM used"
 WITHDRAWN_EPISODES = _made(_withdrawn()) + _of_episodes(_withdrawn())

@@ -14,6 +14,7 @@ from schemas.dataset import (
     DatasetMember,
     DatasetTag,
     DatasetVersion,
+    DocumentSource,
     Evaluation,
     Failure,
     Import,
@@ -41,6 +42,7 @@ class Table:
 SCHEMA = 2  # raise when a column changes its name, type or meaning, with a step in warehouse/migration
 TABLES: dict[str, Table] = {
     "documents": Table(Document, ("document_id",)),
+    "document_sources": Table(DocumentSource, ("source", "file", "source_id", "document_id", "sequence")),
     "contexts": Table(Context, ("context_id",)),
     "questions": Table(Question, ("question_id",)),
     "evidence": Table(Evidence, ("question_id", "fingerprint")),

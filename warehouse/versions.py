@@ -19,7 +19,7 @@ from schemas.ids import content_id
 from schemas.moments import now
 from warehouse.catalog import Warehouse, fetch_all, fetch_frame, insert_new
 from warehouse.row_digests import with_digest
-from warehouse.sources import WITHDRAWN_EPISODES
+from warehouse.sources import UNUSABLE_EPISODES
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 CHUNK = 10_000
@@ -47,7 +47,7 @@ MATCHING = f"""FROM lake.episodes WHERE split = $split
                            AND list_contains($verified::VARCHAR[], v.fingerprint)))
     AND episode_id NOT IN (SELECT r.episode_id FROM lake.verdicts r
                            WHERE NOT r.passed AND r.fingerprint = $curation AND r.episode_id <> '')
-    AND episode_id NOT IN ({WITHDRAWN_EPISODES})"""  # noqa: S608
+    AND episode_id NOT IN ({UNUSABLE_EPISODES})"""  # noqa: S608
 
 
 def publish(
@@ -243,8 +243,8 @@ def _publish(
     looked_at = where.replace(curation="")
     if curated and _digest(con, f"SELECT episode_id {MATCHING}", _bound(looked_at))[0] != curated:
         raise EvoError(
-            f"episodes came or were withdrawn while those of '{name}' were looked at; it was not published, since new "
-            "ones could repeat others or a benchmark; publish again when synthesis has ended"
+            f"episodes came, or may no longer be used, since those of '{name}' were looked at; it was not published, "
+            "since new ones could repeat others or a benchmark; publish again when synthesis has ended"
         )
     members = f"SELECT episode_id {MATCHING}"
     if con.execute(f"{members} LIMIT 1", _bound(where)).fetchone() is None:

@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 import duckdb
 
 from schemas.dataset import Withdrawal
+from schemas.text import same
 from warehouse.catalog import Warehouse
+from warehouse.document_sources import superseded
 from warehouse.sources import WITHDRAWN_CONTEXTS, WITHDRAWN_EPISODES
 from warehouse.tree import Chunks, TraceNode
 
@@ -37,16 +39,20 @@ def withdrawn_ids(warehouse: Warehouse, kind: str) -> set[str]:
 
 def withdrawn_texts(warehouse: Warehouse) -> dict[str, set[str]]:
     """The ids of withdrawn documents by the digest of their text."""
-    rows = warehouse.query(
-        """SELECT sha256(text) AS digest, list(document_id) AS ids FROM lake.documents
-           WHERE document_id IN (SELECT source FROM lake.withdrawals WHERE kind = 'document') GROUP BY ALL"""
-    )
-    return {digest: set(ids) for digest, ids in rows.iter_rows()}
+    found: dict[str, set[str]] = {}
+    for rows in warehouse.stream(
+        """SELECT document_id, text FROM lake.documents
+           WHERE text <> '' AND document_id IN (SELECT source FROM lake.withdrawals WHERE kind = 'document')""",
+        rows=200,
+    ):
+        for identity, text in rows.iter_rows():
+            found.setdefault(text_digest(text), set()).add(identity)
+    return found
 
 
 def text_digest(text: str) -> str:
-    """As `withdrawn_texts` has it."""
-    return hashlib.sha256(text.encode()).hexdigest()
+    """As `withdrawn_texts` has it: the same of a text in any normal form of Unicode, with any white space."""
+    return hashlib.sha256(same(text).encode()).hexdigest()
 
 
 def withdrawn_contexts(warehouse: Warehouse) -> set[str]:
@@ -61,14 +67,15 @@ def withdrawn_versions(warehouse: Warehouse) -> dict[str, int]:
 
 def marked(warehouse: Warehouse, tree: TraceNode) -> TraceNode:
     """The tree with a fact more at what was withdrawn, at what was made from it, and at models that read that."""
-    found = withdrawals(warehouse)
-    if not found:
+    found, out = withdrawals(warehouse), superseded(warehouse)
+    if not found and not out:
         return tree
     marks = _Marks(
         {(one.kind, one.source): one for one in found},
         withdrawn_contexts(warehouse),
         set(warehouse.query(WITHDRAWN_EPISODES)["episode_id"]),
         withdrawn_versions(warehouse) | dict(warehouse.query(_MODELS).iter_rows()),
+        out,
     )
     return marks.on(tree)
 
@@ -79,10 +86,14 @@ class _Marks:
     contexts: set[str]
     episodes: set[str]
     counts: dict[str, int]  # of withdrawn episodes, by dataset and model id
+    out: dict[str, str]  # what became of documents that no source holds any more
 
     def on(self, node: TraceNode) -> TraceNode:
         note = self._note(node)
         facts = {MARK: note, **node.facts} if note else node.facts
+        if node.kind == "document" and node.id in self.out:
+            became = self.out[node.id]
+            facts = {"replaced" if " by " in became else "gone": became, **facts}
         if isinstance(node.children, Chunks):
             return replace(node, facts=facts, children=Chunks(lambda: self._all(node.children)))
         return replace(node, facts=facts, children=tuple(self._all(node.children)))

@@ -86,7 +86,7 @@ def _folder(given: str, folder: Path) -> Source:
     files, unread, failed = list[tuple[Path, str]](), list[str](), list[Failure]()
 
     def cannot(error: OSError) -> None:
-        name = name_of(Path(os.path.relpath(error.filename, folder)))
+        name = name_of(Path(os.path.relpath(error.filename, folder))) + "/"
         failed.append(failure(name, f"the folder cannot be read ({error.strerror})"))
 
     for where, folders, names in os.walk(folder, onerror=cannot):
