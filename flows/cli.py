@@ -344,15 +344,19 @@ def evaluate(
 ) -> None:
     """Score a model, the same model without its memory, and the baselines."""
     from flows.evaluate import evaluate as flow
-    from flows.evaluate import model_of, read_benchmark
+    from flows.evaluate import model_of, read_benchmark, stored_scores
     from flows.synthesize import simulators
     from warehouse.short_ids import whole_id
 
     chosen = named_recipe(recipe)
     model = _look(lambda warehouse: model_of(warehouse, whole_id(warehouse, model)).model_id)
-    read_benchmark(benchmark, path, simulators(chosen)[1])  # before Prefect starts, as is the model's id
-    prefect_server.ready(state())
-    scores = flow(state(), model, benchmark, chosen, path)
+    read = read_benchmark(benchmark, path, simulators(chosen)[1])
+    scores = _look(lambda warehouse: stored_scores(warehouse, model, read))
+    if scores.is_empty():
+        prefect_server.ready(state())
+        scores = flow(state(), model, benchmark, chosen, path)
+    else:
+        warn("it is scored already")
     _print_scores(scores, as_json)
 
 
