@@ -108,13 +108,13 @@ def _trace(warehouse: Warehouse, identity: str) -> Answer:
 
 
 def _calls_in(node: TraceNode) -> int:
-    own = int(node.facts["calls"]) if node.kind == "teacher calls" else 0
+    own = node.facts["calls"] if node.kind == "teacher calls" else 0
     return own + sum(_calls_in(child) for child in node.children)
 
 
 def _documents_in(node: TraceNode) -> int:
     """The total where one is told, as under a dataset; else the documents shown."""
-    totals = [int(child.facts["total"]) for child in node.children if child.kind == "documents"]
+    totals = [child.facts["total"] for child in node.children if child.kind == "documents"]
     below = totals or [_documents_in(child) for child in node.children]
     return (node.kind == "document") + sum(below)
 
@@ -122,7 +122,7 @@ def _documents_in(node: TraceNode) -> int:
 def _impact(warehouse: Warehouse, identity: str) -> Answer:
     tree = impact(warehouse, identity)
     print(render_tree(tree))
-    return int(tree.facts["episodes"]), int(tree.facts["models"])
+    return tree.facts["episodes"], tree.facts["models"]
 
 
 def _plain_trace(warehouse: Warehouse, identity: str) -> Answer:

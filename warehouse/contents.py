@@ -55,7 +55,7 @@ def _generators(warehouse: Warehouse, version: DatasetVersion, limit: int) -> li
     nodes = []
     for row in rows:
         name, own = row["generator"], calls.get(row["generator"], [])
-        facts = {"episodes": str(row["episodes"]), "contexts": str(row["contexts"])}
+        facts = {"episodes": row["episodes"], "contexts": row["contexts"]}
         if limit:
             some = [shown[context] for context in row["few"] if context in shown]
             children = (*some, *more("contexts", row["contexts"], len(some)), *own)
@@ -81,4 +81,4 @@ def _documents(warehouse: Warehouse, dataset_id: str, limit: int) -> TraceNode:
     rows = documents_under(warehouse, dataset_id)
     shown = tuple(document_node(row) for row in rows.head(limit or len(rows)).iter_rows(named=True))
     children = (*shown, *more("documents", len(rows), len(shown)))
-    return TraceNode("documents", dataset_id, "", {"total": str(len(rows))}, children)
+    return TraceNode("documents", dataset_id, "", {"total": len(rows)}, children)

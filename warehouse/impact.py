@@ -11,7 +11,7 @@ from schemas.errors import EvoError
 from warehouse.catalog import Warehouse
 from warehouse.lineage import model_facts
 from warehouse.sources import Source, episodes_from, source_of
-from warehouse.tree import TraceNode
+from warehouse.tree import Facts, TraceNode
 from warehouse.versions import find_version, list_versions
 from warehouse.withdrawn import marked
 
@@ -62,21 +62,21 @@ def _from_source(warehouse: Warehouse, source: Source, identity: str) -> TraceNo
     for row in rows.iter_rows(named=True):
         among = row.pop("among")
         version = DatasetVersion(**row)
-        facts = {"episodes from it": f"{among} of {version.episodes}"}
+        facts = {"episodes from it": among, "episodes": version.episodes}
         children.append(_dataset(warehouse, version, facts))
-    facts = {"episodes": str(total), "dataset versions": str(len(children))}
+    facts = {"episodes": total, "dataset versions": len(children)}
     node = TraceNode(source.kind, identity, identity, facts, tuple(children))
-    return replace(node, facts={**facts, "models": str(len(models_of(node)))})
+    return replace(node, facts={**facts, "models": len(models_of(node))})
 
 
-def _dataset(warehouse: Warehouse, version: DatasetVersion, facts: dict[str, str]) -> TraceNode:
+def _dataset(warehouse: Warehouse, version: DatasetVersion, facts: Facts) -> TraceNode:
     children = _shard_sets(warehouse, "dataset_id", version.dataset_id)
     return TraceNode("dataset", version.dataset_id, version.label, facts, children)
 
 
 def _shard_sets(warehouse: Warehouse, column: str, identity: str) -> tuple[TraceNode, ...]:
     return tuple(
-        TraceNode("shard set", own, own, {"rows": str(row["rows"])}, _runs(warehouse, "shard_set_id", own))
+        TraceNode("shard set", own, own, {"rows": row["rows"]}, _runs(warehouse, "shard_set_id", own))
         for row in _rows(warehouse, "shard_sets", column, identity)
         for own in (row["shard_set_id"],)
     )
@@ -88,7 +88,7 @@ def _runs(warehouse: Warehouse, column: str, identity: str) -> tuple[TraceNode, 
             "training run",
             row["training_run_id"],
             row["training_run_id"],
-            {"steps": str(row["steps"]), "created": row["created_at"].isoformat()},
+            {"steps": row["steps"], "created": row["created_at"]},
             _models(warehouse, "training_run_id", row["training_run_id"]),
         )
         for row in _rows(warehouse, "training_runs", column, identity)
@@ -119,8 +119,8 @@ def _scores(warehouse: Warehouse, model_id: str) -> tuple[TraceNode, ...]:
             "scores",
             row["first"],
             f"{row['system']} on {row['benchmark']}",
-            {"questions": str(row["questions"])}
-            | {metric: f"{value:.4f}" for metric, value in zip(row["metrics"], row["figures"], strict=True)},
+            {"questions": row["questions"], "measured on": row["measured_on"][:16]}
+            | dict(zip(row["metrics"], row["figures"], strict=True)),
         )
         for row in rows.iter_rows(named=True)
     )

@@ -22,7 +22,7 @@ from warehouse.origins import (
     question_nodes,
     source_nodes,
 )
-from warehouse.tree import TraceNode
+from warehouse.tree import Facts, TraceNode
 from warehouse.versions import find_version, list_versions, resolve
 from warehouse.withdrawn import marked
 
@@ -65,15 +65,15 @@ def documents_of(warehouse: Warehouse, identity: str) -> pl.DataFrame:
     return documents_under(warehouse, _dataset_id(warehouse, identity))
 
 
-def model_facts(warehouse: Warehouse, row: dict[str, Any]) -> dict[str, str]:
+def model_facts(warehouse: Warehouse, row: dict[str, Any]) -> Facts:
     """What is told of a model's row, the number of its scores by benchmark included."""
     scores = warehouse.query(
         "SELECT benchmark, count(*) AS scores FROM lake.evaluations WHERE model_id = ? GROUP BY ALL ORDER BY benchmark",
         (row["model_id"],),
     )
-    facts = {"digest": row["digest"][:16], "place": row["place"], "created": row["created_at"].isoformat()}
+    facts = {"digest": row["digest"][:16], "place": row["place"], "created": row["created_at"]}
     for score in scores.iter_rows(named=True):
-        facts[f"scores on {score['benchmark']}"] = str(score["scores"])
+        facts[f"scores on {score['benchmark']}"] = score["scores"]
     return facts
 
 
@@ -85,18 +85,19 @@ def _model(warehouse: Warehouse, identity: str, limit: int) -> TraceNode:
 
 def _score(warehouse: Warehouse, identity: str, limit: int) -> TraceNode:
     row = _row(warehouse, "evaluations", identity)
-    facts = {name.replace("_", " "): str(row[name]) for name in ("benchmark", "system", "question_type", "questions")}
-    facts |= {row["metric"]: f"{row['value']:.4f}", "95 %": f"{row['low']:.4f} to {row['high']:.4f}"}
+    names = ("benchmark", "measured_on", "left_out", "system", "question_type", "questions")
+    facts: Facts = {name.replace("_", " "): row[name] for name in names}
+    facts |= {row["metric"]: row["value"], "95 %": [row["low"], row["high"]]}
     return TraceNode("score", identity, identity, facts, _parent(warehouse, "models", row["model_id"], limit))
 
 
 def _run(warehouse: Warehouse, identity: str, limit: int) -> TraceNode:
     row = _row(warehouse, "training_runs", identity)
     facts = {
-        "steps": str(row["steps"]),
-        "final loss": f"{row['final_loss']:.4f}",
-        "seconds": f"{row['seconds']:.1f}",
-        "created": row["created_at"].isoformat(),
+        "steps": row["steps"],
+        "final loss": row["final_loss"],
+        "seconds": row["seconds"],
+        "created": row["created_at"],
     }
     under = _parent(warehouse, "shard_sets", row["shard_set_id"], limit)
     return TraceNode("training run", identity, identity, facts, under)
@@ -104,7 +105,7 @@ def _run(warehouse: Warehouse, identity: str, limit: int) -> TraceNode:
 
 def _shard_set(warehouse: Warehouse, identity: str, limit: int) -> TraceNode:
     row = _row(warehouse, "shard_sets", identity)
-    facts = {"rows": str(row["rows"]), "tokenizer": row["tokenizer_digest"][:16], "place": row["place"]}
+    facts = {"rows": row["rows"], "tokenizer": row["tokenizer_digest"][:16], "place": row["place"]}
     under = _parent(warehouse, "dataset_versions", row["dataset_id"], limit)
     return TraceNode("shard set", identity, identity, facts, under)
 
@@ -115,12 +116,12 @@ def _dataset(warehouse: Warehouse, identity: str, limit: int) -> TraceNode:
 
 def _dataset_node(warehouse: Warehouse, version: DatasetVersion, limit: int) -> TraceNode:
     facts = {
-        "episodes": str(version.episodes),
+        "episodes": version.episodes,
         "digest": version.digest[:16],
-        "parent": version.parent or "none",
-        "commit": version.git_commit or "none",
-        "snapshot": str(version.snapshot),
-        "created": version.created_at.isoformat(),
+        "parent": version.parent,
+        "commit": version.git_commit or None,
+        "snapshot": version.snapshot,
+        "created": version.created_at,
         "recipe": _recipe_name(version.recipe),
     }
     children = (*_imports(warehouse, version.dataset_id), *contents(warehouse, version, limit))
@@ -136,20 +137,20 @@ def _imports(warehouse: Warehouse, dataset_id: str) -> list[TraceNode]:
     ]
 
 
-def import_facts(one: Import) -> dict[str, str]:
+def import_facts(one: Import) -> Facts:
     """What is told of an import; of an export, the version that it held and what that was made from."""
-    facts = {
-        "rows": str(one.rows),
-        "rejected": str(one.rejected),
+    facts: Facts = {
+        "rows": one.rows,
+        "rejected": one.rejected,
         "licence": one.licence,
         "digest": one.digest[:16],
-        "created": one.created_at.isoformat(),
+        "created": one.created_at,
     }
     if one.revision:
         facts["revision"] = one.revision
     if one.exported:
         was = DatasetVersion.model_validate_json(one.exported)
-        facts |= {"was": was.label, "recipe": _recipe_name(was.recipe), "commit": was.git_commit or "none"}
+        facts |= {"was": was.label, "recipe": _recipe_name(was.recipe), "commit": was.git_commit or None}
     return facts
 
 
@@ -187,8 +188,7 @@ def _document(warehouse: Warehouse, identity: str, limit: int) -> TraceNode:
 def _call(warehouse: Warehouse, identity: str, limit: int) -> TraceNode:
     row = _row(warehouse, "teacher_calls", identity)
     names = ("stage", "item", "model", "endpoint", "prompt_tokens", "completion_tokens", "cost")
-    facts = {name.replace("_", " "): str(row[name]) for name in names}
-    facts["created at"] = row["created_at"].isoformat()
+    facts = {name.replace("_", " "): row[name] for name in (*names, "created_at")}
     return TraceNode("teacher call", identity, identity, facts | {"answer": row["content"]})
 
 
@@ -199,22 +199,24 @@ def _teacher_model(warehouse: Warehouse, identity: str, limit: int) -> TraceNode
         (identity,),
     )
     facts = {
-        f"calls for {row['stage']}": f"{row['calls']} of {row['tokens']} tokens, cost {row['cost']:.4f}"
+        f"{what} for {row['stage']}": row[what]
         for row in rows.iter_rows(named=True)
+        for what in ("calls", "tokens", "cost")
     }
     return TraceNode("teacher model", identity, identity, facts)
 
 
 def _fingerprint(warehouse: Warehouse, identity: str, limit: int) -> TraceNode:
     """What a stage's fingerprint stands for, how many rows carry it, and the stage before."""
-    facts = {f"rows of {name}": str(count) for name, count in _under_fingerprint(warehouse, identity).items() if count}
+    facts: Facts = {
+        f"rows of {name}": count for name, count in _under_fingerprint(warehouse, identity).items() if count
+    }
     before: tuple[TraceNode, ...] = ()
     rows = warehouse.query("SELECT * FROM lake.fingerprints WHERE fingerprint = ? ORDER BY rowid", (identity,))
     for row in rows.head(1).iter_rows(named=True):
         components = json.loads(row["components"])
         told = {name: row[name] for name in ("stage", "kind", "scope")}
-        facts = told | {"recorded": row["created_at"].isoformat()} | facts
-        facts |= {name: value if isinstance(value, str) else json.dumps(value) for name, value in components.items()}
+        facts = told | {"recorded": row["created_at"]} | facts | components
         before = (_fingerprint(warehouse, row["before"], limit),) if row["before"] else ()
     return TraceNode("stage fingerprint", identity, identity, facts, before)
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from warehouse.catalog import Warehouse
-from warehouse.tree import TraceNode, more
+from warehouse.tree import Facts, TraceNode, more
 
 CONTEXTS_A_READ = 2000
 MOST = 999_999  # that DuckDB's min(_, n) lists
@@ -59,7 +59,7 @@ def context_nodes(warehouse: Warehouse, ids: Sequence[str], limit: int, dataset_
     for node in known.nodes(ids):
         own = asked.get(node.id, [])
         total = own[0]["total"] if own else 0
-        facts = {"episodes": str(total), **({"segments": str(own[0]["segments"])} if own else {}), **node.facts}
+        facts = {"episodes": total, **({"segments": own[0]["segments"]} if own else {}), **node.facts}
         shown = [under[row["episode_id"]] for row in own]
         children = (*shown, *more("episodes", total, len(shown)), *node.children)
         nodes.append(TraceNode(node.kind, node.id, node.label, facts, children))
@@ -88,7 +88,7 @@ class _Known:
 
     def _node(self, identity: str, above: frozenset[str]) -> TraceNode:
         row = self.rows[identity]
-        facts = {name: str(row[name]) for name in ("kind", "generator", "seed", "fingerprint")} | _calls_fact(row)
+        facts = {name: row[name] for name in ("kind", "generator", "seed", "fingerprint")} | _calls_fact(row)
         sources, documents = set(row["source_ids"] or ()), set(row["document_ids"] or ())
         under = self.nodes(self._few(sources), above | {identity})
         found = [self.documents[name] for name in self._few(documents & self.documents.keys())]
@@ -124,7 +124,7 @@ def episode_nodes(warehouse: Warehouse, rows: Sequence[dict[str, Any]]) -> list[
             "type": row["question_type"],
             "question": row["question"],
             "answer": row["answer"],
-            "evidence": ", ".join(map(str, row["evidence"])),
+            "evidence": row["evidence"],
             "question id": row["question_id"],
             "fingerprint": row["fingerprint"],
         }
@@ -171,7 +171,7 @@ def call_nodes(
     found = []
     for row in warehouse.query(_CALLS.format(chosen=chosen, listed=listed), bound).iter_rows(named=True):
         calls = tuple(TraceNode("teacher call", call, call, {}) for call in row["listed"])
-        facts = {"calls": str(row["calls"]), "tokens": str(row["tokens"]), "cost": f"{row['cost']:.4f}"}
+        facts = {name: row[name] for name in ("calls", "tokens", "cost", "model", "stage")}
         facts |= {} if calls else {"such as": row["first_call"]}
         children = (*calls, *(more("teacher calls", row["calls"], len(calls)) if calls else ()))
         label = f"{row['model']} for {row['stage']}"
@@ -180,8 +180,8 @@ def call_nodes(
 
 
 def _evidence(row: dict[str, Any]) -> TraceNode:
-    votes = ", ".join(f"{index}: {count}" for index, count in zip(row["indices"], row["votes"], strict=False))
-    facts = {"votes by segment": votes, "voters": str(row["voters"] or 1), "generator": row["generator"]}
+    votes = {str(index): count for index, count in zip(row["indices"], row["votes"], strict=False)}
+    facts = {"votes by segment": votes, "voters": row["voters"] or 1, "generator": row["generator"]}
     facts |= {"fingerprint": row["fingerprint"], **_calls_fact(row)}
     label = f"segments {', '.join(map(str, row['indices']))}" if row["indices"] else "no segment"
     return TraceNode("evidence", row["question_id"], label, facts)
@@ -189,10 +189,11 @@ def _evidence(row: dict[str, Any]) -> TraceNode:
 
 def _verdicts(question_id: str, rows: Sequence[dict[str, Any]]) -> TraceNode:
     """The checks of one question under one fingerprint."""
-    facts = {}
+    facts: Facts = {}
     for row in rows:
-        score = "" if row["score"] is None else f" {row['score']:g}"
-        facts[row["check_name"]] = ("passed" if row["passed"] else f"rejected, {row['reason']}") + score
+        facts[row["check_name"]] = "passed" if row["passed"] else f"rejected, {row['reason']}"
+        if row["score"] is not None:
+            facts[f"{row['check_name']} score"] = row["score"]
     calls = [call for row in rows for call in row["calls"] or ()]
     facts |= {"fingerprint": rows[0]["fingerprint"], **_calls_fact({"calls": calls})}
     passed = "passed" if all(row["passed"] for row in rows) else "rejected"
@@ -213,8 +214,8 @@ def _grouped(rows: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     return grouped
 
 
-def _calls_fact(row: dict[str, Any]) -> dict[str, str]:
-    return {"calls": ", ".join(row["calls"])} if row["calls"] else {}
+def _calls_fact(row: dict[str, Any]) -> Facts:
+    return {"calls": row["calls"]} if row["calls"] else {}
 
 
 def _by_id(nodes: Iterable[TraceNode]) -> dict[str, TraceNode]:

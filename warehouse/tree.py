@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 PLAIN = frozenset(" .,_-/()")  # what a Mermaid label keeps besides letters and digits
 MERMAID_FACTS = 4
 MERMAID_CHARACTERS = 60  # of a label's line
+Facts = dict[str, Any]  # by name: texts, numbers, moments, None, and lists and mappings of these, as they were stored
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,21 @@ class TraceNode:
     kind: str
     id: str
     label: str
-    facts: dict[str, str]
+    facts: Facts
     children: tuple[TraceNode, ...] | Chunks = ()
+
+
+def told(value: Any) -> str:
+    """A fact in words: the values are kept, and put into words where a tree is shown as text."""
+    if value is None:
+        return "none"
+    if isinstance(value, float):
+        return f"{value:.4f}" if abs(value) < 100 else f"{value:.1f}"
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {told(one)}" for name, one in value.items())
+    return ", ".join(map(told, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def more(what: str, total: int, shown: int) -> tuple[TraceNode, ...]:
@@ -119,7 +134,7 @@ def _box(node: TraceNode) -> str:
     head = " ".join(part for part in ("" if node.kind == "more" else node.kind, node.label) if part)
     # A withdrawal is told first: the list of facts is cut.
     facts = sorted(node.facts.items(), key=lambda fact: fact[0] != "withdrawn")[:MERMAID_FACTS]
-    texts = [head, *(f"{key}: {value}" for key, value in facts)]
+    texts = [head, *(f"{key}: {told(value)}" for key, value in facts)]
     return "<br/>".join(mermaid_text(_cut(text)) for text in texts)
 
 
@@ -139,11 +154,20 @@ def _cut(text: str) -> str:
 
 
 def _alone(node: TraceNode) -> dict[str, Any]:
-    return {"kind": node.kind, "id": node.id, "label": node.label, "facts": dict(node.facts)}
+    return {"kind": node.kind, "id": node.id, "label": node.label, "facts": _plain(node.facts)}
+
+
+def _plain(value: Any) -> Any:
+    """As JSON has it: numbers stay numbers, moments are ISO 8601."""
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return value.isoformat() if isinstance(value, datetime) else value
 
 
 def _facts(node: TraceNode) -> str:
-    return f"({', '.join(f'{key}: {value}' for key, value in node.facts.items())})" if node.facts else ""
+    return f"({', '.join(f'{key}: {told(value)}' for key, value in node.facts.items())})" if node.facts else ""
 
 
 def _with_last(nodes: Iterable[TraceNode]) -> Iterator[tuple[TraceNode, bool]]:

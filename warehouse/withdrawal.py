@@ -136,7 +136,7 @@ def _with_successors(node: TraceNode, successors: tuple[Successor, ...], after: 
         for one in successors:
             if one.before.partition("@")[0] == name:
                 after = one.after
-                follows = {"successor": f"{after} with {one.episodes} episodes"} if one.before == node.label else {}
+                follows = {"successor": after, "successor's episodes": one.episodes} if one.before == node.label else {}
                 facts = {**facts, **follows}
     elif node.kind == "model" and after:
         facts = {"retrain on": after, **facts}

@@ -9,6 +9,7 @@ from itertools import pairwise
 from evaluation.charts import counted, number
 from evaluation.diagram import Box
 from warehouse.tree import TraceNode
+from warehouse.tree import told as in_words
 
 CHAIN = ("model", "training run", "shard set", "dataset")
 MOST = 6  # boxes of one kind; the others share one
@@ -43,26 +44,25 @@ def _link(node: TraceNode, following: TraceNode) -> Box:
     told = {
         "model": (_start("weights", facts.get("digest")),),
         "training run": (
-            counted(int(facts.get("steps", 0)), "step"),
-            f"final loss {number(float(facts.get('final loss', 'nan')))}",
-            duration(float(facts.get("seconds", 0))),
+            counted(facts.get("steps", 0), "step"),
+            f"final loss {number(facts['final loss'])}" if "final loss" in facts else "",
+            duration(facts.get("seconds", 0)),
         ),
-        "shard set": (counted(int(facts.get("rows", 0)), "context"), _start("tokenizer", facts.get("tokenizer"))),
+        "shard set": (counted(facts.get("rows", 0), "context"), _start("tokenizer", facts.get("tokenizer"))),
     }
     return Box(node.id, node.kind, node.label, tuple(filter(None, told.get(node.kind, ()))), (following.id,))
 
 
 def _dataset_facts(node: TraceNode) -> tuple[str, ...]:
     facts = node.facts
-    episodes = facts.get("episodes", "0")
-    told = [counted(int(episodes), "episode")]
+    told = [counted(facts.get("episodes", 0), "episode")]
     told += [_start("digest", facts.get("digest"))] if facts.get("digest") else []
     told += [f"recipe {facts['recipe']}"] if facts.get("recipe") else []
     return tuple(told)
 
 
 def _generator(node: TraceNode, teachers: Mapping[str, Box], documents: Mapping[str, int]) -> Box:
-    facts = [counted(int(node.facts.get(f"{what}s", 0)), what) for what in ("episode", "context")]
+    facts = [counted(node.facts.get(f"{what}s", 0), what) for what in ("episode", "context")]
     to = [teachers[name].key for name in dict.fromkeys(map(_model, _calls(node)))]
     if documents.get(node.label):
         facts.append(f"from {counted(documents[node.label], 'document')}")
@@ -75,7 +75,7 @@ def _calls(node: TraceNode) -> list[TraceNode]:
 
 
 def _model(call: TraceNode) -> str:
-    return call.label.rpartition(" for ")[0] or call.label
+    return str(call.facts.get("model", call.label))
 
 
 def _teachers(generators: list[TraceNode]) -> dict[str, Box]:
@@ -84,7 +84,7 @@ def _teachers(generators: list[TraceNode]) -> dict[str, Box]:
     for call in (call for node in generators for call in _calls(node)):
         total = sums.setdefault(_model(call), [0, 0, 0])
         for place, what in enumerate(("calls", "tokens", "cost")):
-            total[place] += float(call.facts.get(what, 0))
+            total[place] += call.facts.get(what, 0)
     return {
         name: Box(
             f"teacher {name}",
@@ -97,7 +97,7 @@ def _teachers(generators: list[TraceNode]) -> dict[str, Box]:
 
 
 def _sources(below: Sequence[TraceNode], licences: Mapping[str, int], used: bool) -> list[Box]:
-    total = next((int(node.facts.get("total", 0)) for node in below if node.kind == "documents"), 0)
+    total = next((node.facts.get("total", 0) for node in below if node.kind == "documents"), 0)
     if not total or not used:
         return []
     names = [name or "no licence stated" for name in licences]
@@ -106,7 +106,9 @@ def _sources(below: Sequence[TraceNode], licences: Mapping[str, int], used: bool
 
 
 def _plain(node: TraceNode) -> Box:
-    return Box(node.id, node.kind, node.label or node.id, tuple(f"{k}: {v}" for k, v in list(node.facts.items())[:3]))
+    return Box(
+        node.id, node.kind, node.label or node.id, tuple(f"{k}: {in_words(v)}" for k, v in list(node.facts.items())[:3])
+    )
 
 
 def _few(boxes: list[Box], what: str) -> list[Box]:

@@ -73,13 +73,14 @@ def only(node: TraceNode, kind: str) -> TraceNode:
 def test_an_episode_tells_its_question_votes_verdicts_calls_and_the_source_of_its_memory(world: Warehouse) -> None:
     tree = trace(world, "ep-remembered", limit=0)
     assert only(tree, "question").facts["text"] == "Where?"
-    assert only(tree, "question").facts["calls"] == "call-remembered-question"
+    assert only(tree, "question").facts["calls"] == ["call-remembered-question"]
     evidence = only(tree, "evidence")
-    assert (evidence.label, evidence.facts["votes by segment"]) == ("segments 0, 1", "0: 3, 1: 2")
-    assert evidence.facts["voters"] == "3"
+    assert (evidence.label, evidence.facts["votes by segment"]) == ("segments 0, 1", {"0": 3, "1": 2})
+    assert evidence.facts["voters"] == 3
     verdicts = only(tree, "verdicts")
     assert verdicts.label == "passed"
-    assert (verdicts.facts["grounded"], verdicts.facts["closed_book"]) == ("passed 0.75", "passed 0")
+    assert (verdicts.facts["grounded"], verdicts.facts["grounded score"]) == ("passed", 0.75)
+    assert (verdicts.facts["closed_book"], verdicts.facts["closed_book score"]) == ("passed", 0.0)
     assert [one.id for one in nodes(tree) if one.kind == "context"] == ["ctx-remembered", "ctx-told"]
     assert only(tree, "document").id == "doc-0002"
     calls = {one.id for one in nodes(tree) if one.kind == "teacher call"}
@@ -117,15 +118,15 @@ def test_every_kind_of_id_is_accepted(world: Warehouse, identity: str, kind: str
 
 def test_a_score_reaches_the_documents(world: Warehouse) -> None:
     tree = trace(world, "eval-1", limit=0)
-    assert tree.facts["recall@1"] == "0.7500"
+    assert tree.facts["recall@1"] == 0.75
     assert {one.id for one in nodes(tree) if one.kind == "document"} >= {"doc-0002", "doc-0001"}
 
 
 def test_a_fingerprint_tells_its_components_its_rows_and_the_stage_before(world: Warehouse) -> None:
     tree = trace(world, "fp-questions")
-    assert (tree.facts["code"], tree.facts["rows of questions"]) == ("1", "1")
+    assert (tree.facts["code"], tree.facts["rows of questions"]) == ("1", 1)
     assert [child.id for child in tree.children] == ["fp-contexts"]
-    assert trace(world, "fp-verify").facts == {"rows of verdicts": "3", "rows of episodes": "1"}
+    assert trace(world, "fp-verify").facts == {"rows of verdicts": 3, "rows of episodes": 1}
 
 
 def test_a_limit_bounds_every_list_and_0_lists_all(world: Warehouse) -> None:

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import html
+import json
 import re
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from warehouse.tree import MERMAID_CHARACTERS, TraceNode, mermaid_text, render_mermaid
+from warehouse.tree import (
+    MERMAID_CHARACTERS,
+    TraceNode,
+    as_dict,
+    json_parts,
+    mermaid_text,
+    render_mermaid,
+    render_tree,
+)
 
 # Letters, digits and the marks that no grammar of Mermaid gives a meaning inside quotes; entities by number.
 TEXT = r"(?:[^\W_]|[ .,_\-/()]|#[0-9]+;)*"
@@ -74,3 +84,14 @@ def test_what_occurs_twice_is_one_box_and_long_texts_are_cut() -> None:
 @pytest.mark.parametrize("text", HOSTILE)
 def test_no_mark_of_the_grammar_is_left(text: str) -> None:
     assert not set(mermaid_text(text)) & set('"[]{}<>|&`:%@*\n')
+
+
+def test_values_are_kept_in_json_and_put_into_words_in_text() -> None:
+    made = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    facts = {"steps": 900, "loss": 4.09491, "seconds": 434.628, "made": made, "parent": None, "calls": ["a", "b"]}
+    node = TraceNode("run", "run-1", "run-1", {**facts, "votes": {"3": 2}})
+    told = "steps: 900, loss: 4.0949, seconds: 434.6, made: 2026-01-02T03:04:05+00:00, parent: none, calls: a, b"
+    assert render_tree(node) == f"run run-1 ({told}, votes: 3: 2)"
+    kept = json.loads("".join(json_parts(node)))["facts"]
+    assert kept == {**facts, "made": "2026-01-02T03:04:05+00:00", "votes": {"3": 2}}
+    assert as_dict(node)["facts"] == kept
