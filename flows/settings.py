@@ -27,10 +27,10 @@ if not Path("/dev/nvidiactl").exists():
 
 
 def state() -> Path:
-    """The state folder, made if need be.
+    """The state folder, made if need be. One that cannot be written can still be read.
 
     Raises:
-        EvoError: it cannot be made or written.
+        EvoError: it cannot be made.
     """
     folder = home()
     try:
@@ -39,6 +39,15 @@ def state() -> Path:
         raise EvoError(
             f"state folder '{folder}': {error.strerror}; nothing was run; set EVO_HOME to another"
         ) from error
+    return folder
+
+
+def written(folder: Path) -> Path:
+    """The state folder of a command that writes to it.
+
+    Raises:
+        EvoError: it cannot be written.
+    """
     if not os.access(folder, os.W_OK):
         raise EvoError(f"state folder '{folder}' cannot be written; nothing was run; set EVO_HOME to another")
     return folder

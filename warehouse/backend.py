@@ -19,6 +19,7 @@ import psycopg
 from schemas.errors import EvoError
 
 CATALOG_URL, DATA_URL = "EVO_CATALOG_URL", "EVO_DATA_URL"
+CATALOG = "catalog.sqlite"
 FULL = ("No space left on device", "disk is full", "not enough disk space")
 FORGOTTEN = "No snapshot found at version"
 FREE = 1 << 20  # with less than this, nothing can be written
@@ -33,6 +34,7 @@ class Backend:
     folder: Path  # of the write lock, and of whatever has no URL
     catalog: str = ""  # postgresql://USER@HOST/DATABASE; empty: a SQLite file in the folder
     data: str = ""  # s3://BUCKET/PREFIX; empty: in the folder
+    copied: str = ""  # of the SQLite file, where it lies in a folder that cannot be written
 
     @classmethod
     def of(cls, folder: Path, environment: Mapping[str, str] = os.environ) -> Backend:
@@ -74,7 +76,7 @@ class Backend:
             con.load_extension(extension)
         if self.data:
             _set_s3(con)
-        place = f"postgres:{self.catalog}" if self.catalog else f"sqlite:{self.folder}/catalog.sqlite"
+        place = f"postgres:{self.catalog}" if self.catalog else f"sqlite:{self.copied or self.folder / CATALOG}"
         # A folder may have been moved. Few rows are files as well: DuckLake would keep lists of texts in its catalog as
         # one text, and after a '}' in one of them it cannot read the table any more.
         settings = [f"DATA_PATH '{_quoted(self.data_path)}'", "OVERRIDE_DATA_PATH true", "DATA_INLINING_ROW_LIMIT 0"]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import random
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from glob import escape
 from pathlib import Path
 from types import TracebackType
@@ -17,9 +20,10 @@ import polars as pl
 
 from schemas.arrow import polars_schema
 from schemas.errors import EvoError
-from warehouse.backend import Backend
+from warehouse.backend import CATALOG, Backend
 from warehouse.migration.schema import bring_up, is_current
 from warehouse.owner import check_owner, take_over, told_path
+from warehouse.read_only import readable, writable
 from warehouse.row_digests import with_digest
 from warehouse.tables import DIGEST, TABLES
 from warehouse.transactions import in_transaction
@@ -61,8 +65,11 @@ class LostCatalogError(Exception):
 class Warehouse:
     """A connection to one warehouse. Safe to share between threads; processes open their own."""
 
-    def __init__(self, home: Path, backend: Backend, con: duckdb.DuckDBPyConnection) -> None:
-        self.home, self.backend = home, backend
+    def __init__(
+        self, home: Path, backend: Backend, con: duckdb.DuckDBPyConnection, held: ExitStack | None = None
+    ) -> None:
+        """`held` is closed with the connection."""
+        self.home, self.backend, self._held = home, backend, held or ExitStack()
         self._con = con
         self._thread_lock = threading.RLock()
 
@@ -70,8 +77,9 @@ class Warehouse:
     def open(cls, home: Path, read_only: bool = False, at: int | None = None) -> Warehouse:
         """Open the warehouse of a state folder, making it if there is none.
 
-        Opening one that is complete waits for no writer. One of an older schema is brought to that of this code, once.
-        With `at` it is opened read-only as it was at that snapshot, in the schema of then.
+        Opening one that is complete waits for no writer. One in a folder that cannot be written is opened read-only.
+        One of an older schema is brought to that of this code, once. With `at` it is opened read-only as it was at that
+        snapshot, in the schema of then.
 
         Raises:
             EvoError: the folder cannot be written, its catalog is damaged or of a newer schema, or it has no such
@@ -79,18 +87,24 @@ class Warehouse:
         """
         folder = home / "warehouse"
         try:
-            (folder / "data").mkdir(parents=True, exist_ok=True)
+            if not folder.is_dir() or writable(folder):
+                (folder / "data").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise EvoError(
                 f"state folder '{home}' cannot be made ({error.strerror}); nothing was stored; point EVO_HOME elsewhere"
             ) from error
-        backend = Backend.of(folder)
+        backend, held = Backend.of(folder), ExitStack()
+        spill = folder / f"{SPILL}{os.getpid()}"
         con = duckdb.connect(config=SETTINGS)
         try:
+            if not writable(folder):
+                read_only, spill = True, Path(tempfile.gettempdir()) / f"evo-{SPILL}{os.getpid()}"
+                if not backend.catalog and (folder / CATALOG).exists():
+                    backend = replace(backend, copied=str(readable(folder / CATALOG, held)))
             if not os.access(os.environ.get("HOME", ""), os.W_OK):  # where it would unpack its extensions
                 con.execute("SET home_directory = ?", [str(home)])
             # Without one, what memory cannot hold would be spilled into the caller's folder. DuckDB makes no parents.
-            con.execute("SET temp_directory = ?", [str(folder / f"{SPILL}{os.getpid()}")])
+            con.execute("SET temp_directory = ?", [str(spill)])
             con.execute("SET GLOBAL TimeZone = 'UTC'")  # of moments that are read; global, so that cursors have it too
             if read_only or at is not None:
                 _retry(
@@ -103,10 +117,11 @@ class Warehouse:
                 _open_or_make(con, backend)
         except BaseException as error:
             con.close()
+            held.close()
             if isinstance(error, duckdb.Error | OSError | UnicodeDecodeError):
                 raise backend.broken(error) from error
             raise
-        return cls(home, backend, con)
+        return cls(home, backend, con, held)
 
     def __enter__(self) -> Warehouse:
         return self
@@ -119,6 +134,7 @@ class Warehouse:
     def close(self) -> None:
         """Give the connection back."""
         self._con.close()
+        self._held.close()
 
     def query(self, sql: str, params: Parameters = ()) -> pl.DataFrame:
         """Rows of a query with its parameters bound, by place or by name; rows' digests are not handed out.

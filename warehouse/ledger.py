@@ -5,9 +5,12 @@ SQLite has no type for moments: they are ISO 8601 in UTC here, whose order as te
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import zlib
 from collections.abc import Container, Iterator
+from contextlib import ExitStack
+from errno import EROFS
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ from schemas.errors import EvoError
 from schemas.ids import canonical
 from schemas.moments import now
 from schemas.teacher import Spent, TeacherCall, TeacherRequest
+from warehouse.read_only import readable, writable
 
 FILE = "ledger.sqlite"
 COLUMNS = tuple(TeacherCall.model_fields)
@@ -62,8 +66,9 @@ _CHARGE = """INSERT INTO charged (scope, calls, tokens, cost, seal)
 class SqliteLedger:
     """Implements `schemas.teacher.Ledger`. One thread at a time; processes open their own."""
 
-    def __init__(self, con: sqlite3.Connection, path: Path) -> None:
-        self._con, self._path = con, path
+    def __init__(self, con: sqlite3.Connection, path: Path, held: ExitStack) -> None:
+        """`held` is closed with the connection."""
+        self._con, self._path, self._held = con, path, held
 
     @classmethod
     def open(cls, home: Path) -> SqliteLedger:
@@ -72,9 +77,10 @@ class SqliteLedger:
         Raises:
             EvoError: the file cannot be made, or is no ledger.
         """
-        path = home / FILE
+        path, held = home / FILE, ExitStack()
         try:
             home.mkdir(parents=True, exist_ok=True)
+            path = readable(path, held)
             con = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
             # NORMAL: what is committed survives the death of the process; only a power cut may lose the last calls.
             con.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;" + _SCHEMA)
@@ -82,11 +88,12 @@ class SqliteLedger:
             _seal_older(con)
         except (OSError, sqlite3.Error) as error:
             raise _unusable(path, error) from error
-        return cls(con, path)
+        return cls(con, home / FILE, held)
 
     def close(self) -> None:
         """Give the file back."""
         self._con.close()
+        self._held.close()
 
     def find(self, call_id: str) -> TeacherCall | None:
         """The call of that key, if it was answered.
@@ -206,6 +213,8 @@ class SqliteLedger:
 
     def _write(self, statement: str, values: tuple[Any, ...], what: str) -> None:
         try:
+            if not writable(self._path.parent):  # a copy is open, which is thrown away
+                raise sqlite3.OperationalError(os.strerror(EROFS))
             self._con.execute(statement, values)
         except sqlite3.Error as error:
             raise EvoError(

@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from functools import partialmethod
 from pathlib import Path
 
+from flows.settings import written
 from schemas.endings import at_the_end
 from schemas.errors import EvoError
 
@@ -34,8 +35,9 @@ def ready(home: Path) -> None:
     """Prefect's API answers: the one of PREFECT_API_URL, or a server that is started now for as long as we run.
 
     Raises:
-        EvoError: it does not answer, or does not start.
+        EvoError: it does not answer, or does not start; or the state folder cannot be written, which every flow does.
     """
+    written(home)
     if _started and _started[0].poll() is None:
         return
     from prefect.context import refresh_global_settings_context
