@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TypeVar
 
+import duckdb
 import polars as pl
 from pydantic import ValidationError
 
@@ -25,7 +26,7 @@ from schemas.leases import leased
 from schemas.moments import now
 from schemas.places import place_of
 from schemas.shard import EpisodeTokenizer, ShardRow
-from warehouse.catalog import Warehouse
+from warehouse.catalog import Warehouse, insert_new
 from warehouse.sorted_runs import merged, write_run
 from warehouse.tokenised import tokenise
 from warehouse.versions import EPISODES
@@ -93,16 +94,18 @@ def build_shards(
         if warehouse.append("shard_sets", to_frame(ShardSet, [shards])):
             return shards
     known = warehouse.query("SELECT * FROM lake.shard_sets WHERE shard_set_id = ?", (identity,)).row(0, named=True)
+    shards = shards.replace(created_at=known["created_at"])
     if known["manifest_digest"] != shards.manifest_digest:
         if not written:
             raise _damaged(target, MANIFEST, "is not the one in the catalog", version.label)
-        warehouse.transaction(
-            lambda con: con.execute(
-                "UPDATE lake.shard_sets SET manifest_digest = ? WHERE shard_set_id = ?",
-                [shards.manifest_digest, identity],
-            )
-        )
-    return shards.replace(created_at=known["created_at"])
+        warehouse.transaction(lambda con: _known_anew(con, shards))
+    return shards
+
+
+def _known_anew(con: duckdb.DuckDBPyConnection, shards: ShardSet) -> None:
+    """The row of a set that was written again: another version of Polars writes the same rows in other bytes."""
+    con.execute("DELETE FROM lake.shard_sets WHERE shard_set_id = ?", [shards.shard_set_id])
+    insert_new(con, "shard_sets", to_frame(ShardSet, [shards]))
 
 
 def read_manifest(path: Path, label: str = "NAME@N") -> Manifest:
