@@ -166,3 +166,29 @@ def test_ctrl_c_at_any_moment(references: dict[str, Reference], command: str, pr
             assert result(home, command) == expected
         shutil.rmtree(home)
     assert interrupted
+
+
+@pytest.mark.parametrize(
+    ("signals", "code"),
+    [
+        ((signal.SIGKILL,), -signal.SIGKILL),
+        ((signal.SIGTERM,), 128 + signal.SIGTERM),
+        ((signal.SIGINT, signal.SIGINT, signal.SIGINT), 130),
+    ],
+    ids=["killed", "terminated", "impatient"],
+)
+def test_prefects_server_ends_with_the_command(tmp_path: Path, signals: tuple[int, ...], code: int) -> None:
+    words = [sys.executable, *START, *WORK["synthesize"]]
+    process = subprocess.Popen(words, env=environment(tmp_path), stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not any("prefect_process" in command for command in living(tmp_path)):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    for number in signals:
+        process.send_signal(number)
+        time.sleep(0.01)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "Traceback" not in told
+    assert told.count("evo: interrupted") == int(code > 0)
+    assert gone(tmp_path, WITHIN_S) == []
