@@ -11,6 +11,7 @@ import typer
 
 from flows import exchange_commands
 from flows.authors_command import import_model
+from flows.backup_commands import backup, restore
 from flows.console import Json, console, say, say_json, say_table, say_text, warn
 from flows.dataset_commands import dataset_app, print_funnel
 from flows.doctor_command import doctor
@@ -386,6 +387,8 @@ def report(
 
 
 app.command(epilog="Example: evo doctor   evo doctor --deep --json   evo doctor --remove-orphans")(doctor)
+app.command(epilog="Example: evo backup /mnt/backups/2026-11-25")(backup)
+app.command(epilog="Example: EVO_HOME=restored evo restore /mnt/backups/2026-11-25")(restore)
 app.command("import-model", epilog="Example: evo import-model EvoEmbedding-4B/ qwen3-4b models/evoembedding-4b")(
     import_model
 )

@@ -9,13 +9,15 @@ item is done.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import duckdb
 
 from schemas.dataset import DatasetVersion
 from schemas.episode import Record
 from schemas.errors import EvoError
+from schemas.leases import unused
 from schemas.places import remove
 from schemas.places import resolve as resolve_place
 from warehouse.catalog import Warehouse, fetch_all
@@ -88,8 +90,6 @@ def expire(
     if not force:
         for version in retired:
             _refuse_if_used(warehouse, version)
-    if not dry:
-        warehouse.check_owner()
     identities = [version.dataset_id for version in retired]
     known, newest = Fingerprints(warehouse), max((v.snapshot for v in list_versions(warehouse)), default=-1)
 
@@ -110,17 +110,32 @@ def expire(
         rows, reclaimed = warehouse.transaction(look)
         folders = _shard_folders(warehouse, identities)
     else:
-        rows = warehouse.transaction(delete)
-        folders = _shard_folders(warehouse, identities)
-        for place in folders.values():
-            remove(place, warehouse.home)
-        reclaimed = reclaim(warehouse, [table for table, count in rows.items() if count], past())
+        with _alone(warehouse):
+            rows = warehouse.transaction(delete)
+            folders = _shard_folders(warehouse, identities)
+            for place in folders.values():
+                remove(place, warehouse.home)
+            reclaimed = reclaim(warehouse, [table for table, count in rows.items() if count], past())
     return Expired(
         retired=tuple(v.label for v in retired),
         rows=rows,
         shard_sets=tuple(folders),
         reclaimed=reclaimed,
     )
+
+
+@contextmanager
+def _alone(warehouse: Warehouse) -> Iterator[None]:
+    """While data are removed: they are this warehouse's own, and nobody copies them.
+
+    Raises:
+        EvoError: they may be another's, or a backup is being taken.
+    """
+    warehouse.check_owner()
+    with unused(warehouse.backend.folder / "data", warehouse.home) as free:
+        if not free:
+            raise EvoError("a backup is being taken of what would go; nothing was removed; rerun when it is complete")
+        yield
 
 
 def _staying(warehouse: Warehouse, retired: Sequence[str]) -> list[DatasetVersion]:
@@ -185,4 +200,11 @@ def _shard_folders(warehouse: Warehouse, retired: Sequence[str]) -> dict[str, st
            ORDER BY shard_set_id""",
         ([version.dataset_id for version in _staying(warehouse, retired)],),
     )
-    return {identity: place for identity, place in rows.iter_rows() if resolve_place(place, warehouse.home).is_dir()}
+    return {identity: place for identity, place in rows.iter_rows() if _is_there(warehouse, place)}
+
+
+def _is_there(warehouse: Warehouse, place: str) -> bool:
+    try:
+        return resolve_place(place, warehouse.home).is_dir()
+    except EvoError:  # it is not of this home, as `evo doctor` says: whatever is there stays
+        return False

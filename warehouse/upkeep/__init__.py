@@ -1,0 +1,1 @@
+"""What a state folder needs beside its use: backups of it."""
