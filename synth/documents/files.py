@@ -71,7 +71,8 @@ def _text(page: Callable[[str], Page]) -> Reader:
         found = page(clean(_decoded(raw)))
         if not found.text.strip():
             raise ValueError("the file holds no text")
-        yield document(name, found.text, title=clean(found.title), uri=name, license=clean(found.license) or license)
+        text = found.text.rstrip() + "\n"  # whether a last line ends is the editor's choice, and no other text
+        yield document(name, text, title=clean(found.title), uri=name, license=clean(found.license) or license)
 
     return read
 

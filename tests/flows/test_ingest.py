@@ -31,7 +31,7 @@ def page(number: int, edit: str = "") -> str:
     lines = [
         f"{drawn.choice(NAMES)} led the ship of {drawn.choice(NAMES)} on day {n * 100 + number}." for n in range(20)
     ]
-    return f"Page {number}\n\n" + " ".join([*lines[:10], *([edit] if edit else []), *lines[10:]])
+    return f"Page {number}\n\n" + " ".join([*lines[:10], *([edit] if edit else []), *lines[10:]]) + "\n"
 
 
 @pytest.fixture
