@@ -202,6 +202,7 @@ def synthesize(
     """Make the episodes that the recipe lacks: simulated, from documents, and by teachers where it has any."""
     from flows.synthesize import finished
     from flows.synthesize import synthesize as flow
+    from flows.unanswered import unanswered
 
     sizes = Sizes(contexts, seed, personas, documents, budget_calls, budget_tokens, budget_money)
     chosen = chosen_recipe(recipe, teacher, model, sizes)
@@ -214,6 +215,8 @@ def synthesize(
     if not as_json:
         _print_made(chosen)
     say({"new_episodes": new}, as_json, f"{new} new episodes")
+    if left := _look(lambda warehouse: unanswered(warehouse, chosen)):
+        raise EvoError(left)
 
 
 @app.command(epilog="Example: evo retry taught")
@@ -228,6 +231,7 @@ def retry(
 ) -> None:
     """Ask teachers once more for what they left unanswered, and for nothing else."""
     from flows.synthesize import retry as flow
+    from flows.unanswered import unanswered
 
     chosen = chosen_recipe(recipe, teacher, model, Sizes(None, seed, personas, documents))
     if chosen.teaching is None:
@@ -237,6 +241,8 @@ def retry(
     if not as_json:
         _print_made(chosen)
     say({"new_episodes": new}, as_json, f"{new} new episodes")
+    if left := _look(lambda warehouse: unanswered(warehouse, chosen)):
+        raise EvoError(left)
 
 
 @app.command(epilog="Example: evo plan taught --json   evo plan mine.toml")

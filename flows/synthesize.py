@@ -19,6 +19,7 @@ from flows.progress import following, tell
 from flows.serve_teacher import served
 from flows.synthesis_report import report_path, synthesis_report
 from flows.teach import alone, pending_items, record_stages, teach
+from flows.unanswered import nothing_made, unanswered
 from schemas.arrow import to_frame
 from schemas.configs import ClozeConfig, Recipe, SimulatorConfig
 from schemas.dataset import Failure
@@ -215,7 +216,7 @@ def ask_teachers(home: Path, recipe: Recipe, again: bool = False) -> int:
     """The items that lack an outcome (`again`: those with failures), by all three stages; the new episodes.
 
     Raises:
-        EvoError: a teacher's model was withdrawn.
+        EvoError: a teacher's model was withdrawn, or teachers answered nothing that is of use.
     """
     with alone(home, recipe.name):
         with Warehouse.open(home) as warehouse:
@@ -227,9 +228,13 @@ def ask_teachers(home: Path, recipe: Recipe, again: bool = False) -> int:
             return 0
         with following() as report, ExitStack() as servers:
             try:
-                return teach(home, _with_servers(home, recipe, servers), todo, report)
+                new = teach(home, _with_servers(home, recipe, servers), todo, report)
             finally:
-                _report(home, recipe)
+                left = _report(home, recipe)
+        with Warehouse.open(home) as warehouse:
+            if left and nothing_made(warehouse, recipe, [one.item.name for one in todo]):
+                raise EvoError(f"teachers gave no usable answer: {left}")
+        return new
 
 
 def _teachers(recipe: Recipe) -> list[assets.Asset]:
@@ -256,13 +261,14 @@ def _with_servers(home: Path, recipe: Recipe, servers: ExitStack) -> Recipe:
     return recipe.replace(teaching=recipe.teaching.replace(teachers=teachers))
 
 
-def _report(home: Path, recipe: Recipe) -> None:
-    """What all runs of the recipe have made, as a file and in Prefect, and how to go on."""
+def _report(home: Path, recipe: Recipe) -> str:
+    """What all runs of the recipe have made, as a file and in Prefect; and what is left unanswered, in a sentence."""
     with Warehouse.open(home) as warehouse:
-        left = len(pending_items(warehouse, recipe, retry=True))
+        left = unanswered(warehouse, recipe)
         writes(*assets.tables((*MADE, "teacher_calls"), warehouse.snapshot()))
         told = synthesis_report(warehouse, recipe, SqliteLedger.open(home).spent(recipe.name))
     if left:
-        tell(f"teach: {left} items left something unanswered, see the table 'failures'; 'evo retry' asks again")
+        tell(f"teach: {left}")
     write_whole(report_path(home, recipe), told)
     create_markdown_artifact(key="synthesis", markdown=told, description=f"What '{recipe.name}' has made")
+    return left

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 # Bounds on lists and texts, so that a weak model under structured output comes to an end.
 MOST_ITEMS = 64
 MOST_EVIDENCE = 16  # segments; EvoTrain-180K has less than two for a question
 LONG = 1500  # characters: a message of a dialogue
 SHORT = 400  # a sentence or two
+
+
+def _cut(thoughts: Any) -> Any:
+    return thoughts[:SHORT] if isinstance(thoughts, str) else thoughts
+
+
+# Nothing is made of it: one that is too long is cut, and no reason to ask again.
+Reasoning = Annotated[str, BeforeValidator(_cut), Field(max_length=SHORT)]
 
 
 class Answer(BaseModel):
@@ -61,7 +69,7 @@ class Statements(Answer):
 class QuestionAnswer(Answer):
     """A question of a given type with its answer."""
 
-    reasoning: str = Field(max_length=SHORT)
+    reasoning: Reasoning
     question: str = Field(min_length=1, max_length=SHORT)
     answer: str = Field(min_length=1, max_length=SHORT)
 
@@ -69,7 +77,7 @@ class QuestionAnswer(Answer):
 class EvidenceIndices(Answer):
     """Numbers of the segments that are needed to answer."""
 
-    reasoning: str = Field(max_length=SHORT)
+    reasoning: Reasoning
     segments: tuple[int, ...] = Field(max_length=MOST_EVIDENCE)
 
 
@@ -82,5 +90,5 @@ class ShortAnswer(Answer):
 class Judgement(Answer):
     """Yes or no, and why."""
 
-    reasoning: str = Field(max_length=SHORT)
+    reasoning: Reasoning
     verdict: bool
