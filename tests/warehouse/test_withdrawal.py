@@ -104,7 +104,7 @@ def test_every_name_that_held_any_gets_a_successor_without_them(warehouse: Wareh
         "an auditor",
     )
     told = render_tree(done.tree)
-    for part in ("successor: all@3 with 7 episodes", "retrain on: all@3", "by an auditor: licence", "run-1"):
+    for part in ("successor: all@3, successor's episodes: 7", "retrain on: all@3", "by an auditor: licence", "run-1"):
         assert part in told
 
 
