@@ -27,7 +27,7 @@ def teacher_check(
     key_env: KeyEnv = "EVO_TEACHER_API_KEY",
     as_json: Json = False,
 ) -> None:
-    """See that a teacher can be reached, takes the key and serves the model; asks it nothing."""
+    """See that a teacher can be reached, takes the key and serves the model; asks it once where none is listed."""
     import asyncio
 
     from schemas.teacher import TeacherConfig
@@ -115,7 +115,7 @@ def teacher_ledger(as_json: Json = False) -> None:
         cells = [[f"{v:.4g}" if isinstance(v, float) else v for v in row.values()] for row in rows]
         say_table(list(rows[0]), cells, "Answered calls", keys=3)
     if faults:
-        say_text("without an answer: " + ", ".join(f"{kind} {count}" for kind, count in faults.items()))
+        say_text("faults: " + ", ".join(f"{kind} {count}" for kind, count in faults.items()))
 
 
 @contextmanager
