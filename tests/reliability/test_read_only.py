@@ -137,7 +137,7 @@ def run(home: Path, commands: list[tuple[str, ...]]) -> list[tuple[int, str, str
     from tests.flows.test_failures import RUNNER
 
     environment = {**os.environ, "EVO_HOME": str(home), "COLUMNS": "300"}
-    words = [sys.executable, "-c", RUNNER, json.dumps(commands)]
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=300)
+    words, given = [sys.executable, "-c", RUNNER], json.dumps(commands)
+    done = subprocess.run(words, input=given, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return [tuple(one) for one in json.loads(done.stdout)]
