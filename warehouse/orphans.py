@@ -14,6 +14,7 @@ from schemas.leases import unused
 from schemas.places import place_of
 from schemas.places import remove as remove_place
 from warehouse.catalog import SPILL, Warehouse
+from warehouse.read_only import writable
 from warehouse.shards import MANIFEST
 
 _LAKE = "SELECT path FROM ducklake_delete_orphaned_files('lake', dry_run => true, {which})"
@@ -62,6 +63,8 @@ def _before(older_than: float) -> datetime:
 
 def _in_lake(warehouse: Warehouse, older_than: float) -> list[Orphan]:
     """Data files that no snapshot knows: of transactions that were killed before they were committed."""
+    if not writable(warehouse.home / "warehouse"):
+        return []  # DuckLake looks for them only where it could remove them
     every = warehouse.query(_LAKE.format(which="cleanup_all => true"))["path"]
     old = set(warehouse.query(_LAKE.format(which="older_than => ?"), (_before(older_than),))["path"])
     what = "a data file of a transaction that never was committed"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from flows.doctor_command import WEIGHTS
 from schemas.dataset import DatasetVersion
 from schemas.errors import EvoError
 from tests.records import teacher_call
@@ -19,6 +20,7 @@ from tests.reliability.disks import read_only
 from tests.reliability.test_damage import asked
 from tests.warehouse.conftest import WordTokenizer, documents, partition
 from warehouse.catalog import Warehouse
+from warehouse.doctor import examine
 from warehouse.ledger import SqliteLedger
 from warehouse.shards import build_shards
 from warehouse.tags import set_tag
@@ -90,6 +92,7 @@ def test_a_warehouse_is_read_and_refuses_to_be_written(home: Path) -> None:
     with pytest.raises(EvoError, match="Read-only file system"):
         ledger.record(teacher_call(asked(1).call_id, "large"), asked(1))
     ledger.close()
+    assert not [finding.says for finding in examine(home, WEIGHTS, deep=True) if finding.kind == "damaged"]
     assert everything(home) == before
 
 
