@@ -71,7 +71,7 @@ SCALARS: dict[pl.DataType, str] = {
     pl.Int64(): "BIGINT",
     pl.Float64(): "DOUBLE",
     pl.Boolean(): "BOOLEAN",
-    pl.Datetime("us", "UTC"): "TIMESTAMPTZ",
+    pl.Datetime("us", "UTC"): "TIMESTAMP WITH TIME ZONE",
 }
 
 

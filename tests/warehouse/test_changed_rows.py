@@ -17,11 +17,12 @@ import pytest
 from flows.synthesize import commit
 from schemas.arrow import polars_schema, to_frame
 from schemas.configs import ClozeConfig, SimulatorConfig
-from schemas.dataset import DatasetVersion, Evaluation
+from schemas.dataset import DatasetVersion, DocumentSource, Evaluation
 from schemas.episode import Document
 from synth.cloze import cloze
 from synth.documents import document
 from synth.simulator import simulate
+from tests.records import NOW
 from tests.soak import count
 from tests.warehouse.migration.test_migration import make_old
 from warehouse.catalog import Warehouse
@@ -34,6 +35,9 @@ from warehouse.tables import DIGEST, TABLES, columns
 from warehouse.versions import EpisodeFilter, publish
 
 SEEDS = (1, 2, 3)
+SEEN = DocumentSource(
+    source="notes", file="a.txt", source_id="a.txt", document_id="doc-1", sequence=1, state="present", created_at=NOW
+)
 
 
 def fill(home: Path) -> None:
@@ -41,6 +45,8 @@ def fill(home: Path) -> None:
     make_old(home)
     with Warehouse.open(home) as warehouse:
         commit(warehouse, simulate(SimulatorConfig(contexts=12, seed=7)))
+        warehouse.append("document_sources", to_frame(DocumentSource, [SEEN]))
+        assert all(warehouse.query(f"SELECT 1 FROM lake.{name} LIMIT 1").height for name in TABLES)
         publish(warehouse, "since", "{}", None, EpisodeFilter())
 
 
