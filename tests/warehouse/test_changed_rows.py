@@ -128,8 +128,11 @@ def test_every_changed_value_is_found(home: Path, seed: int) -> None:
         made = change(warehouse, random.Random(seed), count(30, 150))
         assert made.total() == count(30, 150)
         assert found(warehouse) == made
-    said = {f.name for f in examine(home, "weights", deep=True) if "do not give their digest" in f.says}
-    assert said == set(made)
+    findings = list(examine(home, "weights", deep=True))
+    if "schema_versions" in made and findings[0].what == "catalog":  # of a schema that nobody knows: it is not opened
+        assert "and this code knows" in findings[0].says
+    else:
+        assert {f.name for f in findings if "do not give their digest" in f.says} == set(made)
 
 
 def test_on_servers_as_in_a_folder(
