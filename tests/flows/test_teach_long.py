@@ -30,7 +30,7 @@ from warehouse.ledger import SqliteLedger
 
 PEPS = Path(__file__).parents[2] / "flows" / "examples" / "peps.parquet"
 FAULTS = ("429", "500", "hang", "drop", "truncated", "wrong_schema", "empty", "not_json")
-KILLS = count(4, 20)
+KILLS = count(2, 20)
 EPISODES = count(300, 2000)
 KEY = "sk-a-secret-of-this-test"
 

@@ -145,7 +145,7 @@ def references(tmp_path_factory: pytest.TempPathFactory, prefect_url: str) -> di
 @pytest.mark.parametrize("command", ["synthesize", "train", "evaluate"])
 def test_ctrl_c_at_any_moment(references: dict[str, Reference], command: str, prefect_url: str, tmp_path: Path) -> None:
     before, words, seconds, expected = references[command]
-    moments = count(3, 10)
+    moments = count(1, 10)
     interrupted = 0
     for moment in range(moments):
         home = tmp_path / f"home-{moment}"
