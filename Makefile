@@ -36,7 +36,7 @@ test-pythons: $(foreach v,$(OTHERS),$(if $(call found,$(v)),test-python-$(v)))
 
 test-python-%: $(VENV)-%/.ready
 	OMP_NUM_THREADS=1 $(VENV)-$*/bin/pytest -n $(or $(WORKERS),2) --dist loadfile -m "not slow" -k "not servers" \
-	  tests/schemas tests/synth tests/evaluation $(or $(WAREHOUSE),tests/warehouse)
+	  $(or $(ROOMS),tests/schemas tests/warehouse tests/synth tests/evaluation)
 
 .PRECIOUS: $(VENV)-%/.ready
 $(VENV)-%/.ready: pyproject.toml constraints.txt

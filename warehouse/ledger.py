@@ -50,12 +50,12 @@ TOTALS = (
     *("prompt_tokens", "completion_tokens", "seconds_a_call", "cost"),
 )
 _FAULT = """INSERT INTO faults (teacher, endpoint, kind, count, last_at, seal)
-    VALUES (?1, ?2, ?3, 1, ?4, sealed(?1, ?2, ?3, 1, ?4))
+    VALUES (:teacher, :endpoint, :kind, 1, :at, sealed(:teacher, :endpoint, :kind, 1, :at))
     ON CONFLICT DO UPDATE SET count = count + 1, last_at = excluded.last_at,
         seal = CASE seal WHEN sealed(teacher, endpoint, kind, count, last_at)
                THEN sealed(teacher, endpoint, kind, count + 1, excluded.last_at) ELSE seal END"""
 _CHARGE = """INSERT INTO charged (scope, calls, tokens, cost, seal)
-    VALUES (?1, ?2, ?3, CAST(?4 AS REAL), sealed(?1, ?2, ?3, CAST(?4 AS REAL)))
+    VALUES (:scope, :calls, :tokens, CAST(:cost AS REAL), sealed(:scope, :calls, :tokens, CAST(:cost AS REAL)))
     ON CONFLICT DO UPDATE
     SET calls = calls + excluded.calls, tokens = tokens + excluded.tokens, cost = cost + excluded.cost,
         seal = CASE seal WHEN sealed(scope, calls, tokens, cost)
@@ -133,7 +133,8 @@ class SqliteLedger:
         Raises:
             EvoError: it could not be written.
         """
-        self._write(_FAULT, (teacher, endpoint, kind, now().isoformat()), "a fault")
+        row = {"teacher": teacher, "endpoint": endpoint, "kind": kind, "at": now().isoformat()}
+        self._write(_FAULT, row, "a fault")
 
     def charge(self, scope: str, spent: Spent) -> None:
         """Remember what a request without an answer may have been charged.
@@ -141,7 +142,7 @@ class SqliteLedger:
         Raises:
             EvoError: it could not be written.
         """
-        self._write(_CHARGE, (scope, spent.calls, spent.tokens, spent.cost), "a request without an answer")
+        self._write(_CHARGE, {"scope": scope, **spent.model_dump()}, "a request without an answer")
 
     def charged(self) -> dict[str, Spent]:
         """By scope, what requests without an answer may have been charged."""
@@ -211,7 +212,7 @@ class SqliteLedger:
         except sqlite3.Error as error:
             raise _unusable(self._path, error) from error
 
-    def _write(self, statement: str, values: tuple[Any, ...], what: str) -> None:
+    def _write(self, statement: str, values: tuple[Any, ...] | dict[str, Any], what: str) -> None:
         try:
             if not writable(self._path.parent):  # a copy is open, which is thrown away
                 raise sqlite3.OperationalError(os.strerror(EROFS))

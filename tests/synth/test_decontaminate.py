@@ -53,7 +53,7 @@ def test_a_folder_is_all_its_files_and_the_digest_is_of_their_content(tmp_path: 
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
-        ("none.json", None, "is no .json"),
+        ("none.json", None, "is not there"),
         ("b.exe", b"x", "is no .json"),
         ("b.json", b'{"a": ', "cannot be read"),
         ("b.jsonl", b'{"a": 1}\n{', "cannot be read"),
