@@ -27,7 +27,6 @@ from schemas.ids import content_id
 from schemas.places import resolve
 from synth.simulator import fingerprint, simulate
 from synth.taxonomy import STATE_TYPES
-from trainer.embedder import EvoEmbedder
 from warehouse import assets
 from warehouse.catalog import Warehouse
 
@@ -82,6 +81,8 @@ def stored_scores(warehouse: Warehouse, model_id: str, benchmark: Benchmark) -> 
 @task(cache_policy=NO_CACHE)
 def score_systems(home: Path, model_id: str, benchmark: str, path: str | None, config: SimulatorConfig) -> pl.DataFrame:
     """Score every system on the benchmark and store the rows in one transaction."""
+    from trainer.embedder import EvoEmbedder  # torch takes seconds to import: mistakes are told before
+
     with Warehouse.open(home) as warehouse:
         model = model_of(warehouse, model_id)
         read = read_benchmark(benchmark, path, config)
