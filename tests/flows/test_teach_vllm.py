@@ -117,7 +117,6 @@ def test_stages_end_to_end_though_vllm_is_killed(
     with running(SERVER, tmp_path / "second") as second:
         upstream["url"] = second.url
         _, told = flow.communicate(timeout=900)
-    assert flow.returncode == 0, told
 
     ledger = SqliteLedger.open(home)
     calls = {call.call_id: call for call in ledger.calls("weak")}
@@ -129,6 +128,7 @@ def test_stages_end_to_end_though_vllm_is_killed(
         copied = warehouse.query("SELECT call_id FROM teacher_calls")["call_id"]
         failures = warehouse.query("SELECT * FROM failures").to_dicts()
         drafted = warehouse.query("SELECT count(*) FROM questions WHERE generator = 'SmolLM2-135M-Instruct'").item()
+    assert flow.returncode == int(bool(failures)), told  # a part of what was asked for is not there
     assert set(copied) == set(calls)
     sources = {name for name in (o["item"] for o in outcomes) if not name.startswith("memory:")}
     assert len(sources) == 16
@@ -140,5 +140,5 @@ def test_stages_end_to_end_though_vllm_is_killed(
     assert sum(o["drafted"] for o in outcomes) == drafted
     assert sum(o["failed"] + o["failed_contexts"] for o in outcomes) == len(failures)
     answered = counter.answered.total()
-    assert evo("synthesize", str(path), home=home).returncode == 0
+    assert evo("synthesize", str(path), home=home).returncode == flow.returncode
     assert counter.answered.total() == answered
