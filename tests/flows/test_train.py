@@ -143,7 +143,7 @@ def test_killed_rank_is_started_again_and_the_curve_goes_on(world: World, prefec
             (model["training_run_id"],),
         )
     assert stored.rows() == curve(run)
-    logs = httpx.post(f"{prefect_url}/logs/filter", json={"limit": 200}).json()
+    logs = httpx.post(f"{prefect_url}/logs/filter", json={"limit": 200, "sort": "TIMESTAMP_DESC"}).json()
     told = [log["message"] for log in logs]
     assert any("ended with code -9" in message for message in told)
     assert any(message.startswith("step 24/24  loss") for message in told)
