@@ -36,8 +36,10 @@ def resolve(place: str, root: Path) -> Path:
         raise _outside(place, root)
     path = root.joinpath(*parts)
     try:
-        inside = path.resolve().is_relative_to(root.resolve())
-    except (OSError, RuntimeError):  # links that lead to themselves
+        real = path.resolve()
+        # What is still a link then leads to itself: an error before Python 3.13.
+        inside = real.is_relative_to(root.resolve()) and not any(p.is_symlink() for p in (real, *real.parents))
+    except (OSError, RuntimeError):
         inside = False
     if not inside:
         raise _outside(place, root)
