@@ -121,15 +121,16 @@ def verify(draft: Draft, seen: set[str]) -> Checked:
         found = evidence.get(question.question_id)
         check, reason = _first_failure(draft, question, found, seen)
         if reason:
-            verdicts += [_verdict(question, check, reason, mark), _verdict(question, "all", check, mark)]
+            verdicts += [verdict(question, check, reason, mark), verdict(question, "all", check, mark)]
         elif found is not None:
             kept = episode(draft.context, question, found, mark)
-            verdicts.append(_verdict(question, "all", "", mark, kept.episode_id))
+            verdicts.append(verdict(question, "all", "", mark, kept.episode_id))
             episodes.append(kept)
     return Checked(draft=draft, verdicts=tuple(verdicts), episodes=tuple(episodes))
 
 
-def _verdict(question: Question, check: str, reason: str, mark: str, episode_id: str = "") -> Verdict:
+def verdict(question: Question, check: str, reason: str, mark: str, episode_id: str = "") -> Verdict:
+    """What a check says of a question under the fingerprint `mark`: it passed unless there is a reason."""
     return Verdict(
         question_id=question.question_id,
         check_name=check,

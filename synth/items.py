@@ -13,7 +13,7 @@ from schemas.episode import Context, Document, Episode, Evidence, Question, Reco
 from schemas.ids import content_id
 from schemas.moments import now
 from schemas.secrets import scrubbed
-from synth.checks import episode
+from synth.checks import episode, verdict
 from synth.contexts.dialogue import dialogue
 from synth.contexts.memory import memory
 from synth.contexts.web import NoContextError, web
@@ -168,11 +168,11 @@ def _together(context: Context, asked: Sequence[_Asked], chain: Chain, item: Ite
         first = next((v.check_name for v in ours if not v.passed), "")
         if not first:
             repeated = key in seen
-            ours.append(_last(one.question, "duplicate", DUPLICATE if repeated else "", mark))
+            ours.append(verdict(one.question, "duplicate", DUPLICATE if repeated else "", mark))
             first = "duplicate" if repeated else ""
             seen.add(key)
         kept = None if first else episode(context, one.question, one.elected, mark)
-        verdicts += [*ours, _last(one.question, "all", first, mark, kept.episode_id if kept else "")]
+        verdicts += [*ours, verdict(one.question, "all", first, mark, kept.episode_id if kept else "")]
         episodes += [kept] if kept else []
     return Made(
         contexts=(context,),
@@ -182,17 +182,6 @@ def _together(context: Context, asked: Sequence[_Asked], chain: Chain, item: Ite
         episodes=tuple(episodes),
         failures=tuple(one.failure for one in asked if one.failure),
         outcome=_outcome(item, chain, scope, attempt, asked, context.context_id, accepted=len(episodes)),
-    )
-
-
-def _last(question: Question, check: str, reason: str, mark: str, episode_id: str = "") -> Verdict:
-    return Verdict(
-        question_id=question.question_id,
-        check_name=check,
-        passed=not reason,
-        reason=reason,
-        fingerprint=mark,
-        episode_id=episode_id,
     )
 
 

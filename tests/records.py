@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from schemas.dataset import ModelRecord, ShardSet, TrainingRun
+from schemas.dataset import Evaluation, ModelRecord, ShardSet, TrainingRun
 from schemas.teacher import TeacherCall
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -54,3 +54,10 @@ def trained_model(name: str, **changes: Any) -> ModelRecord:
     """`model-NAME` of `run-NAME`; no file is there."""
     usual: dict[str, Any] = {"place": f"runs/run-{name}/model", "digest": "d" * 64, "created_at": NOW}
     return ModelRecord(**{**usual, "model_id": f"model-{name}", "training_run_id": f"run-{name}", **changes})
+
+
+def score(model: str, **changes: Any) -> Evaluation:
+    """`eval-1` of a model: three in four of ten held-out questions."""
+    usual: dict[str, Any] = {"benchmark": "heldout", "system": "evo", "question_type": "all", "metric": "recall@1"}
+    usual |= {"value": 0.75, "low": 0.7, "high": 0.8, "questions": 10}
+    return Evaluation(**{**usual, "evaluation_id": "eval-1", "model_id": model, **changes})

@@ -79,12 +79,12 @@ class Backend:
         place = f"postgres:{self.catalog}" if self.catalog else f"sqlite:{self.copied or self.folder / CATALOG}"
         # A folder may have been moved. Few rows are files as well: DuckLake would keep lists of texts in its catalog as
         # one text, and after a '}' in one of them it cannot read the table any more.
-        settings = [f"DATA_PATH '{_quoted(self.data_path)}'", "OVERRIDE_DATA_PATH true", "DATA_INLINING_ROW_LIMIT 0"]
+        settings = [f"DATA_PATH '{quoted(self.data_path)}'", "OVERRIDE_DATA_PATH true", "DATA_INLINING_ROW_LIMIT 0"]
         settings += options
         if not self.catalog:
             # Readers do not wait for a writer, and writers of other programs get their turn.
             settings += ["META_BUSY_TIMEOUT 30000", "META_JOURNAL_MODE 'WAL'"]
-        con.execute(f"ATTACH 'ducklake:{_quoted(place)}' AS lake ({', '.join(settings)})")
+        con.execute(f"ATTACH 'ducklake:{quoted(place)}' AS lake ({', '.join(settings)})")
 
     @contextmanager
     def writing(self, wait: bool = True) -> Iterator[None]:
@@ -199,5 +199,6 @@ def _set_s3(con: duckdb.DuckDBPyConnection) -> None:
         con.execute("SET GLOBAL s3_url_style = 'path'")  # servers of one's own seldom answer to a host name a bucket
 
 
-def _quoted(text: str) -> str:
-    return text.replace("'", "''")  # ATTACH takes literals only, no bound parameters
+def quoted(text: str) -> str:
+    """Text within a literal, for statements that take no bound parameters: ATTACH, COMMENT, COPY."""
+    return text.replace("'", "''")

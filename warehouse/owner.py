@@ -14,7 +14,7 @@ from glob import escape
 import duckdb
 
 from schemas.errors import EvoError
-from warehouse.backend import Backend
+from warehouse.backend import Backend, quoted
 
 MARKER = "owner"  # beside the data in S3
 _PATH = "__ducklake_metadata_lake.ducklake_metadata"  # holds the path of the data that a catalog is of
@@ -47,7 +47,7 @@ def is_owner(con: duckdb.DuckDBPyConnection, backend: Backend) -> bool:
 def take_over(con: duckdb.DuckDBPyConnection, backend: Backend) -> None:
     """Make this warehouse the owner of its data; one that owned them before deletes there no more."""
     if backend.data:
-        marker = f"{backend.data_path}{MARKER}".replace("'", "''")  # COPY takes literals only
+        marker = quoted(f"{backend.data_path}{MARKER}")
         con.execute(f"COPY (SELECT '{_lies(backend)}') TO '{marker}' (FORMAT csv, HEADER false)")
     con.execute(f"UPDATE {_PATH} SET value = ? WHERE key = 'data_path'", [backend.told_path])  # noqa: S608
 

@@ -7,21 +7,22 @@ import re
 
 from schemas.errors import EvoError
 from warehouse.catalog import Warehouse
+from warehouse.tables import TABLES
 
 SHORT = re.compile(r"([a-z]+)-[0-9a-f]{1,19}")  # whole ones have 20 digits
 NAMED = 5
-# By what an id begins with: its table and column.
-TABLES = {
-    "model": ("models", "model_id"),
-    "eval": ("evaluations", "evaluation_id"),
-    "run": ("training_runs", "training_run_id"),
-    "shards": ("shard_sets", "shard_set_id"),
-    "ds": ("dataset_versions", "dataset_id"),
-    "ep": ("episodes", "episode_id"),
-    "q": ("questions", "question_id"),
-    "ctx": ("contexts", "context_id"),
-    "doc": ("documents", "document_id"),
-    "call": ("teacher_calls", "call_id"),
+# The tables of ids, by what these begin with.
+KINDS = {
+    "model": "models",
+    "eval": "evaluations",
+    "run": "training_runs",
+    "shards": "shard_sets",
+    "ds": "dataset_versions",
+    "ep": "episodes",
+    "q": "questions",
+    "ctx": "contexts",
+    "doc": "documents",
+    "call": "teacher_calls",
 }
 
 
@@ -32,7 +33,7 @@ def whole_id(warehouse: Warehouse, text: str) -> str:
         EvoError: several ids begin so.
     """
     short = SHORT.fullmatch(text)
-    if not short or short[1] not in TABLES:
+    if not short or short[1] not in KINDS:
         return text
     found = beginning_with(warehouse, text, NAMED + 1)
     if len(found) > 1 and text not in found:
@@ -45,7 +46,8 @@ def whole_id(warehouse: Warehouse, text: str) -> str:
 
 def beginning_with(warehouse: Warehouse, text: str, most: int) -> list[str]:
     """The ids that begin with `text`, which names their kind, in order."""
-    table, column = TABLES[text.partition("-")[0]]
+    table = KINDS[text.partition("-")[0]]
+    (column,) = TABLES[table].key
     rows = warehouse.query(
         f"SELECT {column} AS id FROM lake.{table} WHERE starts_with({column}, ?) ORDER BY id LIMIT ?", (text, most)
     )

@@ -78,11 +78,6 @@ _EPISODES = """SELECT episode_id FROM lake.episodes SEMI JOIN used USING (contex
     UNION SELECT episode_id FROM lake.episodes SEMI JOIN asked USING (question_id)"""
 
 
-def contexts_from(source: Source) -> str:
-    """The query of the contexts made from the ids in `$ids`, memories of memories included; column `context_id`."""
-    return _made([(source, _GIVEN)]) + " SELECT context_id FROM used"
-
-
 def episodes_from(source: Source) -> str:
     """The query of the episodes made from the ids in `$ids`; column `episode_id`, each once."""
     return _made([(source, _GIVEN)]) + _of_episodes([(source, _GIVEN)])

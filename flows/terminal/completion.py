@@ -50,9 +50,9 @@ def models(incomplete: str) -> Iterable[str]:
 def ids(incomplete: str) -> Iterable[str]:
     """Whatever has an id; of nothing yet, models and dataset versions."""
     from warehouse.catalog import Warehouse
-    from warehouse.short_ids import TABLES, beginning_with
+    from warehouse.short_ids import KINDS, beginning_with
 
-    if incomplete.partition("-")[0] in TABLES and "-" in incomplete and (home() / "warehouse").is_dir():
+    if incomplete.partition("-")[0] in KINDS and "-" in incomplete and (home() / "warehouse").is_dir():
         with Warehouse.open(home(), read_only=True) as warehouse:
             return beginning_with(warehouse, incomplete, MOST)
     return [*models(incomplete), *datasets(incomplete)]

@@ -22,7 +22,7 @@ from schemas.episode import Document
 from schemas.identity import Born
 from synth.documents import read_documents
 from synth.simulator import drafts, simulate
-from tests.records import trained_model, training_run
+from tests.records import score, trained_model, training_run
 from warehouse.catalog import Warehouse
 
 MODEL = "model-1"
@@ -89,19 +89,8 @@ def home(small: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def scored(of: Recipe) -> Evaluation:
     """A score on the worlds that the recipe keeps apart."""
     benchmark = heldout(of)
-    return Evaluation(
-        evaluation_id="eval-1",
-        model_id=MODEL,
-        benchmark=benchmark.name,
-        measured_on=benchmark.digest,
-        system="EvoEmbedding",
-        question_type="all",
-        metric="Recall@1",
-        value=0.5,
-        low=0.4,
-        high=0.6,
-        questions=3,
-    )
+    told = {"system": "EvoEmbedding", "metric": "Recall@1", "value": 0.5, "low": 0.4, "high": 0.6, "questions": 3}
+    return score(MODEL, benchmark=benchmark.name, measured_on=benchmark.digest, **told)
 
 
 @pytest.fixture(scope="module")

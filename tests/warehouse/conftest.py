@@ -22,7 +22,7 @@ from schemas.arrow import to_frame
 from schemas.dataset import Evaluation, ModelRecord, TrainingRun
 from schemas.episode import Context, Document, Episode, Evidence, Question, Segment, Verdict
 from schemas.teacher import TeacherCall
-from tests.records import teacher_call, trained_model, training_run
+from tests.records import score, teacher_call, trained_model, training_run
 from warehouse.backend import CATALOG_URL, DATA_URL, Backend
 from warehouse.catalog import Warehouse
 
@@ -139,23 +139,11 @@ def documents(count: int) -> pl.DataFrame:
 def register_model(warehouse: Warehouse, shard_set_id: str) -> None:
     """A run, its model and a score over a shard set."""
     run, model = training_run("1", shard_set_id), trained_model("1")
-    score = Evaluation(
-        evaluation_id="eval-1",
-        model_id="model-1",
-        benchmark="heldout",
-        system="evo",
-        question_type="all",
-        metric="recall@1",
-        value=0.75,
-        low=0.7,
-        high=0.8,
-        questions=10,
-    )
     warehouse.append_all(
         {
             "training_runs": to_frame(TrainingRun, [run]),
             "models": to_frame(ModelRecord, [model]),
-            "evaluations": to_frame(Evaluation, [score]),
+            "evaluations": to_frame(Evaluation, [score("model-1")]),
         }
     )
 

@@ -16,6 +16,7 @@ from warehouse.sql.views import VIEWS
 from warehouse.tables import SCHEMA, TABLES, columns, columns_of, create_statement, missing_columns
 from warehouse.transactions import in_transaction
 
+Columns = dict[str, set[str]]  # by table
 STEPS: dict[int, Callable[[duckdb.DuckDBPyConnection], None]] = {1: from_1.migrate}  # by the version that they start at
 
 
@@ -25,7 +26,8 @@ def is_current(con: duckdb.DuckDBPyConnection, name: str, writable: bool = True)
     Raises:
         EvoError: a newer version of this code has made it; or it is older, and not `writable`.
     """
-    version = _version(con)
+    there = columns_of(con)
+    version = _version(con, there)
     if version > SCHEMA:
         raise EvoError(
             f"warehouse '{name}' has schema {version}, and this code knows {SCHEMA}; nothing was read, since columns "
@@ -36,7 +38,7 @@ def is_current(con: duckdb.DuckDBPyConnection, name: str, writable: bool = True)
             f"warehouse '{name}' has schema {version}, and this code reads {SCHEMA}; nothing was read, since it was "
             "opened read-only; 'evo doctor' brings it to that schema"
         )
-    return version == SCHEMA and not _missing(con)
+    return version == SCHEMA and not _missing(con, there)
 
 
 def bring_up(con: duckdb.DuckDBPyConnection, name: str) -> None:
@@ -44,33 +46,32 @@ def bring_up(con: duckdb.DuckDBPyConnection, name: str) -> None:
     with in_transaction(con):
         if is_current(con, name):
             return
-        version = _version(con)
+        version = _version(con, columns_of(con))
         for step in range(version, SCHEMA) if version else ():
             STEPS[step](con)
-        _refuse_misspelt(con, name)
-        for statement in _missing(con):
+        there = columns_of(con)
+        _refuse_misspelt(there, name)
+        for statement in _missing(con, there):
             con.execute(statement)
         if version < SCHEMA:
             row = with_digest("schema_versions", "SELECT ?::BIGINT AS version, ?::TIMESTAMPTZ AS created_at")
             con.execute(f"INSERT INTO lake.schema_versions BY NAME {row}", [SCHEMA, now()])
 
 
-def _version(con: duckdb.DuckDBPyConnection) -> int:
+def _version(con: duckdb.DuckDBPyConnection, there: Columns) -> int:
     """0 where there is no table at all; 1 where there are, without the one that tells."""
-    there = columns_of(con)
     if "schema_versions" not in there:
         return 1 if there else 0
     row = con.execute("SELECT max(version) FROM lake.schema_versions").fetchone()
     return int(row[0]) if row and row[0] is not None else 0
 
 
-def _refuse_misspelt(con: duckdb.DuckDBPyConnection, name: str) -> None:
+def _refuse_misspelt(there: Columns, name: str) -> None:
     """A name that is missing beside one that nobody knows was changed: to make it anew would hide what it held.
 
     Raises:
         EvoError: there are such names.
     """
-    there = columns_of(con)
     wanted = {table: set(columns(table)) for table in TABLES}
     tables = (set(there) - set(VIEWS), set(wanted))
     for found, known in (tables, *((there[t], wanted[t]) for t in wanted if t in there)):
@@ -81,9 +82,8 @@ def _refuse_misspelt(con: duckdb.DuckDBPyConnection, name: str) -> None:
             )
 
 
-def _missing(con: duckdb.DuckDBPyConnection) -> list[str]:
+def _missing(con: duckdb.DuckDBPyConnection, there: Columns) -> list[str]:
     """Statements that make what this code knows and the catalog does not."""
-    there = columns_of(con)
     statements: list[str] = []
     for name in TABLES:
         statements += missing_columns(name, there[name]) if name in there else [create_statement(name)]

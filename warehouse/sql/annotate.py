@@ -7,6 +7,7 @@ from functools import cache
 import duckdb
 
 from schemas.ids import digest
+from warehouse.backend import quoted
 from warehouse.sql.comments import column_comment, table_comment
 from warehouse.sql.views import VIEWS
 from warehouse.tables import TABLES, columns
@@ -34,18 +35,18 @@ def missing_annotations(con: duckdb.DuckDBPyConnection) -> list[str]:
     statements: list[str] = []
     for name in TABLES:
         if there.get((name, "")) != table_comment(name):
-            statements.append(f"COMMENT ON TABLE lake.{name} IS {_text(table_comment(name))}")
+            statements.append(f"COMMENT ON TABLE lake.{name} IS '{quoted(table_comment(name))}'")
         for column in columns(name):
             comment = column_comment(name, column)
             if there.get((name, column)) != comment:
-                statements.append(f'COMMENT ON COLUMN lake.{name}."{column}" IS {_text(comment)}')
+                statements.append(f"""COMMENT ON COLUMN lake.{name}."{column}" IS '{quoted(comment)}'""")
     for name, view in VIEWS.items():
         if name not in views or _form(con, views[name]) != _form(con, view.query):
             statements.append(f"CREATE OR REPLACE VIEW lake.{name} AS {view.query}")
             there.pop((name, ""), None)  # it goes with the old view
         if there.get((name, "")) != view.comment:
-            statements.append(f"COMMENT ON VIEW lake.{name} IS {_text(view.comment)}")
-    return [*statements, f"COMMENT ON COLUMN lake.schema_versions.version IS {_text(seal)}"]
+            statements.append(f"COMMENT ON VIEW lake.{name} IS '{quoted(view.comment)}'")
+    return [*statements, f"COMMENT ON COLUMN lake.schema_versions.version IS '{quoted(seal)}'"]
 
 
 @cache
@@ -59,7 +60,3 @@ def _form(con: duckdb.DuckDBPyConnection, query: str) -> str:
     """A query as DuckDB writes it, whatever its spaces."""
     row = con.execute("SELECT json_deserialize_sql(json_serialize_sql(?))", [query]).fetchone()
     return str(row[0]) if row else ""
-
-
-def _text(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"  # COMMENT takes literals only; these are constants of ours
