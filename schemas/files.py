@@ -95,6 +95,13 @@ def _discard(path: Path) -> None:
             path.unlink()
 
 
+def remove_folder(path: Path) -> None:
+    """Remove a folder that others may be reading: it is whole until it is gone, and never there with a part of it."""
+    gone = _beside(path)
+    path.rename(gone)
+    shutil.rmtree(gone)
+
+
 def write_whole(path: Path, text: str) -> None:
     """Write UTF-8 text to `path`, whole or not at all."""
     with whole(path) as partial:

@@ -6,7 +6,6 @@ Data position, learning rate and random numbers are functions of the step, so th
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from hashlib import blake2b
 from itertools import islice
@@ -18,7 +17,7 @@ from torch import Tensor
 
 from schemas.episode import Record
 from schemas.errors import EvoError
-from schemas.files import PARTIAL, file_digest, whole_folder, write_whole
+from schemas.files import PARTIAL, file_digest, remove_folder, whole_folder, write_whole
 from trainer.job import CHECKPOINTS, METRICS
 
 KEPT = 2
@@ -48,7 +47,7 @@ def write_state(folder: Path, step: int, state: State, metrics: Path | None = No
         write_whole(partial / MARKER, marker.model_dump_json())
     kept = [path for path in _checkpoints(folder) if path.name <= target.name][-KEPT:]
     for old in set(folder.glob("step-*")) - set(kept):  # later ones were damaged, or the run was set back
-        shutil.rmtree(old)
+        remove_folder(old)
 
 
 def newest_state(folder: Path, metrics: Path | None = None) -> tuple[Path | None, list[str]]:

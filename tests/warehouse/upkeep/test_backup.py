@@ -16,7 +16,7 @@ import polars as pl
 import pytest
 
 from schemas.errors import EvoError
-from schemas.files import whole_folder
+from schemas.files import remove_folder, whole_folder
 from schemas.leases import leased
 from tests.soak import count
 from warehouse.catalog import Warehouse
@@ -220,7 +220,7 @@ def test_folders_that_are_replaced_while_they_are_copied_are_whole(tmp_path: Pat
         while not over.is_set():
             write(step := step + 1)
             for old in sorted(source.glob("step-????"))[:-2]:
-                shutil.rmtree(old)
+                remove_folder(old)
 
     write(1)
     thread = threading.Thread(target=train)
