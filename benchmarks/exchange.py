@@ -25,9 +25,9 @@ from flows.synthesize import CONTEXTS_A_PARTITION, commit
 from schemas.configs import SimulatorConfig
 from synth import simulator
 from warehouse.catalog import Warehouse
-from warehouse.export import export_version
-from warehouse.import_dataset import import_dataset
-from warehouse.versions import EpisodeFilter, episodes_of, publish, resolve
+from warehouse.datasets.versions import EpisodeFilter, episodes_of, publish, resolve
+from warehouse.exchange.export import export_version
+from warehouse.exchange.import_dataset import import_dataset
 
 
 def make(folder: Path, episodes: int) -> None:

@@ -21,11 +21,11 @@ import polars as pl
 
 from evaluation.baselines import baselines
 from evaluation.benchmarks.episodes import from_drafts
-from evaluation.charts import lines
 from evaluation.metrics import rank, recall
-from flows.cli import EXAMPLES
+from flows.commands.app import EXAMPLES
 from flows.pipeline import pipeline
 from flows.recipes import demo, seeded
+from flows.report.charts import lines
 from schemas.benchmark import Conversation, Encoder
 from schemas.configs import SimulatorConfig
 from schemas.home import home

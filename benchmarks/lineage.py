@@ -25,10 +25,10 @@ sys.path.pop(0)  # this folder: its files have names of our packages
 import polars as pl
 
 from warehouse.catalog import Warehouse
-from warehouse.impact import impact
-from warehouse.lineage import trace
-from warehouse.tree import TraceNode, render_tree
-from warehouse.versions import as_of
+from warehouse.datasets.versions import as_of
+from warehouse.lineage.impact import impact
+from warehouse.lineage.trace import trace
+from warehouse.lineage.tree import TraceNode, render_tree
 
 EPISODES = 184_137
 KEYS = ("answer", "process", "cpu", "peak")

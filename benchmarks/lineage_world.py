@@ -24,8 +24,8 @@ from schemas.configs import SimulatorConfig
 from schemas.dataset import Evaluation, ModelRecord, ShardSet, TrainingRun
 from synth import simulator
 from warehouse.catalog import Warehouse
+from warehouse.datasets.versions import EpisodeFilter, publish
 from warehouse.row_digests import with_digest
-from warehouse.versions import EpisodeFilter, publish
 
 SAMPLE = 300  # contexts that are simulated
 DOCUMENTS = 2000

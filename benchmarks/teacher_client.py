@@ -30,7 +30,7 @@ sys.path.pop(0)  # this folder: its files have names of our packages
 from openai import AsyncOpenAI
 from pydantic import BaseModel, ValidationError
 
-from flows.serve_teacher import served, served_name
+from flows.teaching.serve_teacher import served, served_name
 from schemas.teacher import Message, Sampling, ServeConfig, TeacherConfig
 from synth.teachers.teacher import Teacher
 from warehouse.ledger import SqliteLedger

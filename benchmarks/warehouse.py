@@ -32,14 +32,14 @@ from flows.synthesize import CONTEXTS_A_PARTITION, commit
 from schemas.configs import CurationConfig, SimulatorConfig, TrainConfig
 from schemas.episode import Draft, Segment
 from synth import simulator
-from synth.decontaminate import Benchmarks, _files, _texts  # noqa: F401
+from synth.curation.decontaminate import Benchmarks, _files, _texts  # noqa: F401
 from synth.text import normalise
-from trainer.batches import Schedule, dealt
-from trainer.packing import cut
-from trainer.text import EvoTokenizer, train_tokenizer
+from trainer.model.batches import Schedule, dealt
+from trainer.model.packing import cut
+from trainer.tokenizer.evo_tokenizer import EvoTokenizer, train_tokenizer
 from warehouse.catalog import Warehouse
-from warehouse.shards import build_shards, read_manifest
-from warehouse.versions import EpisodeFilter, publish, texts_of
+from warehouse.datasets.versions import EpisodeFilter, publish, texts_of
+from warehouse.shards.shard_sets import build_shards, read_manifest
 
 EPISODES = 184_137
 STATUS = Path("/proc/self/status")

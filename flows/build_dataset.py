@@ -17,11 +17,11 @@ from schemas.dataset import DatasetVersion, ShardSet
 from schemas.errors import EvoError
 from schemas.files import whole_folder
 from schemas.model_folder import check_vouched, vouch
-from trainer.text import EvoTokenizer, load_tokenizer, train_tokenizer
-from warehouse import assets
+from trainer.tokenizer.evo_tokenizer import EvoTokenizer, load_tokenizer, train_tokenizer
 from warehouse.catalog import Warehouse
-from warehouse.shards import build_shards
-from warehouse.versions import check_name, publish, resolve, texts_of
+from warehouse.datasets.versions import check_name, publish, resolve, texts_of
+from warehouse.openlineage import assets
+from warehouse.shards.shard_sets import build_shards
 
 TOKENIZER_CONTEXTS = 20_000  # of more, a small vocabulary learns nothing new
 PUBLISHED = ("contexts", "episodes", "verdicts")  # what a dataset version is chosen from

@@ -13,11 +13,11 @@ from schemas.configs import CurationConfig
 from schemas.dataset import StageFingerprint
 from schemas.ids import canonical, digest
 from schemas.moments import now
-from synth import deduplicate
-from synth.decontaminate import Benchmarks
-from synth.deduplicate import NearDuplicates
+from synth.curation import deduplicate
+from synth.curation.decontaminate import Benchmarks
+from synth.curation.deduplicate import NearDuplicates
 from warehouse.catalog import Warehouse
-from warehouse.versions import EpisodeFilter, matching_contexts, matching_digest, matching_questions
+from warehouse.datasets.versions import EpisodeFilter, matching_contexts, matching_digest, matching_questions
 
 STAGE = "curate"
 KEYS: dict[str, pl.DataType] = {"episode_id": pl.String(), "question_id": pl.String()}

@@ -27,8 +27,8 @@ from schemas.ids import content_id
 from schemas.places import resolve
 from synth.simulator import fingerprint, simulate
 from synth.taxonomy import STATE_TYPES
-from warehouse import assets
 from warehouse.catalog import Warehouse
+from warehouse.openlineage import assets
 
 GROUPS = {"state": STATE_TYPES}
 

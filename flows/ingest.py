@@ -14,13 +14,13 @@ from schemas.arrow import to_frame
 from schemas.dataset import Failure
 from schemas.episode import Document, Record
 from schemas.text import shown
-from synth.deduplicate import alike
+from synth.curation.deduplicate import alike
 from synth.documents import failure, open_source
-from warehouse import assets
 from warehouse.catalog import Warehouse
-from warehouse.document_sources import seen, settle, source_name
-from warehouse.documents import add_documents, with_text
-from warehouse.withdrawn import text_digest, withdrawn_texts
+from warehouse.documents.sync import seen, settle, source_name
+from warehouse.documents.texts import add_documents, with_text
+from warehouse.lineage.withdrawal_marks import text_digest, withdrawn_texts
+from warehouse.openlineage import assets
 
 ROWS_A_COMMIT = 2000
 

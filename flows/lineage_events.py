@@ -24,10 +24,10 @@ from prefect.context import FlowRunContext, TaskRunContext
 from flows.progress import tell
 from flows.settings import git_commit
 from schemas.errors import EvoError, InterruptionError
-from warehouse.assets import PRODUCER, Asset, place
 from warehouse.backend import Backend
-from warehouse.event_log import open_client
-from warehouse.openlineage import Job, Run, event
+from warehouse.openlineage.assets import PRODUCER, Asset, place
+from warehouse.openlineage.event_log import open_client
+from warehouse.openlineage.events import Job, Run, event
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -19,9 +19,9 @@ from schemas.episode import Document
 from schemas.identity import identity, stored
 from synth.documents import read_documents
 from warehouse.catalog import Warehouse
-from warehouse.documents import HELD
-from warehouse.versions import list_versions
-from warehouse.withdrawn import withdrawn_versions
+from warehouse.datasets.versions import list_versions
+from warehouse.documents.texts import HELD
+from warehouse.lineage.withdrawal_marks import withdrawn_versions
 
 
 @flow(name="pipeline")

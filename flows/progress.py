@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from flows.console import warn
-from flows.teach import Progress, Report
+from flows.teaching.teach import Progress, Report
+from flows.terminal.console import warn
 from schemas.secrets import scrubbed
 
 LINE_EVERY_S = 10.0

@@ -16,10 +16,10 @@ from prefect.cache_policies import NO_CACHE
 
 from flows.lineage_events import emits, reads, writes
 from flows.progress import following, tell
-from flows.serve_teacher import served
-from flows.synthesis_report import report_path, synthesis_report
-from flows.teach import alone, pending_items, record_stages, teach
-from flows.unanswered import nothing_made, unanswered
+from flows.teaching.serve_teacher import served
+from flows.teaching.synthesis_report import report_path, synthesis_report
+from flows.teaching.teach import alone, pending_items, record_stages, teach
+from flows.teaching.unanswered import nothing_made, unanswered
 from schemas.arrow import to_frame
 from schemas.configs import ClozeConfig, Recipe, SimulatorConfig
 from schemas.dataset import Failure
@@ -29,15 +29,15 @@ from schemas.files import write_whole
 from schemas.ids import content_id
 from synth import cloze, simulator
 from synth.checks import verify
-from synth.stages import Drafted, chains, offline
-from warehouse import assets
+from synth.fingerprints import Drafted, chains, offline
 from warehouse.catalog import Warehouse
-from warehouse.documents import USABLE
-from warehouse.drafts import drafted_documents, drafted_seeds, read_drafts, unverified
-from warehouse.funnel import assert_balanced, funnel
+from warehouse.datasets.drafts import drafted_documents, drafted_seeds, read_drafts, unverified
+from warehouse.datasets.funnel import assert_balanced, funnel
+from warehouse.datasets.versions import EpisodeFilter
+from warehouse.documents.texts import USABLE
 from warehouse.ledger import SqliteLedger
-from warehouse.versions import EpisodeFilter
-from warehouse.withdrawn import withdrawn_ids
+from warehouse.lineage.withdrawal_marks import withdrawn_ids
+from warehouse.openlineage import assets
 
 CONTEXTS_A_PARTITION = 2000
 DOCUMENTS_A_PARTITION = 100

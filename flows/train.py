@@ -15,10 +15,10 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 
 from flows.build_dataset import shard_version, tokenizer_folder
-from flows.console import warn
 from flows.lineage_events import emits, reads, writes
 from flows.progress import tell
 from flows.settings import git_commit
+from flows.terminal.console import warn
 from schemas.arrow import to_frame
 from schemas.configs import TrainConfig
 from schemas.dataset import DatasetVersion, ModelRecord, ShardSet, TrainingRun
@@ -27,15 +27,15 @@ from schemas.ids import content_id
 from schemas.moments import now
 from schemas.places import place_of
 from schemas.places import resolve as resolve_place
-from trainer.backbone_names import check_backbone_name
-from trainer.batches import Schedule
-from trainer.checkpoint import weights_digest, write_lineage
-from trainer.job import METRICS
-from trainer.launch import RankLostError, launch
-from trainer.rows import Rows
-from warehouse import assets
+from trainer.backbones.names import check_backbone_name
+from trainer.model.batches import Schedule
+from trainer.model_folder import weights_digest, write_lineage
+from trainer.training.job import METRICS
+from trainer.training.launch import RankLostError, launch
+from trainer.training.rows import Rows
 from warehouse.catalog import Warehouse
-from warehouse.versions import resolve
+from warehouse.datasets.versions import resolve
+from warehouse.openlineage import assets
 
 RETRIES = 2  # after a rank was killed; what is wrong with the job itself would be wrong again
 EXECUTION = {"checkpoint_every", "zero_stage", "checkpoint_activations"}  # how a run is carried out, not what it gives

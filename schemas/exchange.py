@@ -9,7 +9,7 @@ from schemas.episode import Record
 
 Format = Literal["parquet", "jsonl"]
 MANIFEST = "export.json"  # its name in the folder
-FORM = 2  # raise when the meaning or the name of a column changes, and say in warehouse/old_exports.py how to read
+FORM = 2  # raise when a column changes its meaning or name, and say in warehouse/exchange/old_exports.py how to read
 
 
 class ExportFile(Record):

@@ -18,8 +18,8 @@ from synth.contexts.dialogue import dialogue
 from synth.contexts.memory import memory
 from synth.contexts.web import NoContextError, web
 from synth.evidence import annotate
+from synth.fingerprints import Chain
 from synth.questions import draw_types, question
-from synth.stages import Chain
 from synth.taxonomy import QuestionType
 from synth.teachers.asking import Asker, together
 from synth.teachers.faults import NotAnsweredError

@@ -18,11 +18,15 @@ from uuid import UUID
 
 import pytest
 import uvicorn
+from hypothesis import settings
 from jsonschema import Draft202012Validator, FormatChecker
 from referencing import Registry, Resource
 
 # Where tests run in the background, SIGINT is ignored, also by the commands that they start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+settings.register_profile("no deadlines", deadline=None)  # a busy machine fails no test
+settings.load_profile("no deadlines")
 
 FAULTS = ("429", "500", "hang", "drop", "truncated", "wrong_schema", "empty", "not_json")
 

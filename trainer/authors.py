@@ -19,11 +19,11 @@ from torch import Tensor
 from schemas.configs import ModelConfig, TrainConfig
 from schemas.errors import EvoError
 from schemas.text import shown
-from trainer.backbone_names import reason
-from trainer.checkpoint import save_model
-from trainer.model import EvoModel
+from trainer.backbones.names import reason
+from trainer.model.evo_model import EvoModel
 from trainer.model_files import INDEX, check_folder, finite, read_headers, read_object, weight_files
-from trainer.text import load_tokenizer
+from trainer.model_folder import save_model
+from trainer.tokenizer.evo_tokenizer import load_tokenizer
 
 PARTS = {  # theirs, ours
     "model.": "backbone.causal.",

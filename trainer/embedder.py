@@ -15,11 +15,11 @@ from torch import Tensor
 from schemas.benchmark import MEMORY_OFF
 from schemas.episode import Segment
 from schemas.errors import EvoError
-from trainer.checkpoint import load_model
-from trainer.model import EvoModel
-from trainer.reader import Reader, array, several
+from trainer.model.evo_model import EvoModel
+from trainer.model.reader import Reader, array, several
+from trainer.model_folder import load_model
 from trainer.session import Hit, Session, ranked, read_together
-from trainer.text import EvoTokenizer
+from trainer.tokenizer.evo_tokenizer import EvoTokenizer
 
 NAME = "EvoEmbedding"
 PROMPTS = (None, "document", "query")

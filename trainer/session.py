@@ -17,8 +17,8 @@ from safetensors.torch import save_file
 from schemas.episode import Segment
 from schemas.errors import EvoError
 from schemas.files import whole
-from trainer.backbones import Keys
-from trainer.reader import Memory, Reader
+from trainer.backbones.decoder import Keys
+from trainer.model.reader import Memory, Reader
 
 FORMAT = "evoembedding session 1"
 

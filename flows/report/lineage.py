@@ -1,4 +1,4 @@
-"""The lineage picture: the tree of `warehouse.lineage` as a few boxes with totals."""
+"""The lineage picture: the tree of `warehouse.lineage.trace` as a few boxes with totals."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from itertools import pairwise
 
-from evaluation.charts import counted, number
-from evaluation.diagram import Box
-from warehouse.tree import TraceNode
-from warehouse.tree import told as in_words
+from flows.report.charts import counted, number
+from flows.report.diagram import Box
+from warehouse.lineage.tree import TraceNode
+from warehouse.lineage.tree import told as in_words
 
 CHAIN = ("model", "training run", "shard set", "dataset")
 MOST = 6  # boxes of one kind; the others share one

@@ -11,8 +11,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from evaluation.charts import counted, number
-from evaluation.diagram import narrow, wide
+from flows.report.charts import counted, number
+from flows.report.diagram import narrow, wide
 from flows.report.header import Fact, Model, Tile, dataset_tiles, facts, lead, model_tiles, moment
 from flows.report.lineage import layers
 from flows.report.repeat import Repeat, Subject, repeat
@@ -24,12 +24,12 @@ from schemas.errors import EvoError
 from schemas.files import write_whole
 from schemas.places import resolve as resolve_place
 from schemas.text import shown
-from trainer.job import METRICS
+from trainer.training.job import METRICS
 from warehouse.catalog import Warehouse
-from warehouse.lineage import documents_of, trace
-from warehouse.overview import documents_by_generator, models_of, samples, scores, version_funnel
-from warehouse.statistics import Statistics, of_version, statistics
-from warehouse.versions import list_versions, resolve
+from warehouse.datasets.overview import documents_by_generator, models_of, samples, scores, version_funnel
+from warehouse.datasets.statistics import Statistics, of_version, statistics
+from warehouse.datasets.versions import list_versions, resolve
+from warehouse.lineage.trace import documents_of, trace
 
 SAMPLES = 6
 DOCUMENTS = 200  # named on the page

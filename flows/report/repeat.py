@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from evaluation.charts import counted
+from flows.report.charts import counted
 from schemas.configs import Recipe, TrainConfig
 from schemas.dataset import DatasetVersion
 from schemas.episode import Record

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from schemas.episode import Episode
-from warehouse.overview import Sample
+from warehouse.datasets.overview import Sample
 
 BESIDE = 1  # segments shown before and after one of evidence
 FOLDED = 40  # segments of a fold that the page holds

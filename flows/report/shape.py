@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import polars as pl
 from markupsafe import Markup
 
-from evaluation.charts import Bin, Mark, histogram, number
-from warehouse.statistics import PAPER, Statistics
-from warehouse.statistics import histogram as bins_of
+from flows.report.charts import Bin, Mark, histogram, number
+from warehouse.datasets.statistics import PAPER, Statistics
+from warehouse.datasets.statistics import histogram as bins_of
 
 OUTCOMES = ("published", "not in this version", "left out", "rejected")
 # By the names of `Statistics.lengths`: the title, and what it counts.
@@ -65,7 +65,7 @@ class Bar:
 
 
 def funnels(rows: pl.DataFrame) -> list[Funnel]:
-    """Rows of `warehouse.overview.version_funnel`, generator by generator; the largest first."""
+    """Rows of `warehouse.datasets.overview.version_funnel`, generator by generator; the largest first."""
     found = []
     for (generator,), part in rows.group_by("generator", maintain_order=True):
         drafted = int(part["questions"].sum())

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
-from evaluation.charts import Point, counted, curve, curves, number
 from evaluation.metrics import METRICS
 from evaluation.report import BY_TYPE
+from flows.report.charts import Point, counted, curve, curves, number
 from schemas.benchmark import MEMORY_OFF
 from synth.taxonomy import STATE_TYPES
 from warehouse.catalog import Warehouse

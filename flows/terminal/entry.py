@@ -29,7 +29,7 @@ def main() -> NoReturn:
 
 
 def _run() -> int:
-    from flows.cli import app
+    from flows.commands.app import app
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # not every terminal shows every character
@@ -65,7 +65,7 @@ def _failed(error: Any) -> int:
     Raises:
         BaseException: a fault of our own.
     """
-    from flows.console import fail, warn
+    from flows.terminal.console import fail, warn
     from schemas.errors import EvoError, InterruptionError
     from schemas.files import disk_fault
 

@@ -247,7 +247,7 @@ def evo(prefect_url: str, tmp_path: Path) -> Callable[..., subprocess.CompletedP
     """Runs the command as a user does, by default on a state folder of the test's own."""
 
     def run(*words: str, home: Path = tmp_path / "home", **environ: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", "from flows.cli import main; main()", *words]
+        command = [sys.executable, "-c", "from flows.commands.app import main; main()", *words]
         settings = {**os.environ, "EVO_HOME": str(home), "PREFECT_API_URL": prefect_url, "COLUMNS": "200", **environ}
         return subprocess.run(command, env=settings, capture_output=True, text=True, timeout=600)
 

@@ -16,15 +16,15 @@ from typing import Any, TypeVar
 import polars as pl
 import pytest
 
-from flows.cli import app
+from flows.commands.app import app
 from tests.runs import curve
 from warehouse.catalog import Warehouse
-from warehouse.event_log import read_events
-from warehouse.lineage import documents_of
+from warehouse.lineage.trace import documents_of
+from warehouse.openlineage.event_log import read_events
 
 
 def command(*words: str) -> list[str]:
-    return [sys.executable, "-c", "from flows.cli import main; main()", *words]
+    return [sys.executable, "-c", "from flows.commands.app import main; main()", *words]
 
 
 def environment(home: Path) -> dict[str, str]:

@@ -15,11 +15,11 @@ from schemas.configs import CurationConfig, SimulatorConfig
 from schemas.episode import Context, Draft, Segment
 from schemas.errors import EvoError
 from schemas.ids import content_id
+from synth.fingerprints import of_simulator
 from synth.simulator import simulate
-from synth.stages import of_simulator
 from warehouse.catalog import Warehouse
-from warehouse.funnel import assert_balanced
-from warehouse.versions import EpisodeFilter, left_out, publish
+from warehouse.datasets.funnel import assert_balanced
+from warehouse.datasets.versions import EpisodeFilter, left_out, publish
 
 CONFIG = SimulatorConfig(contexts=12)
 WHERE = EpisodeFilter(verified=(of_simulator(CONFIG).verify.fingerprint,))

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from flows.synthesize import commit, pending_documents
-from flows.teach import all_items
+from flows.teaching.teach import all_items
 from schemas.arrow import to_frame
 from schemas.configs import ClozeConfig, DialogueConfig, TeachingConfig
 from schemas.dataset import Failure
@@ -22,8 +22,8 @@ from schemas.teacher import TeacherConfig
 from synth import cloze
 from synth.documents import document
 from warehouse.catalog import Warehouse
-from warehouse.documents import add_documents
-from warehouse.versions import EpisodeFilter, publish
+from warehouse.datasets.versions import EpisodeFilter, publish
+from warehouse.documents.texts import add_documents
 
 CLOZE = ClozeConfig(max_segments=8)
 TEXT = " ".join(
@@ -36,7 +36,7 @@ TEXT = " ".join(
 
 def evo(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", "from flows.cli import main; main()", *words],
+        [sys.executable, "-c", "from flows.commands.app import main; main()", *words],
         env={**os.environ, "EVO_HOME": str(home), "HF_ENDPOINT": "http://127.0.0.1:9", "COLUMNS": "200"},
         capture_output=True,
         text=True,

@@ -17,21 +17,21 @@ from typing import NamedTuple
 import pytest
 
 from flows.build_dataset import publish_version, shard_version
-from flows.doctor_command import WEIGHTS
+from flows.commands.doctor import WEIGHTS
 from flows.recipes import recipe
 from flows.synthesize import commit
 from schemas.configs import Recipe, SimulatorConfig
 from synth.simulator import simulate
 from tests.soak import count
 from warehouse.catalog import Warehouse
-from warehouse.certify import CERTIFIED
-from warehouse.doctor import examine
-from warehouse.versions import list_versions
+from warehouse.datasets.versions import list_versions
+from warehouse.upkeep.content_ids import CERTIFIED
+from warehouse.upkeep.doctor import examine
 
 HOSTILE = ["../x", "a'; drop table episodes; --", "x" * 300, "🙂", "a\nb", "a@b@c", "%s[/red]"]
 RUNNER = """
 import contextlib, io, json, sys, traceback
-from flows.cli import main
+from flows.commands.app import main
 results = []
 for words in json.load(sys.stdin):
     sys.argv[1:] = words

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from flows.build_dataset import publish_version, shard_version
-from flows.doctor_command import WEIGHTS
+from flows.commands.doctor import WEIGHTS
 from flows.recipes import recipe
 from flows.synthesize import commit
 from schemas.configs import SimulatorConfig
 from synth.simulator import simulate
-from trainer.rows import Rows
+from trainer.training.rows import Rows
 from warehouse.catalog import Warehouse
-from warehouse.doctor import examine
+from warehouse.upkeep.doctor import examine
 
 OPEN = "import pathlib, sys; from warehouse.catalog import Warehouse; Warehouse.open(pathlib.Path(sys.argv[1])).close()"
 

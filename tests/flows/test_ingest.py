@@ -13,14 +13,14 @@ import pytest
 from flows.ingest import Ingested, ingest_source
 from flows.recipes import recipe
 from flows.synthesize import cloze_partition, pending_documents
-from flows.teach import all_items
+from flows.teaching.teach import all_items
 from schemas.errors import EvoError
 from warehouse.catalog import Warehouse
-from warehouse.diff import diff
-from warehouse.document_sources import source_name
-from warehouse.impact import impact
-from warehouse.versions import EpisodeFilter, episodes_of, list_versions, publish
-from warehouse.withdrawal import withdraw
+from warehouse.datasets.diff import diff
+from warehouse.datasets.versions import EpisodeFilter, episodes_of, list_versions, publish
+from warehouse.documents.sync import source_name
+from warehouse.lineage.impact import impact
+from warehouse.lineage.withdrawal import withdraw
 
 NAMES = ("Maro", "Vela", "Orrin", "Teska", "Juniper", "Fenwick", "Sorrel", "Pell", "Quillon", "Dunmere")
 CLOZE = recipe("demo").cloze

@@ -22,9 +22,9 @@ from flows.recipes import recipe
 from flows.synthesize import commit
 from schemas.errors import EvoError, InterruptionError
 from synth.simulator import simulate
-from warehouse import assets, event_log
 from warehouse.catalog import Warehouse
-from warehouse.event_log import read_events, resend, runs
+from warehouse.openlineage import assets, event_log
+from warehouse.openlineage.event_log import read_events, resend, runs
 
 Check = Callable[[dict[str, Any]], list[str]]
 

@@ -18,7 +18,7 @@ import pytest
 from schemas.files import file_digest
 from tests.runs import curve
 from warehouse.catalog import Warehouse
-from warehouse.versions import list_versions
+from warehouse.datasets.versions import list_versions
 
 pytestmark = pytest.mark.slow
 Evo = Callable[..., str]
@@ -40,7 +40,7 @@ def environ(home: Path, prefect_url: str) -> dict[str, str]:
 
 
 def command(*words: str) -> list[str]:
-    return [sys.executable, "-c", "from flows.cli import main; main()", *words]
+    return [sys.executable, "-c", "from flows.commands.app import main; main()", *words]
 
 
 @pytest.fixture(scope="module")

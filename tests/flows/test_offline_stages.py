@@ -11,9 +11,9 @@ import pytest
 
 import flows.synthesize as tasks
 from flows.build_dataset import publish_version
-from flows.plan import PlanRow, make_plan
 from flows.recipes import recipe
 from flows.synthesize import drafting, made_by, pending, pending_checks
+from flows.teaching.plan import PlanRow, make_plan
 from schemas.arrow import to_frame
 from schemas.configs import ClozeConfig, Recipe, SimulatorConfig
 from schemas.episode import Document, Draft, Evidence, Question
@@ -22,11 +22,11 @@ from synth import checks, cloze, simulator
 from synth.simulator import questions
 from synth.simulator.builders.told import Builder, Candidate, World
 from warehouse.catalog import Warehouse
-from warehouse.diff import diff
-from warehouse.funnel import assert_balanced, funnel
-from warehouse.lineage import trace
-from warehouse.retention import expire
-from warehouse.versions import matching_digest, resolve
+from warehouse.datasets.diff import diff
+from warehouse.datasets.funnel import assert_balanced, funnel
+from warehouse.datasets.versions import matching_digest, resolve
+from warehouse.lineage.trace import trace
+from warehouse.upkeep.retention import expire
 
 TEXTS = (
     "The Harbour of Quillon was dredged in 1742. Its keeper, Ferdinand Osk, kept lamps and a parrot there.",

@@ -12,7 +12,7 @@ import pytest
 
 from flows.recipes import RECIPES, changed, recipe, with_teacher
 from schemas.errors import EvoError
-from trainer.backbone_names import source
+from trainer.backbones.names import source
 
 DOCS = Path(__file__).parents[2] / "docs" / "teachers.md"
 TEACHER = {"model": "m", "endpoints": ["http://127.0.0.1:1/v1"]}

@@ -11,22 +11,22 @@ import pytest
 from typer.testing import CliRunner
 
 from flows.build_dataset import shard_version
-from flows.cli import app
+from flows.commands.app import app
+from flows.commands.options import Sizes, chosen_recipe
 from flows.ingest import ingest_source
-from flows.options import Sizes, chosen_recipe
-from flows.plan import make_plan
 from flows.recipes import recipe
 from flows.synthesize import ask_teachers, cloze_partition, pending_documents
-from flows.teach import all_items
+from flows.teaching.plan import make_plan
+from flows.teaching.teach import all_items
 from schemas.arrow import to_frame
 from schemas.episode import Context, Segment
 from schemas.errors import EvoError
 from schemas.teacher import TeacherCall
-from synth.stages import chains
+from synth.fingerprints import chains
 from tests.records import teacher_call
 from warehouse.catalog import Warehouse
-from warehouse.versions import EpisodeFilter, publish
-from warehouse.withdrawal import withdraw
+from warehouse.datasets.versions import EpisodeFilter, publish
+from warehouse.lineage.withdrawal import withdraw
 
 TEXTS = {
     "rivers": "The Danube flows through Vienna and Budapest. It rises in Donaueschingen. Barges carry gravel there.",

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 BEFORE = """
-from warehouse.shards import build_shards
+from warehouse.shards.shard_sets import build_shards
 with Warehouse.open(home) as warehouse:
     warehouse.append_all({"documents": documents(10), **partition(0, 10)})
     version = publish(warehouse, "d", "{}", "c", EpisodeFilter())
@@ -60,15 +60,15 @@ from schemas.moments import now
 from tests.records import teacher_call, trained_model, training_run
 from tests.reliability.test_damage import asked
 from tests.warehouse.conftest import WordTokenizer, documents, partition
-from trainer.state import newest_state, write_state
+from trainer.training.checkpoints import newest_state, write_state
 from warehouse.catalog import Warehouse
-from warehouse.doctor import examine
+from warehouse.upkeep.doctor import examine
 from warehouse.ledger import SqliteLedger
-from warehouse.outcomes import copy_calls
-from warehouse.overview import models_of
-from warehouse.retention import expire
-from warehouse.tags import set_tag
-from warehouse.versions import EpisodeFilter, list_versions, publish, resolve
+from warehouse.datasets.outcomes import copy_calls
+from warehouse.datasets.overview import models_of
+from warehouse.upkeep.retention import expire
+from warehouse.datasets.tags import set_tag
+from warehouse.datasets.versions import EpisodeFilter, list_versions, publish, resolve
 home = Path(sys.argv[1])
 ledger = SqliteLedger.open(home)
 

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from flows.build_dataset import publish_version
-from flows.doctor_command import WEIGHTS
+from flows.commands.doctor import WEIGHTS
 from flows.ingest import ingest_source
 from flows.recipes import recipe
 from flows.report.page import write_report
@@ -30,11 +30,11 @@ from tests.reliability.disks import small_disk
 from tests.soak import count
 from tests.warehouse.conftest import WordTokenizer
 from warehouse.catalog import Warehouse
-from warehouse.doctor import examine
-from warehouse.export import export_version
+from warehouse.datasets.versions import resolve
+from warehouse.exchange.export import export_version
 from warehouse.ledger import SqliteLedger
-from warehouse.shards import build_shards, check_shards
-from warehouse.versions import resolve
+from warehouse.shards.shard_sets import build_shards, check_shards
+from warehouse.upkeep.doctor import examine
 
 CONTEXTS = 12
 RECIPE: Recipe = recipe("smallest").replace(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.doctor_command import WEIGHTS
+from flows.commands.doctor import WEIGHTS
 from schemas.dataset import DatasetVersion
 from schemas.errors import EvoError
 from tests.records import teacher_call
@@ -20,11 +20,11 @@ from tests.reliability.disks import read_only
 from tests.reliability.test_damage import asked
 from tests.warehouse.conftest import WordTokenizer, documents, partition
 from warehouse.catalog import Warehouse
-from warehouse.doctor import examine
+from warehouse.datasets.tags import set_tag
+from warehouse.datasets.versions import EpisodeFilter, list_versions, publish
 from warehouse.ledger import SqliteLedger
-from warehouse.shards import build_shards
-from warehouse.tags import set_tag
-from warehouse.versions import EpisodeFilter, list_versions, publish
+from warehouse.shards.shard_sets import build_shards
+from warehouse.upkeep.doctor import examine
 
 READING = [
     ("dataset", "list"),

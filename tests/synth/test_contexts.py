@@ -16,9 +16,9 @@ from schemas.teacher import TeacherConfig
 from synth.contexts.lengths import cut, draw_segments
 from synth.contexts.personas import persona
 from synth.contexts.web import NoContextError, web
+from synth.fingerprints import chains
 from synth.items import Item, items
 from synth.questions import draw_types
-from synth.stages import chains
 from synth.taxonomy import QUESTION_TYPES, carried_by
 from synth.text import tokens
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from schemas.configs import ClozeConfig
 from synth.checks import verify
 from synth.cloze import cloze
-from synth.decontaminate import Benchmarks
-from synth.deduplicate import NearDuplicates
+from synth.curation.decontaminate import Benchmarks
+from synth.curation.deduplicate import NearDuplicates
+from synth.curation.shingles import Words
 from synth.documents import document
-from synth.shingles import Words
 from synth.text import joined, length, normalise, sentences, tokens, unspaced, windows, words
 
 CHINESE = "港口日志\n\n" + "".join(

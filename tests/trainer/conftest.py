@@ -18,9 +18,9 @@ from schemas.files import file_digest
 from schemas.shard import ShardRow
 from synth.simulator import simulate
 from tests.trainer.families import save_family, shard_rows
-from trainer.model import EvoModel
-from trainer.text import EvoTokenizer, load_tokenizer, train_tokenizer
-from warehouse.shards import MANIFEST, Manifest, ShardFile
+from trainer.model.evo_model import EvoModel
+from trainer.tokenizer.evo_tokenizer import EvoTokenizer, load_tokenizer, train_tokenizer
+from warehouse.shards.shard_sets import MANIFEST, Manifest, ShardFile
 
 
 @pytest.fixture(scope="session")

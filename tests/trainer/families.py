@@ -28,7 +28,7 @@ from transformers import (
 from schemas.episode import Draft
 from synth.checks import verify
 from tests.trainer.chat_templates import FORMS
-from warehouse.tokenised import tokenise
+from warehouse.shards.tokenisation import tokenise
 
 WINDOW = 12  # of the sliding layers: shorter than most segments
 # Weights of the usual size would leave two narrow layers almost without attention.

@@ -18,8 +18,8 @@ from schemas.episode import Draft
 from schemas.errors import EvoError
 from trainer.authors import import_authors
 from trainer.embedder import EvoEmbedder
-from trainer.model import EvoModel
-from trainer.text import load_tokenizer
+from trainer.model.evo_model import EvoModel
+from trainer.tokenizer.evo_tokenizer import load_tokenizer
 
 
 def theirs(model: EvoModel) -> dict[str, Tensor]:

@@ -15,10 +15,10 @@ import torch
 from schemas.configs import TrainConfig
 from schemas.episode import Draft, Segment
 from schemas.errors import EvoError
-from trainer.checkpoint import CONFIG, WEIGHTS, load_model, save_model, weights_digest, write_lineage
 from trainer.embedder import EvoEmbedder
-from trainer.model import EvoModel
-from trainer.text import EvoTokenizer
+from trainer.model.evo_model import EvoModel
+from trainer.model_folder import CONFIG, WEIGHTS, load_model, save_model, weights_digest, write_lineage
+from trainer.tokenizer.evo_tokenizer import EvoTokenizer
 
 
 @pytest.fixture

@@ -21,10 +21,10 @@ from schemas.configs import ModelConfig, TrainConfig
 from schemas.errors import EvoError
 from tests.soak import count
 from trainer.authors import import_authors
-from trainer.checkpoint import CONFIG, WEIGHTS, save_model, write_lineage
 from trainer.embedder import EvoEmbedder
-from trainer.model import EvoModel
-from trainer.text import EvoTokenizer, load_tokenizer
+from trainer.model.evo_model import EvoModel
+from trainer.model_folder import CONFIG, WEIGHTS, save_model, write_lineage
+from trainer.tokenizer.evo_tokenizer import EvoTokenizer, load_tokenizer
 
 Spoil = Callable[[Path], object]
 MEMORY = 1 << 30

@@ -9,16 +9,16 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from flows.prepare_smollm2 import prepare
 from flows.recipes import recipe
+from flows.teaching.prepare_smollm2 import prepare
 from schemas.configs import SimulatorConfig
 from schemas.errors import EvoError
 from synth.simulator import simulate
 from tests.trainer.families import shard_rows
-from trainer.backbone_names import source
-from trainer.batches import collate
-from trainer.model import EvoModel
-from trainer.text import load_tokenizer
+from trainer.backbones.names import source
+from trainer.model.batches import collate
+from trainer.model.evo_model import EvoModel
+from trainer.tokenizer.evo_tokenizer import load_tokenizer
 
 pytestmark = pytest.mark.slow
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from schemas.arrow import to_frame
 from schemas.episode import Context, Episode, Segment
 from warehouse.catalog import Warehouse
-from warehouse.versions import EpisodeFilter, publish
+from warehouse.datasets.versions import EpisodeFilter, publish
 home, number = Path(sys.argv[1]), int(sys.argv[2])
 def rows(mark, numbers):
     contexts = [Context(context_id=f"ctx-{n}", kind="dialogue", generator="g", split="train", seed=n, document_ids=(),

@@ -14,9 +14,9 @@ import pytest
 from schemas.errors import EvoError
 from warehouse.backend import CATALOG_URL, DATA_URL
 from warehouse.catalog import Warehouse
-from warehouse.orphans import orphans, remove
-from warehouse.retention import expire
-from warehouse.versions import EpisodeFilter, members_digest, publish, resolve
+from warehouse.datasets.versions import EpisodeFilter, members_digest, publish, resolve
+from warehouse.upkeep.orphans import orphans, remove
+from warehouse.upkeep.retention import expire
 
 Make = Callable[[int, int], dict[str, pl.DataFrame]]
 

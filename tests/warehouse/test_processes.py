@@ -18,9 +18,9 @@ import pytest
 from schemas.shard import EpisodeTokenizer
 from tests.soak import count
 from warehouse.catalog import Warehouse
-from warehouse.doctor import Finding, examine
-from warehouse.shards import build_shards, check_shards
-from warehouse.versions import EpisodeFilter, list_versions, members_digest, publish, resolve
+from warehouse.datasets.versions import EpisodeFilter, list_versions, members_digest, publish, resolve
+from warehouse.shards.shard_sets import build_shards, check_shards
+from warehouse.upkeep.doctor import Finding, examine
 
 Make = Callable[[int, int], dict[str, pl.DataFrame]]
 KILLS = count(6, 30)
@@ -28,7 +28,7 @@ PUBLISHER = """
 import sys
 from pathlib import Path
 from warehouse.catalog import Warehouse
-from warehouse.versions import EpisodeFilter, publish
+from warehouse.datasets.versions import EpisodeFilter, publish
 with Warehouse.open(Path(sys.argv[1])) as warehouse:
     print("ready", flush=True)
     sys.stdin.readline()
@@ -52,7 +52,7 @@ READER = """
 import sys
 from pathlib import Path
 from warehouse.catalog import Warehouse
-from warehouse.versions import episodes_of, resolve
+from warehouse.datasets.versions import episodes_of, resolve
 with Warehouse.open(Path(sys.argv[1])) as warehouse:
     version = resolve(warehouse, "d@1")
     others = warehouse.query("SELECT count(*) FROM dataset_members WHERE dataset_id = 'ds-x'").item()
@@ -66,8 +66,8 @@ import os, sys, zlib
 from pathlib import Path
 import polars as pl
 from warehouse.catalog import Warehouse
-from warehouse.shards import build_shards
-from warehouse.versions import EpisodeFilter, publish
+from warehouse.shards.shard_sets import build_shards
+from warehouse.datasets.versions import EpisodeFilter, publish
 
 class Words:
     digest = "words-1"

@@ -1,1 +1,1 @@
-"""What a state folder needs beside its use: backups of it."""
+"""Upkeep: what a home needs beside its use: doctor, retention, backups."""

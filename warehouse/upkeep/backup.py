@@ -19,9 +19,9 @@ from schemas.leases import leased
 from schemas.moments import now
 from warehouse.backend import CATALOG_URL, DATA_URL, Backend
 from warehouse.catalog import Warehouse
-from warehouse.doctor import examine
 from warehouse.ledger import FILE as LEDGER
-from warehouse.upkeep.manifest import FORM, MANIFEST, BackupManifest, digest_of, found_at
+from warehouse.upkeep.backup_manifest import FORM, MANIFEST, BackupManifest, digest_of, found_at
+from warehouse.upkeep.doctor import examine
 
 CATALOG = "warehouse/catalog.sqlite"
 # Copied in ways of their own; and what Prefect keeps of runs on this machine.

@@ -11,7 +11,7 @@ from schemas.errors import EvoError
 from schemas.files import PARTIAL, whole_folder
 from schemas.places import resolve
 from warehouse.backend import CATALOG_URL, DATA_URL, Backend
-from warehouse.upkeep.manifest import BackupManifest, check_copy, read_manifest
+from warehouse.upkeep.backup_manifest import BackupManifest, check_copy, read_manifest
 
 LAST = "warehouse"  # a home without it is none
 

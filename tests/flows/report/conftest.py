@@ -20,7 +20,7 @@ from schemas.teacher import TeacherCall
 from synth import simulator
 from tests.records import shard_set, teacher_call, trained_model, training_run
 from warehouse.catalog import Warehouse
-from warehouse.versions import EpisodeFilter, publish
+from warehouse.datasets.versions import EpisodeFilter, publish
 
 TAKEN = "document.title='taken'"
 HOSTILE = f'<script>{TAKEN}</script><img src=x onerror="{TAKEN}">\'"&amp;{{{{ 7*7 }}}}\u202e\x1b[31m'

@@ -17,7 +17,7 @@ from schemas.episode import Context, Episode, Question, Segment
 from schemas.errors import EvoError
 from synth import simulator
 from warehouse.catalog import Warehouse
-from warehouse.versions import EpisodeFilter, publish
+from warehouse.datasets.versions import EpisodeFilter, publish
 
 SECTIONS = ["lineage", "funnel", "shape", "samples", "sources", "repeat"]
 

@@ -16,7 +16,7 @@ import pytest
 import typer
 
 from flows.build_dataset import publish_version
-from flows.cli import app
+from flows.commands.app import app
 from flows.recipes import recipe
 from flows.synthesize import commit
 from schemas.configs import SimulatorConfig
@@ -24,7 +24,7 @@ from synth.simulator import simulate
 from tests.flows.test_failures import RUNNER
 from tests.soak import count
 from warehouse.catalog import Warehouse
-from warehouse.versions import list_versions
+from warehouse.datasets.versions import list_versions
 
 CODES = {0, 1, 2, 3}
 LONGEST = 8000  # characters that a command may say of a mistake, usage and progress included
@@ -172,7 +172,7 @@ def test_no_command_line_does_more_than_it_says(home: Path, tmp_path: Path) -> N
     ],
 )
 def test_a_process_refuses_them_as_well(home: Path, words: tuple[str, ...]) -> None:
-    command = [sys.executable, "-c", "from flows.cli import main; main()", *words]
+    command = [sys.executable, "-c", "from flows.commands.app import main; main()", *words]
     done = subprocess.run(command, env=environment(home), capture_output=True, text=True, timeout=300)
     assert done.returncode == 2
     held(words, done.returncode, done.stdout, done.stderr)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import typer
 
-from flows.cli import app
+from flows.commands.app import app
 from flows.recipes import recipe
 from flows.synthesize import commit, retry
 from schemas.configs import SimulatorConfig

@@ -16,7 +16,7 @@ from schemas.teacher import TeacherCall
 from synth.checks import episode
 from tests.records import NOW, teacher_call
 from warehouse.catalog import Warehouse
-from warehouse.versions import EpisodeFilter, publish
+from warehouse.datasets.versions import EpisodeFilter, publish
 
 # What an export hands on, with the columns that it leaves out or cannot know.
 TABLES = {

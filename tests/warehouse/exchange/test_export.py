@@ -17,9 +17,9 @@ from huggingface_hub import DatasetCard
 from schemas.dataset import DatasetVersion
 from schemas.errors import EvoError
 from warehouse.catalog import Warehouse
-from warehouse.export import export_version
-from warehouse.statistics import PAPER
-from warehouse.versions import EpisodeFilter, publish, resolve
+from warehouse.datasets.statistics import PAPER
+from warehouse.datasets.versions import EpisodeFilter, publish, resolve
+from warehouse.exchange.export import export_version
 
 TOLD = [
     ([("I moved to Lisbon.", "How nice."), ("Plain text. ", "")], [("Where do I live?", "Lisbon", (0,))]),
@@ -143,7 +143,7 @@ def test_a_killed_export_leaves_no_half_folder(world: Any, home: Path, tmp_path:
     before = world.files(folder)
     script = (
         "import os, signal, sys; from pathlib import Path; from warehouse.catalog import Warehouse; "
-        "from warehouse.export import export_version; from warehouse.versions import resolve\n"
+        "from warehouse.exchange.export import export_version; from warehouse.datasets.versions import resolve\n"
         "with Warehouse.open(Path(sys.argv[1])) as w:\n"
         "  export_version(w, resolve(w, 'odd'), Path(sys.argv[2]), 'jsonl', force=True,\n"
         "                 progress=lambda *_: os.kill(os.getpid(), signal.SIGKILL))"

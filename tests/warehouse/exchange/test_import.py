@@ -21,15 +21,15 @@ from schemas.dataset import DatasetVersion
 from schemas.errors import EvoError
 from schemas.exchange import FORM, MANIFEST
 from schemas.files import file_digest
-from warehouse import import_dataset as module
-from warehouse import import_source
 from warehouse.catalog import Warehouse
-from warehouse.export import export_version
-from warehouse.funnel import assert_balanced
-from warehouse.import_dataset import Imported, import_dataset
-from warehouse.lineage import trace
-from warehouse.tree import render_tree
-from warehouse.versions import EpisodeFilter, episodes_of, list_versions, publish, resolve
+from warehouse.datasets.funnel import assert_balanced
+from warehouse.datasets.versions import EpisodeFilter, episodes_of, list_versions, publish, resolve
+from warehouse.exchange import import_dataset as module
+from warehouse.exchange import import_source
+from warehouse.exchange.export import export_version
+from warehouse.exchange.import_dataset import Imported, import_dataset
+from warehouse.lineage.trace import trace
+from warehouse.lineage.tree import render_tree
 
 TABLES = ("documents", "contexts", "questions", "evidence", "verdicts", "episodes", "failures", "imports")
 # No NUL: such rows are rejected.
@@ -312,7 +312,7 @@ def test_more_rows_are_the_next_version(tmp_path: Path) -> None:
 def test_a_killed_import_goes_on(tmp_path: Path) -> None:
     path = jsonl(tmp_path / "rows.jsonl", [row(f"Where {n}?") for n in range(50)])
     script = (
-        "import os, signal, sys; from pathlib import Path; from warehouse import import_dataset as m; "
+        "import os, signal, sys; from pathlib import Path; from warehouse.exchange import import_dataset as m; "
         "from warehouse.catalog import Warehouse\n"
         "m.ROWS_A_COMMIT = 20\n"
         "with Warehouse.open(Path(sys.argv[1])) as w:\n"

@@ -20,15 +20,15 @@ from schemas.arrow import polars_schema
 from schemas.dataset import StageFingerprint
 from schemas.errors import EvoError
 from schemas.ids import canonical
-from warehouse import outcomes
 from warehouse.backend import CATALOG_URL, DATA_URL, Backend
 from warehouse.catalog import Warehouse
-from warehouse.doctor import examine
-from warehouse.fingerprints import Fingerprints
-from warehouse.lineage import trace
-from warehouse.retention import expire
+from warehouse.datasets import outcomes
+from warehouse.datasets.fingerprints import Fingerprints
+from warehouse.datasets.versions import as_of, list_versions, members_digest, resolve, snapshot_of
+from warehouse.lineage.trace import trace
 from warehouse.tables import SCHEMA, TABLES
-from warehouse.versions import as_of, list_versions, members_digest, resolve, snapshot_of
+from warehouse.upkeep.doctor import examine
+from warehouse.upkeep.retention import expire
 
 Rows = dict[str, list[dict[str, Any]]]
 SCRIPT = Path(__file__).with_name("schema_1.sql")
@@ -40,7 +40,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from warehouse.catalog import Warehouse
-from warehouse.doctor import examine
+from warehouse.upkeep.doctor import examine
 from warehouse.migration import from_1
 where, copy = sys.argv[2], from_1._copy
 def killing(name, there):

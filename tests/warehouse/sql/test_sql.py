@@ -15,14 +15,14 @@ import pytest
 from schemas.arrow import polars_schema
 from schemas.shard import EpisodeTokenizer
 from warehouse.catalog import Warehouse
-from warehouse.lineage import documents_of
-from warehouse.shards import build_shards
+from warehouse.datasets.versions import EpisodeFilter, publish
+from warehouse.lineage.trace import documents_of
+from warehouse.lineage.withdrawal import withdraw
+from warehouse.shards.shard_sets import build_shards
 from warehouse.sql.comments import column_comment, table_comment
 from warehouse.sql.document import documented
 from warehouse.sql.views import VIEWS
 from warehouse.tables import TABLES
-from warehouse.versions import EpisodeFilter, publish
-from warehouse.withdrawal import withdraw
 
 Frames = dict[str, pl.DataFrame]
 PAGE = Path(__file__).parents[3] / "docs" / "sql.md"

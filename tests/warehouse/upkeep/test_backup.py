@@ -20,15 +20,15 @@ from schemas.files import remove_folder, whole_folder
 from schemas.leases import leased
 from tests.soak import count
 from warehouse.catalog import Warehouse
-from warehouse.doctor import examine
+from warehouse.datasets.versions import list_versions
 from warehouse.ledger import SqliteLedger
-from warehouse.retention import expire
-from warehouse.shards import check_shards
+from warehouse.shards.shard_sets import check_shards
 from warehouse.upkeep import backup
 from warehouse.upkeep.backup import back_up
-from warehouse.upkeep.manifest import MANIFEST, digest_of
+from warehouse.upkeep.backup_manifest import MANIFEST, digest_of
+from warehouse.upkeep.doctor import examine
 from warehouse.upkeep.restore import restore
-from warehouse.versions import list_versions
+from warehouse.upkeep.retention import expire
 
 WEIGHTS = "model.safetensors"
 # Appends, asks, publishes and shards, a step after the other; a rerun goes on.
@@ -40,8 +40,8 @@ from tests.records import teacher_call
 from tests.warehouse.conftest import WordTokenizer, partition
 from warehouse.catalog import Warehouse
 from warehouse.ledger import SqliteLedger
-from warehouse.shards import build_shards
-from warehouse.versions import EpisodeFilter, publish
+from warehouse.shards.shard_sets import build_shards
+from warehouse.datasets.versions import EpisodeFilter, publish
 home, steps = Path(sys.argv[1]), int(sys.argv[2])
 ledger = SqliteLedger.open(home)
 with Warehouse.open(home) as warehouse:

@@ -1,0 +1,1 @@
+"""The `evo` commands, a file a group."""

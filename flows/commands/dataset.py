@@ -1,0 +1,107 @@
+"""The `evo dataset` commands."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from flows.commands.dataset_versions import diff, expire, tag
+from flows.commands.options import Contexts, Dataset, Model, RecipeName, Seed, Sizes, Teachers, chosen_recipe
+from flows.recipes import changed
+from flows.settings import state
+from flows.terminal.console import Json, say, say_json, say_table
+
+dataset_app = typer.Typer(help="Publish and read dataset versions.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@dataset_app.command("publish", epilog="Example: evo dataset publish peps --recipe demo")
+def dataset_publish(
+    name: Annotated[str, typer.Argument(help="The dataset's name; the version number is given.")],
+    recipe: RecipeName = "demo",
+    contexts: Contexts = None,
+    seed: Seed = None,
+    teacher: Teachers = None,
+    model: Model = None,
+    decontaminate: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATH", help="A benchmark's file or folder, repeatable: nothing of it is published."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Publish the recipe's episodes as NAME@N, less near-duplicates and what benchmarks hold.
+
+    The same content gives the same version.
+    """
+    from flows.build_dataset import publish_version
+    from warehouse.catalog import Warehouse
+    from warehouse.datasets.versions import left_out
+
+    chosen = chosen_recipe(recipe, teacher, model, Sizes(contexts, seed))
+    curation = changed(chosen.curation, benchmarks=tuple(decontaminate) if decontaminate else None)
+    version = publish_version.fn(state(), name, changed(chosen, curation=curation))
+    with Warehouse.open(state()) as warehouse:
+        out = left_out(warehouse, version)
+    told = f"; left out: {', '.join(f'{check} {count}' for check, count in out.items())}" if out else ""
+    told = f"{version.label}: {version.episodes} episodes, digest {version.digest}{told}"
+    say({**version.model_dump(), "left_out": out}, as_json, told)
+
+
+@dataset_app.command("list", epilog="Example: evo dataset list --json")
+def dataset_list(as_json: Json = False) -> None:
+    """List dataset versions, with their tags."""
+    from warehouse.catalog import Warehouse
+    from warehouse.datasets.versions import held, list_versions, tags
+
+    with Warehouse.open(state()) as warehouse:
+        versions, there = list_versions(warehouse), held(warehouse)
+        tagged = {name: tags(warehouse, name) for name in {v.name for v in versions}}
+    rows, lines = [], []
+    for v in versions:
+        own = [tag for tag, dataset_id in tagged[v.name].items() if dataset_id == v.dataset_id]
+        rows.append({**v.model_dump(), "tags": own, "retired": v.dataset_id not in there})
+        told = [v.label, f"{v.episodes} episodes", v.digest[:12], v.created_at.isoformat(), ", ".join(own)]
+        lines.append("  ".join(part for part in (*told, "" if v.dataset_id in there else "retired") if part))
+    say(rows, as_json, "\n".join(lines) or "no dataset version yet")
+
+
+@dataset_app.command("show", epilog="Example: evo dataset show demo@1")
+def dataset_show(dataset: Dataset, as_json: Json = False) -> None:
+    """Show a dataset version: digest, parent, snapshot, commit, recipe, what was left out, its tags."""
+    from warehouse.catalog import Warehouse
+    from warehouse.datasets.versions import held, left_out, resolve, tags
+
+    with Warehouse.open(state()) as warehouse:
+        version = resolve(warehouse, dataset, retired=True)
+        own = [tag for tag, identity in tags(warehouse, version.name).items() if identity == version.dataset_id]
+        fields = {**version.model_dump(mode="json"), "left_out": left_out(warehouse, version), "tags": own}
+        fields["retired"] = version.dataset_id not in held(warehouse)
+    say(fields, as_json, "\n".join(f"{key:12} {value}" for key, value in fields.items()))
+
+
+@dataset_app.command("funnel", epilog="Example: evo dataset funnel --json")
+def dataset_funnel(as_json: Json = False) -> None:
+    """Questions in, kept and rejected by reason, per generator."""
+    print_funnel(as_json)
+
+
+dataset_app.command("diff", epilog="Example: evo dataset diff demo@1 demo@2")(diff)
+dataset_app.command("tag", epilog="Example: evo dataset tag demo@2 stable   evo dataset tag demo")(tag)
+dataset_app.command("expire", epilog="Example: evo dataset expire demo@1 demo@2   evo dataset expire --yes")(expire)
+
+
+def print_funnel(as_json: bool) -> None:
+    from warehouse.catalog import Warehouse
+    from warehouse.datasets.funnel import funnel
+
+    with Warehouse.open(state()) as warehouse:
+        rows = funnel(warehouse)
+    if as_json:
+        say_json(rows.to_dicts())
+    else:
+        say_table(
+            ("generator", "outcome", "check", "reason", "questions"),
+            rows.rows(),
+            "Funnel: questions in, kept and rejected",
+            keys=2,
+        )

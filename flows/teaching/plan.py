@@ -1,0 +1,264 @@
+"""What a run of a recipe would do, and what it would cost: nothing is asked, the ledger is only read."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TypeVar
+
+from flows.synthesize import pending_checks, pending_documents, pending_seeds, simulators
+from flows.teaching.teach import Todo, all_items, documents, pending_items
+from schemas.configs import Recipe, TeachingConfig
+from schemas.episode import Record
+from schemas.teacher import Price
+from synth.fingerprints import BEFORE, KINDS, STAGES, Drafted, Stage, chains, of_cloze, of_simulator
+from synth.items import make
+from synth.teachers.asking import Asker, Desk
+from synth.teachers.faults import NotAskedError
+from synth.teachers.replay import Replay
+from warehouse.catalog import Warehouse
+from warehouse.datasets.drafts import drafted_documents, drafted_seeds
+from warehouse.documents.texts import USABLE
+from warehouse.ledger import SqliteLedger
+
+T = TypeVar("T", int, str)
+SAMPLE = 200  # pending items of a kind that are replayed; more are estimated from these
+# Tokens of a call where the ledger has no calls of the stage yet: a context of 1.3K tokens and a short answer.
+ASSUMED = {"contexts": (500, 600), "questions": (1600, 120), "evidence": (1600, 80), "verify": (900, 40)}
+
+
+class PlanRow(Record):
+    """One stage for one kind of context. `calls` and what follows are estimates, exact when there are none."""
+
+    kind: str
+    stage: str
+    fingerprint: str
+    done: int  # items
+    pending: int
+    invalidated: int  # items done under other settings, among the pending
+    because: tuple[str, ...]  # the components of the fingerprint that differ
+    calls: int = 0
+    tokens: int = 0
+    cost: float = 0.0
+    hours: float | None = None  # by the calls a minute so far; None before there are any
+
+
+def make_plan(home: Path, recipe: Recipe) -> list[PlanRow]:
+    """A row a generator that works offline, and one for each stage and kind of context that teachers make."""
+    with Warehouse.open(home) as warehouse:
+        rows = _offline(warehouse, recipe)
+        if recipe.teaching:
+            ledger = SqliteLedger.open(home)
+            rows += _taught(warehouse, ledger, recipe, recipe.teaching)
+            ledger.close()
+    return rows
+
+
+PLANNED = ("kind", "stage", "done", "pending", "invalidated", "because", "calls", "tokens", "cost", "hours")
+
+
+def plan_cells(rows: Sequence[PlanRow]) -> list[tuple[str, ...]]:
+    """The rows as cells of the columns `PLANNED`, and a last one of what all come to."""
+    cells = []
+    for row in rows:
+        hours = "" if row.hours is None else f"{row.hours:.2f}"
+        counts = [str(row.done), str(row.pending), str(row.invalidated), ", ".join(row.because)]
+        cells.append((row.kind, row.stage, *counts, str(row.calls), str(row.tokens), f"{row.cost:.4f}", hours))
+    total = [str(sum(row.calls for row in rows)), str(sum(row.tokens for row in rows))]
+    whole = [f"{sum(row.cost for row in rows):.4f}", f"{sum(row.hours or 0.0 for row in rows):.2f}"]
+    return [*cells, ("all", "", "", "", "", "", *total, *whole)]
+
+
+def _offline(warehouse: Warehouse, recipe: Recipe) -> list[PlanRow]:
+    rows: list[PlanRow] = []
+    known = _Known(warehouse, recipe.name)
+    for config in simulators(recipe):
+        stages, seeds = of_simulator(config), set(pending_seeds(warehouse, config))
+        stale = _drafted_otherwise(warehouse, known, stages, drafted_seeds) & seeds
+        kind = f"simulator {config.split}"
+        rows += _drafted(warehouse, known, kind, stages, config.contexts - len(seeds), len(seeds), len(stale))
+    if recipe.cloze:
+        total = warehouse.query(
+            f"SELECT count(*) FROM ({USABLE})"  # noqa: S608
+        ).item()
+        stages, names = of_cloze(recipe.cloze), set(pending_documents(warehouse, recipe.cloze))
+        old = _drafted_otherwise(warehouse, known, stages, drafted_documents) & names
+        rows += _drafted(warehouse, known, "cloze", stages, total - len(names), len(names), len(old))
+    return rows
+
+
+def _drafted_otherwise(
+    warehouse: Warehouse, known: _Known, stages: Drafted, drafted: Callable[[Warehouse, str], set[T]]
+) -> set[T]:
+    """What was drafted under other settings of the recipe."""
+    return set[T]().union(*(drafted(warehouse, other) for other in known.others(stages.drafts)))
+
+
+def _drafted(
+    warehouse: Warehouse, known: _Known, kind: str, stages: Drafted, done: int, pending: int, stale: int
+) -> Iterator[PlanRow]:
+    """A row for what is to be drafted, and one for what is to be checked: that too, and what older checks have seen."""
+    for stage, more in ((stages.drafts, 0), (stages.verify, len(pending_checks(warehouse, stages)))):
+        yield PlanRow(
+            kind=kind,
+            stage=stage.name,
+            fingerprint=stage.fingerprint,
+            done=done - more,
+            pending=pending + more,
+            invalidated=stale + more,
+            because=known.because(stage) if stale + more else (),
+        )
+
+
+def _taught(warehouse: Warehouse, ledger: SqliteLedger, recipe: Recipe, config: TeachingConfig) -> list[PlanRow]:
+    every = all_items(warehouse, config)
+    todo = pending_items(warehouse, recipe)
+    known = _Known(warehouse, recipe.name)
+    rows: list[PlanRow] = []
+    for kind in KINDS:
+        names = {item.name for item in every if item.kind == kind}
+        of_kind = [one for one in todo if one.item.kind == kind]
+        sample = of_kind[:: max(1, len(of_kind) // SAMPLE)]
+        missing = asyncio.run(_missing(warehouse, ledger, recipe, config, sample)) if sample else Counter[str]()
+        scale = len(of_kind) / len(sample) if sample else 0.0
+        for stage in chains(config)[kind]:
+            done = known.done(stage) & names
+            stale = known.tried(kind) & names - done
+            calls = round(missing[stage.name] * scale)
+            rows.append(
+                PlanRow(
+                    kind=kind,
+                    stage=stage.name,
+                    fingerprint=stage.fingerprint,
+                    done=len(done),
+                    pending=len(names) - len(done),
+                    invalidated=len(stale),
+                    because=known.because(stage) if stale else (),
+                    calls=calls,
+                    **_estimates(ledger, recipe.name, config, stage.name, calls),
+                )
+            )
+    return rows
+
+
+class _Known:
+    """What the warehouse remembers of a scope's stages and of the items done under them."""
+
+    def __init__(self, warehouse: Warehouse, scope: str) -> None:
+        stages = warehouse.query("SELECT * FROM fingerprints WHERE scope = ? ORDER BY rowid", (scope,))
+        self._stages = {row["fingerprint"]: row for row in stages.iter_rows(named=True)}
+        rows = warehouse.query("SELECT DISTINCT item, kind, fingerprint FROM outcomes WHERE scope = ?", (scope,))
+        self._items = rows.rows()
+
+    def done(self, stage: Stage) -> set[str]:
+        """The items that went through this very stage, whatever came after it."""
+        lasts = {last for _, _, last in self._items}
+        through = {last for last in lasts if stage.fingerprint in self._line(last)}
+        return {item for item, _, last in self._items if last in through}
+
+    def tried(self, kind: str) -> set[str]:
+        """The items of a kind that were done under any settings."""
+        return {item for item, of_kind, _ in self._items if of_kind == kind}
+
+    def because(self, stage: Stage) -> tuple[str, ...]:
+        """The names of the components in which the stage differs from its last other version."""
+        others = self.others(stage)
+        if not others:
+            return ()
+        theirs = {**json.loads(self._stages[others[-1]]["components"]), BEFORE: self._stages[others[-1]]["before"]}
+        ours = {**json.loads(json.dumps(stage.components)), BEFORE: stage.before}
+        changed = [name for name in dict.fromkeys((*ours, *theirs)) if ours.get(name) != theirs.get(name)]
+        return tuple(sorted(changed, key=lambda name: name == BEFORE))
+
+    def others(self, stage: Stage) -> list[str]:
+        """The fingerprints of its other versions, oldest first."""
+        same = (stage.name, stage.kind)
+        return [
+            fingerprint
+            for fingerprint, row in self._stages.items()
+            if (row["stage"], row["kind"]) == same and fingerprint != stage.fingerprint
+        ]
+
+    def _line(self, fingerprint: str) -> list[str]:
+        """A fingerprint and those of the stages before it."""
+        line = []
+        while fingerprint:
+            line.append(fingerprint)
+            row = self._stages.get(fingerprint)
+            fingerprint = row["before"] if row else ""
+        return line
+
+
+async def _missing(
+    warehouse: Warehouse, ledger: SqliteLedger, recipe: Recipe, config: TeachingConfig, sample: Sequence[Todo]
+) -> Counter[str]:
+    """Calls by stage that the sample still needs: none for an item whose every answer is in the ledger."""
+    usual = _usual(ledger.pace(recipe.name), config)
+    stages, document = chains(config), documents(warehouse)
+    missing: Counter[str] = Counter()
+    async with AsyncExitStack() as stack:
+        replays = [Replay(c, ledger, recipe.name) for c in config.teachers]
+        for replay in replays:
+            await stack.enter_async_context(replay)
+        desks = {replay.config.name: Desk(replay) for replay in replays}
+        for item, attempt in sample:
+            for replay in replays:
+                replay.held.clear()
+            asker = Asker(desks, config, item.name, attempt)
+            try:
+                await make(asker, config, stages, item, recipe.name, document, attempt)
+            except NotAskedError:
+                held: Counter[str] = sum((replay.held for replay in replays), Counter())
+                of_kind = usual[item.kind]
+                missing.update({stage: max(0, round(of_kind[stage] - held[stage])) for stage in STAGES})
+    return missing
+
+
+def _usual(pace: dict[str, dict[str, float]], config: TeachingConfig) -> dict[str, dict[str, float]]:
+    """Calls an item by kind and stage: as it was so far, or by the settings."""
+    lengths, asked = config.lengths.mean_segments, config.questions.a_context
+    told, planned = config.dialogue.events_a_call, config.dialogue.events_a_plan
+    contexts = {"dialogue": -(-lengths // planned) + -(-lengths // told), "web": 0.0}
+    contexts["memory"] = -(-lengths // config.memory.segments_a_call)
+    later = {
+        "questions": float(asked),
+        "evidence": float(asked * (len(config.annotators) or 1)),
+        "verify": asked * (1 + 4.0 * config.verify.samples),
+    }
+    seen = {stage: pace[stage]["calls_an_item"] for stage in later if stage in pace}
+    return {kind: {"contexts": contexts[kind], **later, **seen} for kind in KINDS}
+
+
+def _estimates(
+    ledger: SqliteLedger, scope: str, config: TeachingConfig, stage: str, calls: int
+) -> dict[str, int | float | None]:
+    pace = ledger.pace(scope)
+    prompt, completion = ASSUMED[stage]
+    if stage in pace:
+        prompt, completion = round(pace[stage]["prompt_tokens"]), round(pace[stage]["completion_tokens"])
+    minute = pace[stage]["calls_a_minute"] if stage in pace else 0.0
+    price = _price(config, stage)
+    return {
+        "tokens": calls * (prompt + completion),
+        "cost": calls * price.of(prompt, completion),
+        "hours": calls / minute / 60 if minute else None,
+    }
+
+
+def _price(config: TeachingConfig, stage: str) -> Price:
+    """The mean price of the teachers that a stage asks."""
+    first = config.teachers[0].name
+    names = {
+        "contexts": (config.writer or first,),
+        "questions": config.askers or (first,),
+        "evidence": config.annotators or (first,),
+        "verify": (config.judge or first,),
+    }[stage]
+    prices = [teacher.price for name in names for teacher in config.teachers if teacher.name == name]
+    return Price(
+        prompt=sum(p.prompt for p in prices) / len(prices), completion=sum(p.completion for p in prices) / len(prices)
+    )

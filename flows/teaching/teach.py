@@ -1,0 +1,335 @@
+"""Teach: the three stages for every pending item, in one event loop, committed every few seconds.
+
+An item is done when its outcome is committed. What is pending is found by that; answers that were already given come
+from the ledger, so that a killed run goes on where it stopped and a changed stage asks only what is new.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import duckdb
+from filelock import FileLock, Timeout
+
+from flows.terminal.interrupt import stopped_by
+from schemas.arrow import to_frame
+from schemas.configs import Recipe, TeachingConfig
+from schemas.dataset import Failure, Outcome, StageFingerprint
+from schemas.episode import Context, Document, Episode, Evidence, Question, Verdict
+from schemas.errors import EvoError, InterruptionError
+from schemas.ids import canonical
+from schemas.moments import now
+from schemas.teacher import Spent
+from synth.fingerprints import Chain, Stage, chains
+from synth.items import Item, Made, broken, items, make
+from synth.teachers.asking import Asker, Desk
+from synth.teachers.purse import Purse
+from synth.teachers.teacher import Teacher
+from warehouse.catalog import Warehouse
+from warehouse.datasets import outcomes
+from warehouse.documents.texts import HELD
+from warehouse.ledger import SqliteLedger
+
+COMMIT_EVERY_S = 3.0
+ITEMS_A_COMMIT = 200
+DOCUMENTS_A_READ = 64
+UNDER_WAY_S = 1.5  # for answers that are on their way when a user interrupts
+OURS = (EvoError, OSError, duckdb.Error)  # faults that no item has caused
+
+
+class Progress(NamedTuple):
+    """Where a run stands. Counts are of this run, `spent` of the scope's runs together."""
+
+    total: int
+    done: int
+    accepted: int
+    rejected: Counter[str]  # by check
+    failed: int
+    spent: Spent
+    seconds: float
+    tokens_a_second: float
+    in_flight: int
+
+    @property
+    def seconds_left(self) -> float:
+        """At the pace so far; 0 before the first item is done."""
+        return self.seconds / self.done * (self.total - self.done) if self.done else 0.0
+
+    def line(self) -> str:
+        """One line for a terminal or a log."""
+        reasons = ", ".join(f"{check} {n}" for check, n in self.rejected.most_common(4))
+        return (
+            f"teach: {self.done}/{self.total} items  {self.accepted} accepted, {self.rejected.total()} rejected"
+            + (f" ({reasons})" if reasons else "")
+            + (f", {self.failed} failed" if self.failed else "")
+            + f"  {self.tokens_a_second:.0f} tokens/s, {self.in_flight} in flight  "
+            f"{self.spent.calls} calls, cost {self.spent.cost:.2f}  {self.seconds_left:.0f} s left"
+        )
+
+
+Report = Callable[[Progress], None]
+
+
+class Todo(NamedTuple):
+    """An item to work on, and which attempt this is."""
+
+    item: Item
+    attempt: int
+
+
+def all_items(warehouse: Warehouse, config: TeachingConfig) -> list[Item]:
+    """Every item of the config, over the documents whose texts are here and that sources hold, but for withdrawn ones.
+
+    No other document takes their place: a withdrawal makes nothing pending.
+    """
+    every = items(config, warehouse.query(f"{HELD} AND text <> ''")["document_id"])
+    gone = _withdrawn_items(warehouse, config)
+    return [item for item in every if not {item.name, item.source} & gone]
+
+
+def _withdrawn_items(warehouse: Warehouse, config: TeachingConfig) -> set[str]:
+    """The items of withdrawn documents, and those whose contexts were withdrawn; memories have them as their source."""
+    marks = [chain.contexts.fingerprint for chain in chains(config).values()]
+    rows = warehouse.query(
+        """SELECT 'web' AS kind, source FROM withdrawals WHERE kind = 'document'
+           UNION SELECT kind, CASE kind WHEN 'web' THEN document_ids[1] ELSE seed::VARCHAR END FROM contexts
+           WHERE kind <> 'memory' AND list_contains(?::VARCHAR[], fingerprint)
+             AND context_id IN (SELECT source FROM withdrawals WHERE kind = 'context')""",
+        (marks,),
+    )
+    return {Item(kind, source).name for kind, source in rows.iter_rows()}
+
+
+def pending_items(warehouse: Warehouse, recipe: Recipe, retry: bool = False) -> list[Todo]:
+    """The items without an outcome under the recipe's stages; with `retry`, only those with failures."""
+    assert recipe.teaching is not None
+    last = [chain.verify.fingerprint for chain in chains(recipe.teaching).values()]
+    tried = outcomes.attempts(warehouse, recipe.name)
+    every = all_items(warehouse, recipe.teaching)
+    if retry:
+        again = outcomes.failed(warehouse, last)
+        return [Todo(item, tried[item.name] + 1) for item in every if item.name in again]
+    done = outcomes.done(warehouse, last)
+    return [Todo(item, tried.get(item.name, 1)) for item in every if item.name not in done]
+
+
+def teach(home: Path, recipe: Recipe, todo: Sequence[Todo], report: Report) -> int:
+    """Work on the items; how many episodes are new.
+
+    Raises:
+        EvoError: the run had to stop (budget, key, endpoint, interruption). What was done is committed.
+    """
+    assert recipe.teaching is not None
+    with Warehouse.open(home) as warehouse:
+        ledger = SqliteLedger.open(home)
+        try:
+            record_stages(warehouse, recipe.name, (s for chain in chains(recipe.teaching).values() for s in chain))
+            return asyncio.run(_Run(warehouse, ledger, recipe, recipe.teaching, todo, report).run())
+        finally:
+            outcomes.copy_calls(warehouse, ledger, recipe.name)
+            ledger.close()
+
+
+@contextmanager
+def alone(home: Path, scope: str) -> Iterator[None]:
+    """The only run of its scope: two at once would pay for the same answers twice. A killed run holds nothing.
+
+    Raises:
+        EvoError: another one is at work, or the state folder cannot be written.
+    """
+    lock = FileLock(home / f"teaching-{scope}.lock", timeout=0)
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise EvoError(
+            f"another run of '{scope}' is asking teachers; nothing was asked, since answers would be paid for twice; "
+            "wait for it to end, or stop it"
+        ) from None
+    except OSError as error:
+        raise EvoError(f"state folder '{home}' cannot be written ({error.strerror}); nothing was asked") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def documents(warehouse: Warehouse) -> Callable[[str], Document]:
+    """Reads documents by id, the next ones along with each, since items come in their order."""
+    held: dict[str, Document] = {}
+
+    def read(document_id: str) -> Document:
+        if document_id not in held:
+            rows = warehouse.query(
+                "SELECT * FROM documents WHERE document_id >= ? ORDER BY document_id LIMIT ?",
+                (document_id, DOCUMENTS_A_READ),
+            )
+            if len(held) > 4 * DOCUMENTS_A_READ:
+                held.clear()
+            held.update({row["document_id"]: Document(**row) for row in rows.iter_rows(named=True)})
+        return held[document_id]
+
+    return read
+
+
+class _Run:
+    """The state of one run of `teach`."""
+
+    def __init__(
+        self,
+        warehouse: Warehouse,
+        ledger: SqliteLedger,
+        recipe: Recipe,
+        config: TeachingConfig,
+        todo: Sequence[Todo],
+        report: Report,
+    ) -> None:
+        self.warehouse, self.ledger, self.config, self.scope = warehouse, ledger, config, recipe.name
+        self.todo, self.report = todo, report
+        self.stages: dict[str, Chain] = chains(config)
+        self.desks: dict[str, Desk] = {}
+        self.purse = Purse(config.budget, ledger.spent(recipe.name), recipe.name)
+        self.document = documents(warehouse)
+        self.finished: list[Made] = []
+        self.error: BaseException | None = None
+        self.worked = False
+        self.interrupted = asyncio.Event()
+        self.done = self.accepted = self.failed = self.episodes = 0
+        self.rejected: Counter[str] = Counter()
+        self.began, self.tokens_before = time.monotonic(), self.purse.spent.tokens
+
+    async def run(self) -> int:
+        async with AsyncExitStack() as stack:
+            for config in self.config.teachers:
+                teacher = await stack.enter_async_context(Teacher(config, self.ledger, self.scope, purse=self.purse))
+                self.desks[config.name] = Desk(teacher, await teacher.check())
+            places = sum(c.max_in_flight * len(c.endpoints) for c in self.config.teachers)
+            queue = iter(self.todo)
+            workers = [asyncio.create_task(self._work(queue)) for _ in range(min(len(self.todo), places))]
+            committing = asyncio.create_task(self._commit_at_times())
+            loop = asyncio.get_running_loop()
+            with stopped_by(lambda: loop.call_soon_threadsafe(self._interrupted)):
+                await self._until_done(asyncio.gather(*workers))
+                self.worked = True
+                await committing
+        if self.error is not None:
+            raise self.error
+        return self.episodes
+
+    async def _work(self, queue: Iterator[Todo]) -> None:
+        for item, attempt in queue:
+            if self.error is not None:
+                return
+            asker = Asker(self.desks, self.config, item.name, attempt)
+            try:
+                made = await make(asker, self.config, self.stages, item, self.scope, self.document, attempt)
+            except OURS as error:
+                self._stop(error)
+                return
+            except Exception as error:
+                made = broken(self.stages[item.kind], item, self.scope, error, attempt)
+            self._count(made)
+            self.finished.append(made)
+
+    def _stop(self, error: BaseException) -> None:
+        """Ask nothing more. Calls under way are waited for: they are paid."""
+        self.error = self.error or error
+        for desk in self.desks.values():
+            desk.teacher.stop(error if isinstance(error, EvoError) else EvoError(f"the run stopped: {error}"))
+
+    def _interrupted(self) -> None:
+        self.interrupted.set()
+        self._stop(
+            InterruptionError("interrupted; what was done is kept, and answers are in the ledger; rerun to go on")
+        )
+
+    async def _until_done(self, working: asyncio.Future[list[None]]) -> None:
+        """Wait for the items; after an interruption for as long as a user will wait for answers that are paid."""
+        interruption = asyncio.create_task(self.interrupted.wait())
+        either: set[asyncio.Future[Any]] = {working, interruption}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        interruption.cancel()
+        if not working.done():
+            await asyncio.wait({working}, timeout=UNDER_WAY_S)
+            working.cancel()
+        with suppress(asyncio.CancelledError):
+            await working
+
+    def _count(self, made: Made) -> None:
+        self.done += 1
+        self.accepted += made.outcome.accepted
+        self.failed += made.outcome.failed + made.outcome.failed_contexts
+        self.rejected.update(v.reason for v in made.verdicts if v.check_name == "all" and not v.passed)
+
+    async def _commit_at_times(self) -> None:
+        last = False
+        while not last:
+            due = time.monotonic() + COMMIT_EVERY_S
+            while time.monotonic() < due and len(self.finished) < ITEMS_A_COMMIT and not self.worked:
+                await asyncio.sleep(0.05)
+            last = self.worked
+            try:
+                await self._commit()
+            except Exception as error:
+                self._stop(error)
+
+    async def _commit(self) -> None:
+        batch, self.finished = self.finished, []
+        if batch:
+            self.episodes += await asyncio.to_thread(commit, self.warehouse, batch)
+        self.report(self.progress())
+
+    def progress(self) -> Progress:
+        seconds = time.monotonic() - self.began
+        spent = self.purse.spent
+        return Progress(
+            total=len(self.todo),
+            done=self.done,
+            accepted=self.accepted,
+            rejected=self.rejected,
+            failed=self.failed,
+            spent=spent,
+            seconds=seconds,
+            tokens_a_second=(spent.tokens - self.tokens_before) / max(seconds, 1e-9),
+            in_flight=sum(desk.teacher.in_flight for desk in self.desks.values()),
+        )
+
+
+def commit(warehouse: Warehouse, batch: Sequence[Made]) -> int:
+    """Everything that the items made, in one transaction; how many episodes are new."""
+    counts = warehouse.append_all(
+        {
+            "contexts": to_frame(Context, [row for made in batch for row in made.contexts]),
+            "questions": to_frame(Question, [row for made in batch for row in made.questions]),
+            "evidence": to_frame(Evidence, [row for made in batch for row in made.evidence]),
+            "verdicts": to_frame(Verdict, [row for made in batch for row in made.verdicts]),
+            "episodes": to_frame(Episode, [row for made in batch for row in made.episodes]),
+            "failures": to_frame(Failure, [row for made in batch for row in made.failures]),
+            "outcomes": to_frame(Outcome, [made.outcome for made in batch]),
+        }
+    )
+    return counts["episodes"]
+
+
+def record_stages(warehouse: Warehouse, scope: str, stages: Iterable[Stage]) -> None:
+    """What the fingerprints stand for, so that plans and diffs can name what changed."""
+    recorded = now()
+    rows = [
+        StageFingerprint(
+            fingerprint=stage.fingerprint,
+            stage=stage.name,
+            kind=stage.kind,
+            scope=scope,
+            components=canonical(stage.components).decode(),
+            before=stage.before,
+            created_at=recorded,
+        )
+        for stage in stages
+    ]
+    warehouse.append("fingerprints", to_frame(StageFingerprint, rows))

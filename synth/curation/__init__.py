@@ -1,0 +1,1 @@
+"""Curation: which episodes a dataset version leaves out."""

@@ -1,0 +1,105 @@
+"""Doctor and expiry where the warehouse lies in PostgreSQL and S3, and what ids certify of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import boto3
+import polars as pl
+import pytest
+
+from schemas.arrow import to_frame
+from schemas.episode import Context, Evidence, Question, Segment
+from schemas.ids import content_id
+from warehouse.backend import DATA_URL
+from warehouse.catalog import Warehouse
+from warehouse.datasets.versions import EpisodeFilter, members_digest, publish
+from warehouse.upkeep.content_ids import changed_rows
+from warehouse.upkeep.doctor import examine
+from warehouse.upkeep.retention import expire
+
+Make = Callable[[int, int], dict[str, pl.DataFrame]]
+
+
+@pytest.mark.slow
+def test_servers_are_examined_and_expired_like_a_folder(
+    tmp_path: Path, served: Callable[[], dict[str, str]], make_partition: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = served()
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with Warehouse.open(tmp_path) as warehouse:
+        warehouse.append_all(make_partition(0, 30))
+        publish(warehouse, "d", "{}", None, EpisodeFilter())
+        kept = publish(warehouse, "d", "{}", None, EpisodeFilter(generators=("cloze",)))
+        assert list(examine(tmp_path, "weights", deep=True)) == []
+        said = expire(warehouse, ["d@1"], forget_past=True)
+        done = expire(warehouse, ["d@1"], forget_past=True, dry=False)
+        assert said.rows == done.rows
+        assert done.rows["contexts"] == 15
+        assert done.reclaimed.files > 0
+        assert members_digest(warehouse, kept.dataset_id) == (kept.digest, 15)
+    assert list(examine(tmp_path, "weights", deep=True)) == []
+    bucket = boto3.resource("s3").Bucket(urlsplit(environment[DATA_URL]).netloc)
+    known = max(bucket.objects.all(), key=lambda one: one.size)
+    body = known.get()["Body"].read()
+    stray = known.key.rpartition("/")[0] + "/ducklake-stray.parquet"
+    bucket.put_object(Key=stray, Body=body)
+    (orphan,) = examine(tmp_path, "weights")
+    assert (orphan.kind, orphan.name) == ("orphan", "ducklake-stray.parquet")
+    (removed,) = examine(tmp_path, "weights", remove_orphans=True, older_than=0)
+    assert (removed.kind, removed.name) == ("removed", "ducklake-stray.parquet")
+    known.delete()
+    assert "data file" in {f.what for f in examine(tmp_path, "weights") if f.kind == "damaged"}
+    bucket.put_object(Key=known.key, Body=body)
+    assert list(examine(tmp_path, "weights", deep=True)) == []
+
+
+def context(kind: str, said: str, document_ids: tuple[str, ...] = (), source_ids: tuple[str, ...] = ()) -> Context:
+    content = {"segments": [[said, ""]], "kind": kind, "generator": "g", "split": "train"}
+    content |= {"document_id": document_ids[0]} if kind == "web" else {}
+    content |= {"source": source_ids[0]} if kind == "memory" else {}
+    return Context(
+        context_id=content_id("ctx", content),
+        kind=kind,  # type: ignore[arg-type]
+        generator="g",
+        split="train",
+        seed=0,
+        document_ids=document_ids,
+        segments=(Segment(user=said),),
+        fingerprint="fp",
+        source_ids=source_ids,
+    )
+
+
+def test_ids_certify_rows_of_every_kind_and_nothing_else(tmp_path: Path) -> None:
+    good = [
+        context("dialogue", "said"),
+        context("web", "read é\n", ("doc-1", "doc-2")),
+        context("memory", "kept", ("doc-1",), ("ctx-1",)),
+        context("dialogue", "as others name it").model_copy(update={"context_id": "their-7"}),
+    ]
+    changed = [
+        context("dialogue", "said before").model_copy(update={"segments": (Segment(user="said Before"),)}),
+        context("web", "of one", ("doc-1",)).model_copy(update={"document_ids": ()}),
+    ]
+    with Warehouse.open(tmp_path) as warehouse:
+        warehouse.append("contexts", to_frame(Context, [*good, *changed]))
+        assert set(changed_rows(warehouse, "contexts")) == {one.context_id for one in changed}
+
+
+def test_imported_questions_are_certified_with_their_evidence(tmp_path: Path) -> None:
+    asked = {"context_id": "ctx-1", "question": "Who?", "answer": "She"}
+    identity = content_id("q", {"generator": "import", **asked, "evidence": (1, 2)})
+    question = Question(
+        question_id=identity, context_id="ctx-1", question_type="unknown", family="unknown", text="Who?", answer="She",
+        generator="theirs", fingerprint="fp",
+    )  # fmt: skip
+    evidence = Evidence(question_id=identity, indices=(1, 2), votes=(1, 1), generator="theirs", fingerprint="fp")
+    other = question.model_copy(update={"question_id": content_id("q", {"generator": "import", **asked})})
+    with Warehouse.open(tmp_path) as warehouse:
+        rows = {"questions": to_frame(Question, [question, other]), "evidence": to_frame(Evidence, [evidence])}
+        warehouse.append_all(rows)
+        assert list(changed_rows(warehouse, "questions")) == [other.question_id]

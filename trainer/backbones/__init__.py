@@ -1,0 +1,1 @@
+"""Backbones: the decoder under the model, by name or by folder."""

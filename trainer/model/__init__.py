@@ -1,0 +1,1 @@
+"""The model: segments in rows, a memory queue, embeddings and losses."""

@@ -1,0 +1,1 @@
+"""Text as token ids, in the forms that the passes read."""

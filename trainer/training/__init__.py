@@ -1,0 +1,1 @@
+"""Training: processes, DeepSpeed, checkpoints and metrics."""

@@ -1,0 +1,1 @@
+"""Documents: their texts, and what changed at their sources."""

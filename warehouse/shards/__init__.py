@@ -1,0 +1,1 @@
+"""Shard sets: a dataset version tokenised once and sorted by length."""
