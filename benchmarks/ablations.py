@@ -20,20 +20,20 @@ sys.path.pop(0)  # this folder: its files have names of our packages
 
 import polars as pl
 
-from evaluation.benchmarks.episodes import from_drafts
-from evaluation.score import score
-from flows.build_dataset import build_dataset
-from flows.commands.app import EXAMPLES
-from flows.ingest import ingest
-from flows.recipes import demo, seeded
-from flows.synthesize import simulators, synthesize
-from flows.train import train
-from schemas.ablations import ABLATIONS, ablated
-from schemas.home import home
-from synth.simulator import simulate
-from synth.taxonomy import STATE_TYPES
-from trainer.embedder import EvoEmbedder
-from warehouse.catalog import Warehouse
+from evoembedding.evaluation.benchmarks.episodes import from_drafts
+from evoembedding.evaluation.score import score
+from evoembedding.flows.build_dataset import build_dataset
+from evoembedding.flows.commands.app import EXAMPLES
+from evoembedding.flows.ingest import ingest
+from evoembedding.flows.recipes import demo, seeded
+from evoembedding.flows.synthesize import simulators, synthesize
+from evoembedding.flows.train import train
+from evoembedding.schemas.ablations import ABLATIONS, ablated
+from evoembedding.schemas.home import home
+from evoembedding.synth.simulator import simulate
+from evoembedding.synth.taxonomy import STATE_TYPES
+from evoembedding.trainer.embedder import EvoEmbedder
+from evoembedding.warehouse.catalog import Warehouse
 
 FULL = "full model"
 

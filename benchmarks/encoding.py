@@ -32,12 +32,12 @@ sys.path.pop(0)  # this folder: its files have names of our packages
 
 import torch
 
-from schemas.configs import ModelConfig, SimulatorConfig, TrainConfig
-from schemas.episode import Segment
-from synth.simulator import simulate
-from trainer.embedder import EvoEmbedder
-from trainer.model.evo_model import EvoModel
-from trainer.tokenizer.evo_tokenizer import EvoTokenizer, load_tokenizer, train_tokenizer
+from evoembedding.schemas.configs import ModelConfig, SimulatorConfig, TrainConfig
+from evoembedding.schemas.episode import Segment
+from evoembedding.synth.simulator import simulate
+from evoembedding.trainer.embedder import EvoEmbedder
+from evoembedding.trainer.model.evo_model import EvoModel
+from evoembedding.trainer.tokenizer.evo_tokenizer import EvoTokenizer, load_tokenizer, train_tokenizer
 
 PAPER = (16, 512)  # K and C of arXiv 2606.21649
 TINY = (ModelConfig().latents, ModelConfig().capacity)

@@ -21,12 +21,12 @@ sys.path.pop(0)  # this folder: its files have names of our packages
 
 import polars as pl
 
-from flows.commands.app import EXAMPLES
-from flows.evaluate import heldout, stored_scores
-from flows.pipeline import pipeline
-from flows.recipes import demo, seeded
-from schemas.home import home
-from warehouse.catalog import Warehouse
+from evoembedding.flows.commands.app import EXAMPLES
+from evoembedding.flows.evaluate import heldout, stored_scores
+from evoembedding.flows.pipeline import pipeline
+from evoembedding.flows.recipes import demo, seeded
+from evoembedding.schemas.home import home
+from evoembedding.warehouse.catalog import Warehouse
 
 SOURCE = str(EXAMPLES / "peps.parquet")
 

@@ -21,13 +21,13 @@ from typing import Any
 
 sys.path.pop(0)  # this folder: its files have names of our packages
 
-from flows.synthesize import CONTEXTS_A_PARTITION, commit
-from schemas.configs import SimulatorConfig
-from synth import simulator
-from warehouse.catalog import Warehouse
-from warehouse.datasets.versions import EpisodeFilter, episodes_of, publish, resolve
-from warehouse.exchange.export import export_version
-from warehouse.exchange.import_dataset import import_dataset
+from evoembedding.flows.synthesize import CONTEXTS_A_PARTITION, commit
+from evoembedding.schemas.configs import SimulatorConfig
+from evoembedding.synth import simulator
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.versions import EpisodeFilter, episodes_of, publish, resolve
+from evoembedding.warehouse.exchange.export import export_version
+from evoembedding.warehouse.exchange.import_dataset import import_dataset
 
 
 def make(folder: Path, episodes: int) -> None:

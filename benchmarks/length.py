@@ -19,18 +19,18 @@ sys.path.pop(0)  # this folder: its files have names of our packages
 
 import polars as pl
 
-from evaluation.baselines import baselines
-from evaluation.benchmarks.episodes import from_drafts
-from evaluation.metrics import rank, recall
-from flows.commands.app import EXAMPLES
-from flows.pipeline import pipeline
-from flows.recipes import demo, seeded
-from flows.report.charts import lines
-from schemas.benchmark import Conversation, Encoder
-from schemas.configs import SimulatorConfig
-from schemas.home import home
-from synth.simulator import simulate
-from trainer.embedder import EvoEmbedder
+from evoembedding.evaluation.baselines import baselines
+from evoembedding.evaluation.benchmarks.episodes import from_drafts
+from evoembedding.evaluation.metrics import rank, recall
+from evoembedding.flows.commands.app import EXAMPLES
+from evoembedding.flows.pipeline import pipeline
+from evoembedding.flows.recipes import demo, seeded
+from evoembedding.flows.report.charts import lines
+from evoembedding.schemas.benchmark import Conversation, Encoder
+from evoembedding.schemas.configs import SimulatorConfig
+from evoembedding.schemas.home import home
+from evoembedding.synth.simulator import simulate
+from evoembedding.trainer.embedder import EvoEmbedder
 
 TRAINED = 32
 STYLE = (

@@ -24,11 +24,11 @@ sys.path.pop(0)  # this folder: its files have names of our packages
 
 import polars as pl
 
-from warehouse.catalog import Warehouse
-from warehouse.datasets.versions import as_of
-from warehouse.lineage.impact import impact
-from warehouse.lineage.trace import trace
-from warehouse.lineage.tree import TraceNode, render_tree
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.versions import as_of
+from evoembedding.warehouse.lineage.impact import impact
+from evoembedding.warehouse.lineage.trace import trace
+from evoembedding.warehouse.lineage.tree import TraceNode, render_tree
 
 EPISODES = 184_137
 KEYS = ("answer", "process", "cpu", "peak")

@@ -18,14 +18,14 @@ sys.path.pop(0)  # this folder: its files have names of our packages
 
 import duckdb
 
-from flows.synthesize import commit
-from schemas.arrow import to_frame
-from schemas.configs import SimulatorConfig
-from schemas.dataset import Evaluation, ModelRecord, ShardSet, TrainingRun
-from synth import simulator
-from warehouse.catalog import Warehouse
-from warehouse.datasets.versions import EpisodeFilter, publish
-from warehouse.row_digests import with_digest
+from evoembedding.flows.synthesize import commit
+from evoembedding.schemas.arrow import to_frame
+from evoembedding.schemas.configs import SimulatorConfig
+from evoembedding.schemas.dataset import Evaluation, ModelRecord, ShardSet, TrainingRun
+from evoembedding.synth import simulator
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.versions import EpisodeFilter, publish
+from evoembedding.warehouse.row_digests import with_digest
 
 SAMPLE = 300  # contexts that are simulated
 DOCUMENTS = 2000

@@ -8,9 +8,9 @@ from __future__ import annotations
 import argparse
 import time
 
-from schemas.configs import SimulatorConfig
-from synth.checks import verify
-from synth.simulator import simulate
+from evoembedding.schemas.configs import SimulatorConfig
+from evoembedding.synth.checks import verify
+from evoembedding.synth.simulator import simulate
 
 
 def main() -> None:

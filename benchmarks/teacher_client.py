@@ -30,10 +30,10 @@ sys.path.pop(0)  # this folder: its files have names of our packages
 from openai import AsyncOpenAI
 from pydantic import BaseModel, ValidationError
 
-from flows.teaching.serve_teacher import served, served_name
-from schemas.teacher import Message, Sampling, ServeConfig, TeacherConfig
-from synth.teachers.teacher import Teacher
-from warehouse.ledger import SqliteLedger
+from evoembedding.flows.teaching.serve_teacher import served, served_name
+from evoembedding.schemas.teacher import Message, Sampling, ServeConfig, TeacherConfig
+from evoembedding.synth.teachers.teacher import Teacher
+from evoembedding.warehouse.ledger import SqliteLedger
 
 PROMPT = "word " * 900 + "{}"  # about the paper's mean context, 1.3K tokens
 ROUNDS = 3

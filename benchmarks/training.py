@@ -33,11 +33,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from schemas.configs import ModelConfig, TrainConfig
-from trainer.backbones.decoder import Backbone, Keys
-from trainer.model.batches import Batch, collate
-from trainer.model.evo_model import EvoModel
-from trainer.model.packing import Pieces
+from evoembedding.schemas.configs import ModelConfig, TrainConfig
+from evoembedding.trainer.backbones.decoder import Backbone, Keys
+from evoembedding.trainer.model.batches import Batch, collate
+from evoembedding.trainer.model.evo_model import EvoModel
+from evoembedding.trainer.model.packing import Pieces
 
 SEGMENTS, TOKENS, QUESTION, ANSWER = 21, 62, 24, 6
 WAYS = ("one segment at a time", "+ segment-batching", "+ packed retriever", "+ several episodes a step")

@@ -26,20 +26,20 @@ import datasets
 import polars as pl
 from rensa import RMinHash, RMinHashLSH
 
-from flows.build_dataset import TOKENIZER_CONTEXTS
-from flows.curate import curate
-from flows.synthesize import CONTEXTS_A_PARTITION, commit
-from schemas.configs import CurationConfig, SimulatorConfig, TrainConfig
-from schemas.episode import Draft, Segment
-from synth import simulator
-from synth.curation.decontaminate import Benchmarks, _files, _texts  # noqa: F401
-from synth.text import normalise
-from trainer.model.batches import Schedule, dealt
-from trainer.model.packing import cut
-from trainer.tokenizer.evo_tokenizer import EvoTokenizer, train_tokenizer
-from warehouse.catalog import Warehouse
-from warehouse.datasets.versions import EpisodeFilter, publish, texts_of
-from warehouse.shards.shard_sets import build_shards, read_manifest
+from evoembedding.flows.build_dataset import TOKENIZER_CONTEXTS
+from evoembedding.flows.curate import curate
+from evoembedding.flows.synthesize import CONTEXTS_A_PARTITION, commit
+from evoembedding.schemas.configs import CurationConfig, SimulatorConfig, TrainConfig
+from evoembedding.schemas.episode import Draft, Segment
+from evoembedding.synth import simulator
+from evoembedding.synth.curation.decontaminate import Benchmarks, _files, _texts  # noqa: F401
+from evoembedding.synth.text import normalise
+from evoembedding.trainer.model.batches import Schedule, dealt
+from evoembedding.trainer.model.packing import cut
+from evoembedding.trainer.tokenizer.evo_tokenizer import EvoTokenizer, train_tokenizer
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.versions import EpisodeFilter, publish, texts_of
+from evoembedding.warehouse.shards.shard_sets import build_shards, read_manifest
 
 EPISODES = 184_137
 STATUS = Path("/proc/self/status")

@@ -11,9 +11,9 @@ import numpy as np
 import Stemmer
 from numpy.typing import NDArray
 
-from schemas.benchmark import Encoder
-from schemas.episode import Segment
-from schemas.ids import digest
+from evoembedding.schemas.benchmark import Encoder
+from evoembedding.schemas.episode import Segment
+from evoembedding.schemas.ids import digest
 
 
 class Bm25:

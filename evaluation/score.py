@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 
-from evaluation.metrics import METRICS, bootstrap, rank
-from schemas.benchmark import Conversation, Encoder
+from evoembedding.evaluation.metrics import METRICS, bootstrap, rank
+from evoembedding.schemas.benchmark import Conversation, Encoder
 
 ALL = "all"
 

@@ -1,3 +1,3 @@
 """Prefect flows, the recipes they run, and the `evo` command. The only room with Prefect decorators."""
 
-from flows import settings  # noqa: F401  first: Prefect reads its settings once, at import
+from evoembedding.flows import settings  # noqa: F401  first: Prefect reads its settings once, at import

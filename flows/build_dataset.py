@@ -7,21 +7,21 @@ from pathlib import Path
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
-from flows.curate import curate
-from flows.lineage_events import emits, reads, writes
-from flows.progress import tell
-from flows.settings import git_commit
-from flows.synthesize import made_by
-from schemas.configs import ModelConfig, Recipe
-from schemas.dataset import DatasetVersion, ShardSet
-from schemas.errors import EvoError
-from schemas.files import whole_folder
-from schemas.model_folder import check_vouched, vouch
-from trainer.tokenizer.evo_tokenizer import EvoTokenizer, load_tokenizer, train_tokenizer
-from warehouse.catalog import Warehouse
-from warehouse.datasets.versions import check_name, publish, resolve, texts_of
-from warehouse.openlineage import assets
-from warehouse.shards.shard_sets import build_shards
+from evoembedding.flows.curate import curate
+from evoembedding.flows.lineage_events import emits, reads, writes
+from evoembedding.flows.progress import tell
+from evoembedding.flows.settings import git_commit
+from evoembedding.flows.synthesize import made_by
+from evoembedding.schemas.configs import ModelConfig, Recipe
+from evoembedding.schemas.dataset import DatasetVersion, ShardSet
+from evoembedding.schemas.errors import EvoError
+from evoembedding.schemas.files import whole_folder
+from evoembedding.schemas.model_folder import check_vouched, vouch
+from evoembedding.trainer.tokenizer.evo_tokenizer import EvoTokenizer, load_tokenizer, train_tokenizer
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.versions import check_name, publish, resolve, texts_of
+from evoembedding.warehouse.openlineage import assets
+from evoembedding.warehouse.shards.shard_sets import build_shards
 
 TOKENIZER_CONTEXTS = 20_000  # of more, a small vocabulary learns nothing new
 PUBLISHED = ("contexts", "episodes", "verdicts")  # what a dataset version is chosen from

@@ -7,17 +7,22 @@ from typing import NamedTuple
 
 import polars as pl
 
-from flows.progress import tell
-from schemas.arrow import to_frame
-from schemas.configs import CurationConfig
-from schemas.dataset import StageFingerprint
-from schemas.ids import canonical, digest
-from schemas.moments import now
-from synth.curation import deduplicate
-from synth.curation.decontaminate import Benchmarks
-from synth.curation.deduplicate import NearDuplicates
-from warehouse.catalog import Warehouse
-from warehouse.datasets.versions import EpisodeFilter, matching_contexts, matching_digest, matching_questions
+from evoembedding.flows.progress import tell
+from evoembedding.schemas.arrow import to_frame
+from evoembedding.schemas.configs import CurationConfig
+from evoembedding.schemas.dataset import StageFingerprint
+from evoembedding.schemas.ids import canonical, digest
+from evoembedding.schemas.moments import now
+from evoembedding.synth.curation import deduplicate
+from evoembedding.synth.curation.decontaminate import Benchmarks
+from evoembedding.synth.curation.deduplicate import NearDuplicates
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.versions import (
+    EpisodeFilter,
+    matching_contexts,
+    matching_digest,
+    matching_questions,
+)
 
 STAGE = "curate"
 KEYS: dict[str, pl.DataType] = {"episode_id": pl.String(), "question_id": pl.String()}

@@ -9,26 +9,26 @@ from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from evaluation.baselines import baselines
-from evaluation.benchmarks.episodes import from_drafts
-from evaluation.benchmarks.locomo import load_locomo
-from evaluation.report import markdown_table
-from evaluation.score import score, summarise
-from flows.lineage_events import emits, reads, writes
-from flows.progress import tell
-from flows.report.task import report
-from flows.synthesize import simulators
-from schemas.arrow import to_frame
-from schemas.benchmark import Benchmark
-from schemas.configs import Recipe, SimulatorConfig
-from schemas.dataset import Evaluation, ModelRecord
-from schemas.errors import EvoError
-from schemas.ids import content_id
-from schemas.places import resolve
-from synth.simulator import fingerprint, simulate
-from synth.taxonomy import STATE_TYPES
-from warehouse.catalog import Warehouse
-from warehouse.openlineage import assets
+from evoembedding.evaluation.baselines import baselines
+from evoembedding.evaluation.benchmarks.episodes import from_drafts
+from evoembedding.evaluation.benchmarks.locomo import load_locomo
+from evoembedding.evaluation.report import markdown_table
+from evoembedding.evaluation.score import score, summarise
+from evoembedding.flows.lineage_events import emits, reads, writes
+from evoembedding.flows.progress import tell
+from evoembedding.flows.report.task import report
+from evoembedding.flows.synthesize import simulators
+from evoembedding.schemas.arrow import to_frame
+from evoembedding.schemas.benchmark import Benchmark
+from evoembedding.schemas.configs import Recipe, SimulatorConfig
+from evoembedding.schemas.dataset import Evaluation, ModelRecord
+from evoembedding.schemas.errors import EvoError
+from evoembedding.schemas.ids import content_id
+from evoembedding.schemas.places import resolve
+from evoembedding.synth.simulator import fingerprint, simulate
+from evoembedding.synth.taxonomy import STATE_TYPES
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.openlineage import assets
 
 GROUPS = {"state": STATE_TYPES}
 
@@ -81,7 +81,7 @@ def stored_scores(warehouse: Warehouse, model_id: str, benchmark: Benchmark) -> 
 @task(cache_policy=NO_CACHE)
 def score_systems(home: Path, model_id: str, benchmark: str, path: str | None, config: SimulatorConfig) -> pl.DataFrame:
     """Score every system on the benchmark and store the rows in one transaction."""
-    from trainer.embedder import EvoEmbedder  # torch takes seconds to import: mistakes are told before
+    from evoembedding.trainer.embedder import EvoEmbedder  # torch takes seconds to import: mistakes are told before
 
     with Warehouse.open(home) as warehouse:
         model = model_of(warehouse, model_id)

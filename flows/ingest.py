@@ -8,19 +8,19 @@ from pathlib import Path
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
-from flows.lineage_events import emits, reads, writes
-from flows.progress import tell
-from schemas.arrow import to_frame
-from schemas.dataset import Failure
-from schemas.episode import Document, Record
-from schemas.text import shown
-from synth.curation.deduplicate import alike
-from synth.documents import failure, open_source
-from warehouse.catalog import Warehouse
-from warehouse.documents.sync import seen, settle, source_name
-from warehouse.documents.texts import add_documents, with_text
-from warehouse.lineage.withdrawal_marks import text_digest, withdrawn_texts
-from warehouse.openlineage import assets
+from evoembedding.flows.lineage_events import emits, reads, writes
+from evoembedding.flows.progress import tell
+from evoembedding.schemas.arrow import to_frame
+from evoembedding.schemas.dataset import Failure
+from evoembedding.schemas.episode import Document, Record
+from evoembedding.schemas.text import shown
+from evoembedding.synth.curation.deduplicate import alike
+from evoembedding.synth.documents import failure, open_source
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.documents.sync import seen, settle, source_name
+from evoembedding.warehouse.documents.texts import add_documents, with_text
+from evoembedding.warehouse.lineage.withdrawal_marks import text_digest, withdrawn_texts
+from evoembedding.warehouse.openlineage import assets
 
 ROWS_A_COMMIT = 2000
 

@@ -21,13 +21,13 @@ from openlineage.client.event_v2 import RunState
 from openlineage.client.uuid import generate_new_uuid
 from prefect.context import FlowRunContext, TaskRunContext
 
-from flows.progress import tell
-from flows.settings import git_commit
-from schemas.errors import EvoError, InterruptionError
-from warehouse.backend import Backend
-from warehouse.openlineage.assets import PRODUCER, Asset, place
-from warehouse.openlineage.event_log import open_client
-from warehouse.openlineage.events import Job, Run, event
+from evoembedding.flows.progress import tell
+from evoembedding.flows.settings import git_commit
+from evoembedding.schemas.errors import EvoError, InterruptionError
+from evoembedding.warehouse.backend import Backend
+from evoembedding.warehouse.openlineage.assets import PRODUCER, Asset, place
+from evoembedding.warehouse.openlineage.event_log import open_client
+from evoembedding.warehouse.openlineage.events import Job, Run, event
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -7,21 +7,21 @@ from pathlib import Path
 from prefect import flow
 from pydantic import ValidationError
 
-from flows.build_dataset import build_dataset
-from flows.evaluate import evaluate, heldout, stored_scores
-from flows.ingest import ingest
-from flows.lineage_events import emits
-from flows.synthesize import pending, synthesize
-from flows.train import EXECUTION, Ranks, models_of, train
-from schemas.configs import Recipe
-from schemas.dataset import ModelRecord
-from schemas.episode import Document
-from schemas.identity import identity, stored
-from synth.documents import read_documents
-from warehouse.catalog import Warehouse
-from warehouse.datasets.versions import list_versions
-from warehouse.documents.texts import HELD
-from warehouse.lineage.withdrawal_marks import withdrawn_versions
+from evoembedding.flows.build_dataset import build_dataset
+from evoembedding.flows.evaluate import evaluate, heldout, stored_scores
+from evoembedding.flows.ingest import ingest
+from evoembedding.flows.lineage_events import emits
+from evoembedding.flows.synthesize import pending, synthesize
+from evoembedding.flows.train import EXECUTION, Ranks, models_of, train
+from evoembedding.schemas.configs import Recipe
+from evoembedding.schemas.dataset import ModelRecord
+from evoembedding.schemas.episode import Document
+from evoembedding.schemas.identity import identity, stored
+from evoembedding.synth.documents import read_documents
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.versions import list_versions
+from evoembedding.warehouse.documents.texts import HELD
+from evoembedding.warehouse.lineage.withdrawal_marks import withdrawn_versions
 
 
 @flow(name="pipeline")

@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from flows.teaching.teach import Progress, Report
-from flows.terminal.console import warn
-from schemas.secrets import scrubbed
+from evoembedding.flows.teaching.teach import Progress, Report
+from evoembedding.flows.terminal.console import warn
+from evoembedding.schemas.secrets import scrubbed
 
 LINE_EVERY_S = 10.0
 

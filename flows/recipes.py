@@ -11,11 +11,11 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from schemas.configs import ClozeConfig, ModelConfig, Recipe, SimulatorConfig, TeachingConfig, TrainConfig
-from schemas.episode import Record
-from schemas.errors import EvoError, first_fault
-from schemas.teacher import ServeConfig, TeacherConfig
-from synth.taxonomy import QUESTION_TYPES
+from evoembedding.schemas.configs import ClozeConfig, ModelConfig, Recipe, SimulatorConfig, TeachingConfig, TrainConfig
+from evoembedding.schemas.episode import Record
+from evoembedding.schemas.errors import EvoError, first_fault
+from evoembedding.schemas.teacher import ServeConfig, TeacherConfig
+from evoembedding.synth.taxonomy import QUESTION_TYPES
 
 
 def demo() -> Recipe:

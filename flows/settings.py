@@ -8,8 +8,9 @@ import subprocess
 from contextlib import suppress
 from pathlib import Path
 
-from schemas.errors import EvoError
-from schemas.home import home
+import evoembedding
+from evoembedding.schemas.errors import EvoError
+from evoembedding.schemas.home import home
 
 QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -87,15 +88,20 @@ def _keep_loopback_from_proxies() -> None:
 
 
 def git_commit() -> str:
-    """The commit of this code, with `+dirty` when files differ from it; `unknown` outside a checkout."""
-    here = Path(__file__).resolve().parent.parent
+    """The commit of this code, with `+dirty` when files differ from it; of an installed package the one that it was
+    built from. `unknown` where neither is known.
+    """
+    package = Path(evoembedding.__file__).resolve().parent
 
     def git(*words: str) -> str:
         return subprocess.run(
-            ["git", "-C", str(here), *words], capture_output=True, text=True, check=True
+            ["git", "-C", str(package), *words], capture_output=True, text=True, check=True
         ).stdout.strip()
 
+    if (built := package / "commit.txt").exists():
+        return built.read_text().strip()
     try:
+        git("ls-files", "--error-unmatch", "__init__.py")  # it may be installed in a repository of somebody else
         return git("rev-parse", "HEAD") + ("+dirty" if git("status", "--porcelain", "-uno") else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"

@@ -14,30 +14,30 @@ from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from flows.lineage_events import emits, reads, writes
-from flows.progress import following, tell
-from flows.teaching.serve_teacher import served
-from flows.teaching.synthesis_report import report_path, synthesis_report
-from flows.teaching.teach import alone, pending_items, record_stages, teach
-from flows.teaching.unanswered import nothing_made, unanswered
-from schemas.arrow import to_frame
-from schemas.configs import ClozeConfig, Recipe, SimulatorConfig
-from schemas.dataset import Failure
-from schemas.episode import Context, Document, Draft, Episode, Evidence, Question, Verdict
-from schemas.errors import EvoError
-from schemas.files import write_whole
-from schemas.ids import content_id
-from synth import cloze, simulator
-from synth.checks import verify
-from synth.fingerprints import Drafted, chains, offline
-from warehouse.catalog import Warehouse
-from warehouse.datasets.drafts import drafted_documents, drafted_seeds, read_drafts, unverified
-from warehouse.datasets.funnel import assert_balanced, funnel
-from warehouse.datasets.versions import EpisodeFilter
-from warehouse.documents.texts import USABLE
-from warehouse.ledger import SqliteLedger
-from warehouse.lineage.withdrawal_marks import withdrawn_ids
-from warehouse.openlineage import assets
+from evoembedding.flows.lineage_events import emits, reads, writes
+from evoembedding.flows.progress import following, tell
+from evoembedding.flows.teaching.serve_teacher import served
+from evoembedding.flows.teaching.synthesis_report import report_path, synthesis_report
+from evoembedding.flows.teaching.teach import alone, pending_items, record_stages, teach
+from evoembedding.flows.teaching.unanswered import nothing_made, unanswered
+from evoembedding.schemas.arrow import to_frame
+from evoembedding.schemas.configs import ClozeConfig, Recipe, SimulatorConfig
+from evoembedding.schemas.dataset import Failure
+from evoembedding.schemas.episode import Context, Document, Draft, Episode, Evidence, Question, Verdict
+from evoembedding.schemas.errors import EvoError
+from evoembedding.schemas.files import write_whole
+from evoembedding.schemas.ids import content_id
+from evoembedding.synth import cloze, simulator
+from evoembedding.synth.checks import verify
+from evoembedding.synth.fingerprints import Drafted, chains, offline
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.drafts import drafted_documents, drafted_seeds, read_drafts, unverified
+from evoembedding.warehouse.datasets.funnel import assert_balanced, funnel
+from evoembedding.warehouse.datasets.versions import EpisodeFilter
+from evoembedding.warehouse.documents.texts import USABLE
+from evoembedding.warehouse.ledger import SqliteLedger
+from evoembedding.warehouse.lineage.withdrawal_marks import withdrawn_ids
+from evoembedding.warehouse.openlineage import assets
 
 CONTEXTS_A_PARTITION = 2000
 DOCUMENTS_A_PARTITION = 100

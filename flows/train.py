@@ -14,28 +14,28 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 
-from flows.build_dataset import shard_version, tokenizer_folder
-from flows.lineage_events import emits, reads, writes
-from flows.progress import tell
-from flows.settings import git_commit
-from flows.terminal.console import warn
-from schemas.arrow import to_frame
-from schemas.configs import TrainConfig
-from schemas.dataset import DatasetVersion, ModelRecord, ShardSet, TrainingRun
-from schemas.identity import identity
-from schemas.ids import content_id
-from schemas.moments import now
-from schemas.places import place_of
-from schemas.places import resolve as resolve_place
-from trainer.backbones.names import check_backbone_name
-from trainer.model.batches import Schedule
-from trainer.model_folder import weights_digest, write_lineage
-from trainer.training.job import METRICS
-from trainer.training.launch import RankLostError, launch
-from trainer.training.rows import Rows
-from warehouse.catalog import Warehouse
-from warehouse.datasets.versions import resolve
-from warehouse.openlineage import assets
+from evoembedding.flows.build_dataset import shard_version, tokenizer_folder
+from evoembedding.flows.lineage_events import emits, reads, writes
+from evoembedding.flows.progress import tell
+from evoembedding.flows.settings import git_commit
+from evoembedding.flows.terminal.console import warn
+from evoembedding.schemas.arrow import to_frame
+from evoembedding.schemas.configs import TrainConfig
+from evoembedding.schemas.dataset import DatasetVersion, ModelRecord, ShardSet, TrainingRun
+from evoembedding.schemas.identity import identity
+from evoembedding.schemas.ids import content_id
+from evoembedding.schemas.moments import now
+from evoembedding.schemas.places import place_of
+from evoembedding.schemas.places import resolve as resolve_place
+from evoembedding.trainer.backbones.names import check_backbone_name
+from evoembedding.trainer.model.batches import Schedule
+from evoembedding.trainer.model_folder import weights_digest, write_lineage
+from evoembedding.trainer.training.job import METRICS
+from evoembedding.trainer.training.launch import RankLostError, launch
+from evoembedding.trainer.training.rows import Rows
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.versions import resolve
+from evoembedding.warehouse.openlineage import assets
 
 RETRIES = 2  # after a rank was killed; what is wrong with the job itself would be wrong again
 EXECUTION = {"checkpoint_every", "zero_stage", "checkpoint_activations"}  # how a run is carried out, not what it gives

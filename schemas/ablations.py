@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from schemas.configs import TrainConfig
-from schemas.errors import EvoError
+from evoembedding.schemas.configs import TrainConfig
+from evoembedding.schemas.errors import EvoError
 
 # Memory overwritten in place: C latents come out of every pass and push all C older ones off the queue. A segment batch
 # would then hold one memory only, so segments are read one at a time.

@@ -9,8 +9,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.episode import Record, Segment
-from schemas.ids import digest
+from evoembedding.schemas.episode import Record, Segment
+from evoembedding.schemas.ids import digest
 
 MEMORY_OFF = ", memory off"  # ends the name of an encoder whose memory is switched off
 

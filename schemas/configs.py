@@ -6,9 +6,9 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from schemas.episode import Split
-from schemas.identity import Config
-from schemas.teacher import Budget, Sampling, TeacherConfig
+from evoembedding.schemas.episode import Split
+from evoembedding.schemas.identity import Config
+from evoembedding.schemas.teacher import Budget, Sampling, TeacherConfig
 
 
 class SimulatorConfig(Config):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from schemas.episode import Record
-from schemas.moments import Moment
+from evoembedding.schemas.episode import Record
+from evoembedding.schemas.moments import Moment
 
 
 class DatasetVersion(Record):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from schemas.dataset import DatasetVersion
-from schemas.episode import Record
+from evoembedding.schemas.dataset import DatasetVersion
+from evoembedding.schemas.episode import Record
 
 Format = Literal["parquet", "jsonl"]
 MANIFEST = "export.json"  # its name in the folder

@@ -15,7 +15,7 @@ from errno import EDQUOT, EEXIST, ENOSPC, ENOTEMPTY, EROFS
 from pathlib import Path
 from typing import IO
 
-from schemas.leases import leased, unused
+from evoembedding.schemas.leases import leased, unused
 
 PARTIAL = ".partial"
 _LONGEST = 200  # bytes of a name, so that what is added to it fits the 255 of a file system

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationInfo, model_validator
 
-from schemas.episode import Record
+from evoembedding.schemas.episode import Record
 
 _STORED = object()  # tells validation that settings were stored, and not given by a user, to whom today's defaults go
 

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from schemas.files import file_digest, write_whole
+from evoembedding.schemas.files import file_digest, write_whole
 
 LINEAGE, CARD = "lineage.json", "README.md"
 FILES = "files"

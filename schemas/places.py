@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path, PurePosixPath
 
-from schemas.errors import EvoError
+from evoembedding.schemas.errors import EvoError
 
 
 def place_of(path: Path, root: Path) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from schemas.episode import Record, Segment
+from evoembedding.schemas.episode import Record, Segment
 
 
 class ShardQuestion(Record):

@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from schemas.episode import Record
-from schemas.identity import Config, identity
-from schemas.ids import content_id
-from schemas.moments import Moment
+from evoembedding.schemas.episode import Record
+from evoembedding.schemas.identity import Config, identity
+from evoembedding.schemas.ids import content_id
+from evoembedding.schemas.moments import Moment
 
 
 class Message(Record):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from schemas.episode import Context, Draft, Episode, Evidence, Question, Record, Verdict
-from schemas.ids import content_id, digest
-from synth.cloze import BLANK, QUESTION_WORDS
-from synth.tables import tables
-from synth.taxonomy import QUESTION_TYPES
-from synth.text import length, normalise, words
+from evoembedding.schemas.episode import Context, Draft, Episode, Evidence, Question, Record, Verdict
+from evoembedding.schemas.ids import content_id, digest
+from evoembedding.synth.cloze import BLANK, QUESTION_WORDS
+from evoembedding.synth.tables import tables
+from evoembedding.synth.taxonomy import QUESTION_TYPES
+from evoembedding.synth.text import length, normalise, words
 
 VERSION = "checks-4"  # raised by hand for a change of code that changes a verdict
 SEGMENT_WORDS = 4000

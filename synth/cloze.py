@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 
 import regex
 
-from schemas.configs import ClozeConfig
-from schemas.episode import Context, Document, Draft, Evidence, Question, Segment
-from schemas.identity import identity
-from schemas.ids import content_id, digest
-from schemas.text import UNSPACED
-from synth.tables import tables
-from synth.taxonomy import QUESTION_TYPES
-from synth.text import TOKEN_CHARACTERS, joined, length, normalise, sentences, windows, words
+from evoembedding.schemas.configs import ClozeConfig
+from evoembedding.schemas.episode import Context, Document, Draft, Evidence, Question, Segment
+from evoembedding.schemas.identity import identity
+from evoembedding.schemas.ids import content_id, digest
+from evoembedding.schemas.text import UNSPACED
+from evoembedding.synth.tables import tables
+from evoembedding.synth.taxonomy import QUESTION_TYPES
+from evoembedding.synth.text import TOKEN_CHARACTERS, joined, length, normalise, sentences, windows, words
 
 VERSION = "cloze-2"
 CHANCE = "cloze-1"  # what is drawn by; it stays, so that another version chooses the same where it can

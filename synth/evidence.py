@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 
-from schemas.configs import TeachingConfig
-from schemas.episode import Context, Evidence, Question
-from synth.prompts.answers import EvidenceIndices
-from synth.teachers.asking import Asker, together
+from evoembedding.schemas.configs import TeachingConfig
+from evoembedding.schemas.episode import Context, Evidence, Question
+from evoembedding.synth.prompts.answers import EvidenceIndices
+from evoembedding.synth.teachers.asking import Asker, together
 
 VERSION = "evidence-1"
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from schemas.configs import ClozeConfig, SimulatorConfig, TeachingConfig
-from schemas.identity import identity
-from schemas.ids import digest
-from schemas.teacher import TeacherConfig
-from synth import checks, cloze, evidence, questions, simulator, verification
-from synth.contexts import dialogue, memory, web
-from synth.prompts import PROMPTS
-from synth.tables import tables
-from synth.taxonomy import QUESTION_TYPES, RULES, QuestionType
+from evoembedding.schemas.configs import ClozeConfig, SimulatorConfig, TeachingConfig
+from evoembedding.schemas.identity import identity
+from evoembedding.schemas.ids import digest
+from evoembedding.schemas.teacher import TeacherConfig
+from evoembedding.synth import checks, cloze, evidence, questions, simulator, verification
+from evoembedding.synth.contexts import dialogue, memory, web
+from evoembedding.synth.prompts import PROMPTS
+from evoembedding.synth.tables import tables
+from evoembedding.synth.taxonomy import QUESTION_TYPES, RULES, QuestionType
 
 STAGES = ("contexts", "questions", "evidence", "verify")
 KINDS = ("dialogue", "web", "memory")

@@ -7,24 +7,24 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from schemas.configs import TeachingConfig
-from schemas.dataset import Failure, Outcome
-from schemas.episode import Context, Document, Episode, Evidence, Question, Record, Verdict
-from schemas.ids import content_id
-from schemas.moments import now
-from schemas.secrets import scrubbed
-from synth.checks import episode, verdict
-from synth.contexts.dialogue import dialogue
-from synth.contexts.memory import memory
-from synth.contexts.web import NoContextError, web
-from synth.evidence import annotate
-from synth.fingerprints import Chain
-from synth.questions import draw_types, question
-from synth.taxonomy import QuestionType
-from synth.teachers.asking import Asker, together
-from synth.teachers.faults import NotAnsweredError
-from synth.text import normalise
-from synth.verification import verify_question
+from evoembedding.schemas.configs import TeachingConfig
+from evoembedding.schemas.dataset import Failure, Outcome
+from evoembedding.schemas.episode import Context, Document, Episode, Evidence, Question, Record, Verdict
+from evoembedding.schemas.ids import content_id
+from evoembedding.schemas.moments import now
+from evoembedding.schemas.secrets import scrubbed
+from evoembedding.synth.checks import episode, verdict
+from evoembedding.synth.contexts.dialogue import dialogue
+from evoembedding.synth.contexts.memory import memory
+from evoembedding.synth.contexts.web import NoContextError, web
+from evoembedding.synth.evidence import annotate
+from evoembedding.synth.fingerprints import Chain
+from evoembedding.synth.questions import draw_types, question
+from evoembedding.synth.taxonomy import QuestionType
+from evoembedding.synth.teachers.asking import Asker, together
+from evoembedding.synth.teachers.faults import NotAnsweredError
+from evoembedding.synth.text import normalise
+from evoembedding.synth.verification import verify_question
 
 DUPLICATE = "the context already has this question"
 FindDocument = Callable[[str], Document]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import random
 
-from schemas.configs import QuestionConfig, TeachingConfig
-from schemas.episode import Context, Question
-from schemas.ids import content_id
-from synth.cloze import QUESTION_WORDS
-from synth.prompts.answers import QuestionAnswer
-from synth.taxonomy import RULES, QuestionType, carried_by
-from synth.teachers.asking import Asker
+from evoembedding.schemas.configs import QuestionConfig, TeachingConfig
+from evoembedding.schemas.episode import Context, Question
+from evoembedding.schemas.ids import content_id
+from evoembedding.synth.cloze import QUESTION_WORDS
+from evoembedding.synth.prompts.answers import QuestionAnswer
+from evoembedding.synth.taxonomy import RULES, QuestionType, carried_by
+from evoembedding.synth.teachers.asking import Asker
 
 VERSION = "questions-1"
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import regex
 
-from schemas.ids import digest
+from evoembedding.schemas.ids import digest
 
+PACKAGE = "evoembedding."  # in no fingerprint: modules were there before it
 _CONSTANT = re.compile(r"_?[A-Z][A-Z0-9_]*")
 
 
@@ -20,9 +21,9 @@ def tables(*modules: str, but: tuple[str, ...] = ()) -> str:
     Code is not in it: a change there is told by the module's VERSION, and met by the test of golden outputs.
     """
     held = {
-        f"{module}.{name}": _plain(value)
+        f"{module.removeprefix(PACKAGE)}.{name}": _plain(value)
         for module in modules
-        for name, value in vars(import_module(module)).items()
+        for name, value in vars(import_module(f"{PACKAGE}{module.removeprefix(PACKAGE)}")).items()
         if _CONSTANT.fullmatch(name) and name not in ("VERSION", *but)
     }
     return digest(held, 10)
@@ -40,4 +41,4 @@ def _plain(value: Any) -> Any:
         return [_plain(one) for one in value]
     if isinstance(value, set | frozenset):
         return sorted(value)
-    return f"{value.__module__}.{value.__qualname__}"  # a function, by name
+    return f"{value.__module__.removeprefix(PACKAGE)}.{value.__qualname__}"  # a function, by name

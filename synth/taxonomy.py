@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from synth.simulator.builders import asides, events, tracks
-from synth.simulator.builders.told import Builder
+from evoembedding.synth.simulator.builders import asides, events, tracks
+from evoembedding.synth.simulator.builders.told import Builder
 
 KINDS = ("dialogue", "web", "memory")  # of contexts
 PERSONAL = ("dialogue", "memory")  # contexts in which a person's state changes

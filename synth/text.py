@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import regex
 
-from schemas.text import ALPHABETS, ALPHABETS_A_WORD, BRIEF, BRIEF_A_WORD, UNSPACED
+from evoembedding.schemas.text import ALPHABETS, ALPHABETS_A_WORD, BRIEF, BRIEF_A_WORD, UNSPACED
 
 _WORD = re.compile(r"\w+")
 _TOKEN = re.compile(r"\w+|[^\w\s]")

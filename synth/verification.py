@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from schemas.configs import TeachingConfig
-from schemas.episode import Context, Draft, Evidence, Question, Segment, Verdict
-from synth.checks import context_dependent, evidence_in_range, lengths, structure
-from synth.evidence import agreement
-from synth.evidence import elected as by_votes
-from synth.prompts.answers import Judgement, ShortAnswer
-from synth.taxonomy import QUESTION_TYPES
-from synth.teachers.asking import Asker, together
-from synth.text import normalise
+from evoembedding.schemas.configs import TeachingConfig
+from evoembedding.schemas.episode import Context, Draft, Evidence, Question, Segment, Verdict
+from evoembedding.synth.checks import context_dependent, evidence_in_range, lengths, structure
+from evoembedding.synth.evidence import agreement
+from evoembedding.synth.evidence import elected as by_votes
+from evoembedding.synth.prompts.answers import Judgement, ShortAnswer
+from evoembedding.synth.taxonomy import QUESTION_TYPES
+from evoembedding.synth.teachers.asking import Asker, together
+from evoembedding.synth.text import normalise
 
 VERSION = "verification-1"
 FREE = {

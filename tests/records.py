@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from schemas.dataset import Evaluation, ModelRecord, ShardSet, TrainingRun
-from schemas.teacher import TeacherCall
+from evoembedding.schemas.dataset import Evaluation, ModelRecord, ShardSet, TrainingRun
+from evoembedding.schemas.teacher import TeacherCall
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -15,7 +15,9 @@ def curve(run: Path) -> list[tuple[int, float]]:
 
 def ranks_of(run: Path) -> list[int]:
     """Processes that train a run, seen in /proc."""
-    command = [word.encode() for word in (sys.executable, "-m", "trainer.training.loop", str(run / "job.json"))]
+    command = [
+        word.encode() for word in (sys.executable, "-m", "evoembedding.trainer.training.loop", str(run / "job.json"))
+    ]
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:

@@ -16,14 +16,14 @@ from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from schemas.configs import ModelConfig, TrainConfig
-from schemas.errors import EvoError
-from schemas.text import shown
-from trainer.backbones.names import reason
-from trainer.model.evo_model import EvoModel
-from trainer.model_files import INDEX, check_folder, finite, read_headers, read_object, weight_files
-from trainer.model_folder import save_model
-from trainer.tokenizer.evo_tokenizer import load_tokenizer
+from evoembedding.schemas.configs import ModelConfig, TrainConfig
+from evoembedding.schemas.errors import EvoError
+from evoembedding.schemas.text import shown
+from evoembedding.trainer.backbones.names import reason
+from evoembedding.trainer.model.evo_model import EvoModel
+from evoembedding.trainer.model_files import INDEX, check_folder, finite, read_headers, read_object, weight_files
+from evoembedding.trainer.model_folder import save_model
+from evoembedding.trainer.tokenizer.evo_tokenizer import load_tokenizer
 
 PARTS = {  # theirs, ours
     "model.": "backbone.causal.",

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from rich.progress import track
 from torch import Tensor
 
-from schemas.benchmark import MEMORY_OFF
-from schemas.episode import Segment
-from schemas.errors import EvoError
-from trainer.model.evo_model import EvoModel
-from trainer.model.reader import Reader, array, several
-from trainer.model_folder import load_model
-from trainer.session import Hit, Session, ranked, read_together
-from trainer.tokenizer.evo_tokenizer import EvoTokenizer
+from evoembedding.schemas.benchmark import MEMORY_OFF
+from evoembedding.schemas.episode import Segment
+from evoembedding.schemas.errors import EvoError
+from evoembedding.trainer.model.evo_model import EvoModel
+from evoembedding.trainer.model.reader import Reader, array, several
+from evoembedding.trainer.model_folder import load_model
+from evoembedding.trainer.session import Hit, Session, ranked, read_together
+from evoembedding.trainer.tokenizer.evo_tokenizer import EvoTokenizer
 
 NAME = "EvoEmbedding"
 PROMPTS = (None, "document", "query")

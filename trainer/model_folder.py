@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 
-from schemas.configs import TrainConfig
-from schemas.errors import EvoError
-from schemas.files import file_digest, whole_folder
-from schemas.identity import stored
-from schemas.model_folder import CARD, check_vouched, vouch
-from trainer.backbones.names import reason
-from trainer.model_files import FLOATS, Header, check_folder, finite, read_headers, read_object
-from trainer.tokenizer.evo_tokenizer import EvoTokenizer
+from evoembedding.schemas.configs import TrainConfig
+from evoembedding.schemas.errors import EvoError
+from evoembedding.schemas.files import file_digest, whole_folder
+from evoembedding.schemas.identity import stored
+from evoembedding.schemas.model_folder import CARD, check_vouched, vouch
+from evoembedding.trainer.backbones.names import reason
+from evoembedding.trainer.model_files import FLOATS, Header, check_folder, finite, read_headers, read_object
+from evoembedding.trainer.tokenizer.evo_tokenizer import EvoTokenizer
 
 if TYPE_CHECKING:
-    from trainer.model.evo_model import EvoModel
+    from evoembedding.trainer.model.evo_model import EvoModel
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 MODEL_TYPE = "evoembedding"
@@ -45,7 +45,9 @@ def load_model(folder: Path) -> tuple[EvoModel, EvoTokenizer]:
     """
     import torch
 
-    from trainer.model.evo_model import EvoModel  # it takes seconds, which who only reads digests need not wait
+    from evoembedding.trainer.model.evo_model import (
+        EvoModel,  # it takes seconds, which who only reads digests need not wait
+    )
 
     try:
         check_folder(folder)
@@ -111,8 +113,8 @@ pipeline_tag: sentence-similarity
 An EvoEmbedding model: it reads segments in order, keeps a latent memory, and embeds segments and queries with it.
 
 ```python
-from schemas.episode import Segment
-from trainer.embedder import EvoEmbedder
+from evoembedding.schemas.episode import Segment
+from evoembedding.trainer.embedder import EvoEmbedder
 
 embedder = EvoEmbedder.load("{folder.name}")  # this folder
 session = embedder.session()

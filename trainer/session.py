@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from schemas.episode import Segment
-from schemas.errors import EvoError
-from schemas.files import whole
-from trainer.backbones.decoder import Keys
-from trainer.model.reader import Memory, Reader
+from evoembedding.schemas.episode import Segment
+from evoembedding.schemas.errors import EvoError
+from evoembedding.schemas.files import whole
+from evoembedding.trainer.backbones.decoder import Keys
+from evoembedding.trainer.model.reader import Memory, Reader
 
 FORMAT = "evoembedding session 1"
 

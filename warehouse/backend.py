@@ -16,7 +16,7 @@ import duckdb
 import duckdb_extensions
 import psycopg
 
-from schemas.errors import EvoError
+from evoembedding.schemas.errors import EvoError
 
 CATALOG_URL, DATA_URL = "EVO_CATALOG_URL", "EVO_DATA_URL"
 CATALOG = "catalog.sqlite"

@@ -18,15 +18,15 @@ from typing import Any, TypeVar
 import duckdb
 import polars as pl
 
-from schemas.arrow import polars_schema
-from schemas.errors import EvoError
-from warehouse.backend import CATALOG, Backend
-from warehouse.migration.schema import bring_up, is_current
-from warehouse.owner import check_owner, take_over, told_path
-from warehouse.read_only import readable, writable
-from warehouse.row_digests import with_digest
-from warehouse.tables import DIGEST, TABLES
-from warehouse.transactions import in_transaction
+from evoembedding.schemas.arrow import polars_schema
+from evoembedding.schemas.errors import EvoError
+from evoembedding.warehouse.backend import CATALOG, Backend
+from evoembedding.warehouse.migration.schema import bring_up, is_current
+from evoembedding.warehouse.owner import check_owner, take_over, told_path
+from evoembedding.warehouse.read_only import readable, writable
+from evoembedding.warehouse.row_digests import with_digest
+from evoembedding.warehouse.tables import DIGEST, TABLES
+from evoembedding.warehouse.transactions import in_transaction
 
 T = TypeVar("T")
 Parameters = Sequence[object] | Mapping[str, object]

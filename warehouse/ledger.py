@@ -15,11 +15,11 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from schemas.errors import EvoError
-from schemas.ids import canonical
-from schemas.moments import now
-from schemas.teacher import Spent, TeacherCall, TeacherRequest
-from warehouse.read_only import readable, writable
+from evoembedding.schemas.errors import EvoError
+from evoembedding.schemas.ids import canonical
+from evoembedding.schemas.moments import now
+from evoembedding.schemas.teacher import Spent, TeacherCall, TeacherRequest
+from evoembedding.warehouse.read_only import readable, writable
 
 FILE = "ledger.sqlite"
 COLUMNS = tuple(TeacherCall.model_fields)

@@ -13,8 +13,8 @@ from glob import escape
 
 import duckdb
 
-from schemas.errors import EvoError
-from warehouse.backend import Backend, quoted
+from evoembedding.schemas.errors import EvoError
+from evoembedding.warehouse.backend import Backend, quoted
 
 MARKER = "owner"  # beside the data in S3
 _PATH = "__ducklake_metadata_lake.ducklake_metadata"  # holds the path of the data that a catalog is of

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import polars as pl
 
-from schemas.arrow import polars_schema
-from warehouse.tables import DIGEST, TABLES, default_of
+from evoembedding.schemas.arrow import polars_schema
+from evoembedding.warehouse.tables import DIGEST, TABLES, default_of
 
 
 def digest_of(name: str) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import re
 
-from schemas.errors import EvoError
-from warehouse.catalog import Warehouse
-from warehouse.tables import TABLES
+from evoembedding.schemas.errors import EvoError
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.tables import TABLES
 
 SHORT = re.compile(r"([a-z]+)-[0-9a-f]{1,19}")  # whole ones have 20 digits
 NAMED = 5

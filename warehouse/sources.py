@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from warehouse.catalog import Warehouse
+from evoembedding.warehouse.catalog import Warehouse
 
 _NOTHING = "SELECT NULL::VARCHAR WHERE false"
 

@@ -9,8 +9,8 @@ import duckdb
 import polars as pl
 from pydantic import BaseModel
 
-from schemas.arrow import polars_schema
-from schemas.dataset import (
+from evoembedding.schemas.arrow import polars_schema
+from evoembedding.schemas.dataset import (
     DatasetMember,
     DatasetTag,
     DatasetVersion,
@@ -27,8 +27,8 @@ from schemas.dataset import (
     TrainingRun,
     Withdrawal,
 )
-from schemas.episode import Context, Document, Episode, Evidence, Question, Verdict
-from schemas.teacher import TeacherCall
+from evoembedding.schemas.episode import Context, Document, Episode, Evidence, Question, Verdict
+from evoembedding.schemas.teacher import TeacherCall
 
 
 @dataclass(frozen=True)

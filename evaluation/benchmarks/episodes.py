@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from schemas.benchmark import Conversation, Query
-from schemas.episode import Draft
+from evoembedding.schemas.benchmark import Conversation, Query
+from evoembedding.schemas.episode import Draft
 
 
 def from_drafts(drafts: Iterable[Draft]) -> tuple[Conversation, ...]:

@@ -13,10 +13,10 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
 
-from schemas.benchmark import Benchmark, Conversation, Query
-from schemas.episode import Segment
-from schemas.errors import EvoError, first_fault
-from schemas.text import clean, shown
+from evoembedding.schemas.benchmark import Benchmark, Conversation, Query
+from evoembedding.schemas.episode import Segment
+from evoembedding.schemas.errors import EvoError, first_fault
+from evoembedding.schemas.text import clean, shown
 
 CATEGORIES = {1: "multi_hop", 2: "temporal", 3: "open_domain", 4: "single_hop"}  # 5, adversarial, has no answer
 _SESSION = re.compile(r"session_([0-9]{1,6})")

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from flows.commands import exchange as exchange_commands
-from flows.commands.backup import backup, restore
-from flows.commands.dataset import dataset_app, print_funnel
-from flows.commands.doctor import doctor
-from flows.commands.import_model import import_model
-from flows.commands.lineage import lineage_app
-from flows.commands.options import (
+from evoembedding.flows.commands import exchange as exchange_commands
+from evoembedding.flows.commands.backup import backup, restore
+from evoembedding.flows.commands.dataset import dataset_app, print_funnel
+from evoembedding.flows.commands.doctor import doctor
+from evoembedding.flows.commands.import_model import import_model
+from evoembedding.flows.commands.lineage import lineage_app
+from evoembedding.flows.commands.options import (
     BudgetCalls,
     BudgetMoney,
     BudgetTokens,
@@ -31,27 +31,25 @@ from flows.commands.options import (
     Teachers,
     chosen_recipe,
 )
-from flows.commands.teacher import teacher_app
-from flows.commands.trace import impact, trace
-from flows.recipes import changed
-from flows.recipes import recipe as named_recipe
-from flows.settings import state
-from flows.terminal import completion, prefect_server
-from flows.terminal.console import Json, console, say, say_json, say_table, say_text, warn
-from flows.terminal.entry import main
-from flows.terminal.tables import fitted
-from schemas.ablations import ABLATIONS, ablated
-from schemas.configs import Recipe
-from schemas.errors import EvoError
-from schemas.places import resolve as resolve_place
-from schemas.text import shown
+from evoembedding.flows.commands.teacher import teacher_app
+from evoembedding.flows.commands.trace import impact, trace
+from evoembedding.flows.recipes import changed
+from evoembedding.flows.recipes import recipe as named_recipe
+from evoembedding.flows.settings import state
+from evoembedding.flows.terminal import completion, prefect_server
+from evoembedding.flows.terminal.console import Json, console, say, say_json, say_table, say_text, warn
+from evoembedding.flows.terminal.tables import fitted
+from evoembedding.schemas.ablations import ABLATIONS, ablated
+from evoembedding.schemas.configs import Recipe
+from evoembedding.schemas.errors import EvoError
+from evoembedding.schemas.places import resolve as resolve_place
+from evoembedding.schemas.text import shown
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from warehouse.catalog import Warehouse
+    from evoembedding.warehouse.catalog import Warehouse
 
-__all__ = ["app", "main"]
 
 # A failed flow logs a traceback; here the one sentence says it. Prefect keeps the whole log.
 os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
@@ -105,10 +103,10 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Run the whole pipeline, offline and small: funnel, score table, lineage tree, report page."""
-    from flows.evaluate import heldout, stored_scores
-    from flows.pipeline import finished, pipeline
-    from flows.report.page import write_report
-    from warehouse.datasets.funnel import funnel
+    from evoembedding.flows.evaluate import heldout, stored_scores
+    from evoembedding.flows.pipeline import finished, pipeline
+    from evoembedding.flows.report.page import write_report
+    from evoembedding.warehouse.datasets.funnel import funnel
 
     recipe = named_recipe("smallest" if smallest else "demo")
     source = str(EXAMPLES / "peps.parquet")
@@ -157,8 +155,8 @@ def ingest(
 
     Every file and line that cannot be read is reported and kept in `failures`.
     """
-    from flows.ingest import ingest as flow
-    from synth.documents import told_unread
+    from evoembedding.flows.ingest import ingest as flow
+    from evoembedding.synth.documents import told_unread
 
     prefect_server.ready(state())
     done = flow(state(), source, license, sync, name)
@@ -200,9 +198,9 @@ def synthesize(
     as_json: Json = False,
 ) -> None:
     """Make the episodes that the recipe lacks: simulated, from documents, and by teachers where it has any."""
-    from flows.synthesize import finished
-    from flows.synthesize import synthesize as flow
-    from flows.teaching.unanswered import unanswered
+    from evoembedding.flows.synthesize import finished
+    from evoembedding.flows.synthesize import synthesize as flow
+    from evoembedding.flows.teaching.unanswered import unanswered
 
     sizes = Sizes(contexts, seed, personas, documents, budget_calls, budget_tokens, budget_money)
     chosen = chosen_recipe(recipe, teacher, model, sizes)
@@ -230,8 +228,8 @@ def retry(
     as_json: Json = False,
 ) -> None:
     """Ask teachers once more for what they left unanswered, and for nothing else."""
-    from flows.synthesize import retry as flow
-    from flows.teaching.unanswered import unanswered
+    from evoembedding.flows.synthesize import retry as flow
+    from evoembedding.flows.teaching.unanswered import unanswered
 
     chosen = chosen_recipe(recipe, teacher, model, Sizes(None, seed, personas, documents))
     if chosen.teaching is None:
@@ -257,7 +255,7 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """Show what a run would do: items done, pending and invalidated by which component; calls, tokens, cost, hours."""
-    from flows.teaching.plan import PLANNED, make_plan, plan_cells
+    from evoembedding.flows.teaching.plan import PLANNED, make_plan, plan_cells
 
     rows = make_plan(state(), chosen_recipe(recipe, teacher, model, Sizes(contexts, seed, personas, documents)))
     if as_json:
@@ -275,8 +273,8 @@ def shard(
     as_json: Json = False,
 ) -> None:
     """Tokenise a dataset version and write its length-sorted shards."""
-    from flows.build_dataset import shard_version
-    from trainer.backbones.names import check_backbone_name
+    from evoembedding.flows.build_dataset import shard_version
+    from evoembedding.trainer.backbones.names import check_backbone_name
 
     config = named_recipe(recipe).train.model
     config = changed(config, backbone=backbone)
@@ -314,7 +312,7 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a model on a dataset version with DeepSpeed; a killed run resumes at its last checkpoint."""
-    from warehouse.datasets.versions import resolve
+    from evoembedding.warehouse.datasets.versions import resolve
 
     if hostfile and nproc != 1:
         raise EvoError(f"--nproc {nproc} and --hostfile both say where ranks run; nothing was trained; give one")
@@ -326,9 +324,9 @@ def train(
     for name in ablate or []:
         config = ablated(config, name)
     _look(lambda warehouse: resolve(warehouse, dataset))
-    from flows.train import Ranks, models_of
-    from flows.train import train as flow
-    from trainer.backbones.names import check_backbone_name
+    from evoembedding.flows.train import Ranks, models_of
+    from evoembedding.flows.train import train as flow
+    from evoembedding.trainer.backbones.names import check_backbone_name
 
     model = _look(lambda warehouse: next(models_of(warehouse, resolve(warehouse, dataset), config), None))
     if model:
@@ -350,10 +348,10 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Score a model, the same model without its memory, and the baselines."""
-    from flows.evaluate import evaluate as flow
-    from flows.evaluate import model_of, read_benchmark, stored_scores
-    from flows.synthesize import simulators
-    from warehouse.short_ids import whole_id
+    from evoembedding.flows.evaluate import evaluate as flow
+    from evoembedding.flows.evaluate import model_of, read_benchmark, stored_scores
+    from evoembedding.flows.synthesize import simulators
+    from evoembedding.warehouse.short_ids import whole_id
 
     chosen = named_recipe(recipe)
     model = _look(lambda warehouse: model_of(warehouse, whole_id(warehouse, model)).model_id)
@@ -383,9 +381,9 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Write one HTML file that shows it: lineage, funnel, lengths, samples, curves, scores. It loads nothing."""
-    from flows.report.page import write_report
-    from warehouse.catalog import Warehouse
-    from warehouse.short_ids import whole_id
+    from evoembedding.flows.report.page import write_report
+    from evoembedding.warehouse.catalog import Warehouse
+    from evoembedding.warehouse.short_ids import whole_id
 
     with Warehouse.open(state()) as warehouse:
         path = write_report(warehouse, state(), whole_id(warehouse, identity), output)
@@ -407,7 +405,7 @@ app.command(
 
 def _look(ask: Callable[[Warehouse], T]) -> T:
     """Meet a mistake in the warehouse, or work that is done, before Prefect starts, which takes long."""
-    from warehouse.catalog import Warehouse
+    from evoembedding.warehouse.catalog import Warehouse
 
     with Warehouse.open(state()) as warehouse:
         return ask(warehouse)
@@ -415,7 +413,7 @@ def _look(ask: Callable[[Warehouse], T]) -> T:
 
 def _print_made(recipe: Recipe) -> None:
     """The funnel; and the report of the teaching, where there was any."""
-    from flows.teaching.synthesis_report import report_path
+    from evoembedding.flows.teaching.synthesis_report import report_path
 
     print_funnel(False)
     if recipe.teaching:
@@ -425,8 +423,8 @@ def _print_made(recipe: Recipe) -> None:
 
 
 def _print_scores(scores: pl.DataFrame, as_json: bool) -> None:
-    from evaluation.report import OVERALL, score_table
-    from flows.evaluate import GROUPS
+    from evoembedding.evaluation.report import OVERALL, score_table
+    from evoembedding.flows.evaluate import GROUPS
 
     if as_json:
         say_json(scores.to_dicts())

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from flows.settings import state
-from flows.terminal.console import Json, say, warn
+from evoembedding.flows.settings import state
+from evoembedding.flows.terminal.console import Json, say, warn
 
 EVERY_S = 5.0  # seconds between lines of progress
 
@@ -20,8 +20,8 @@ def backup(
     as_json: Json = False,
 ) -> None:
     """Copy the state folder as it is at one point, while commands may go on; the copy is checked as doctor does."""
-    from flows.commands.doctor import WEIGHTS
-    from warehouse.upkeep.backup import back_up
+    from evoembedding.flows.commands.doctor import WEIGHTS
+    from evoembedding.warehouse.upkeep.backup import back_up
 
     made = back_up(state(), to, WEIGHTS, _progress("backup"))
     told = {"backup": str(to.absolute()), "files": len(made.files), "bytes": made.bytes, "snapshot": made.snapshot}
@@ -33,7 +33,7 @@ def restore(
     as_json: Json = False,
 ) -> None:
     """Fill the empty state folder from a backup, each file checked; what was broken off then can be finished there."""
-    from warehouse.upkeep.restore import restore as fill
+    from evoembedding.warehouse.upkeep.restore import restore as fill
 
     home = state()
     made = fill(source, home, _progress("restore"))

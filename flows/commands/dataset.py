@@ -6,11 +6,20 @@ from typing import Annotated
 
 import typer
 
-from flows.commands.dataset_versions import diff, expire, tag
-from flows.commands.options import Contexts, Dataset, Model, RecipeName, Seed, Sizes, Teachers, chosen_recipe
-from flows.recipes import changed
-from flows.settings import state
-from flows.terminal.console import Json, say, say_json, say_table
+from evoembedding.flows.commands.dataset_versions import diff, expire, tag
+from evoembedding.flows.commands.options import (
+    Contexts,
+    Dataset,
+    Model,
+    RecipeName,
+    Seed,
+    Sizes,
+    Teachers,
+    chosen_recipe,
+)
+from evoembedding.flows.recipes import changed
+from evoembedding.flows.settings import state
+from evoembedding.flows.terminal.console import Json, say, say_json, say_table
 
 dataset_app = typer.Typer(help="Publish and read dataset versions.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -33,9 +42,9 @@ def dataset_publish(
 
     The same content gives the same version.
     """
-    from flows.build_dataset import publish_version
-    from warehouse.catalog import Warehouse
-    from warehouse.datasets.versions import left_out
+    from evoembedding.flows.build_dataset import publish_version
+    from evoembedding.warehouse.catalog import Warehouse
+    from evoembedding.warehouse.datasets.versions import left_out
 
     chosen = chosen_recipe(recipe, teacher, model, Sizes(contexts, seed))
     curation = changed(chosen.curation, benchmarks=tuple(decontaminate) if decontaminate else None)
@@ -50,8 +59,8 @@ def dataset_publish(
 @dataset_app.command("list", epilog="Example: evo dataset list --json")
 def dataset_list(as_json: Json = False) -> None:
     """List dataset versions, with their tags."""
-    from warehouse.catalog import Warehouse
-    from warehouse.datasets.versions import held, list_versions, tags
+    from evoembedding.warehouse.catalog import Warehouse
+    from evoembedding.warehouse.datasets.versions import held, list_versions, tags
 
     with Warehouse.open(state()) as warehouse:
         versions, there = list_versions(warehouse), held(warehouse)
@@ -68,8 +77,8 @@ def dataset_list(as_json: Json = False) -> None:
 @dataset_app.command("show", epilog="Example: evo dataset show demo@1")
 def dataset_show(dataset: Dataset, as_json: Json = False) -> None:
     """Show a dataset version: digest, parent, snapshot, commit, recipe, what was left out, its tags."""
-    from warehouse.catalog import Warehouse
-    from warehouse.datasets.versions import held, left_out, resolve, tags
+    from evoembedding.warehouse.catalog import Warehouse
+    from evoembedding.warehouse.datasets.versions import held, left_out, resolve, tags
 
     with Warehouse.open(state()) as warehouse:
         version = resolve(warehouse, dataset, retired=True)
@@ -91,8 +100,8 @@ dataset_app.command("expire", epilog="Example: evo dataset expire demo@1 demo@2 
 
 
 def print_funnel(as_json: bool) -> None:
-    from warehouse.catalog import Warehouse
-    from warehouse.datasets.funnel import funnel
+    from evoembedding.warehouse.catalog import Warehouse
+    from evoembedding.warehouse.datasets.funnel import funnel
 
     with Warehouse.open(state()) as warehouse:
         rows = funnel(warehouse)

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from flows.commands.options import Dataset
-from flows.settings import state
-from flows.terminal import completion
-from flows.terminal.console import Json, say, say_json, say_table
-from schemas.errors import EvoError
+from evoembedding.flows.commands.options import Dataset
+from evoembedding.flows.settings import state
+from evoembedding.flows.terminal import completion
+from evoembedding.flows.terminal.console import Json, say, say_json, say_table
+from evoembedding.schemas.errors import EvoError
 
 
 def diff(
@@ -19,9 +19,9 @@ def diff(
     as_json: Json = False,
 ) -> None:
     """Show which episodes came, went or changed from one version to another, and why."""
-    from warehouse.catalog import Warehouse
-    from warehouse.datasets.diff import diff as compare
-    from warehouse.datasets.versions import resolve
+    from evoembedding.warehouse.catalog import Warehouse
+    from evoembedding.warehouse.datasets.diff import diff as compare
+    from evoembedding.warehouse.datasets.versions import resolve
 
     with Warehouse.open(state()) as warehouse:
         found = compare(warehouse, resolve(warehouse, old), resolve(warehouse, new))
@@ -42,8 +42,8 @@ def tag(
     as_json: Json = False,
 ) -> None:
     """Point a tag to a version, so that NAME@TAG means it; tags can be moved, and every move is kept."""
-    from warehouse.catalog import Warehouse
-    from warehouse.datasets.tags import remove_tag, set_tag, tag_history
+    from evoembedding.warehouse.catalog import Warehouse
+    from evoembedding.warehouse.datasets.tags import remove_tag, set_tag, tag_history
 
     with Warehouse.open(state()) as warehouse:
         if name is None:
@@ -81,8 +81,8 @@ def expire(
 
     What was made since the newest version was published stays: it waits for a publish.
     """
-    from warehouse.catalog import Warehouse
-    from warehouse.upkeep.retention import expire as remove
+    from evoembedding.warehouse.catalog import Warehouse
+    from evoembedding.warehouse.upkeep.retention import expire as remove
 
     with Warehouse.open(state()) as warehouse:
         done = remove(warehouse, datasets or [], force, forget_past, dry=not yes)

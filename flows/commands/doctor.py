@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from flows.settings import state
-from flows.terminal.console import Json, say, say_json, say_table
+from evoembedding.flows.settings import state
+from evoembedding.flows.terminal.console import Json, say, say_json, say_table
 
 WEIGHTS = "model.safetensors"
 
@@ -28,15 +28,15 @@ def doctor(
     as_json: Json = False,
 ) -> None:
     """Check that everything the warehouse knows of is there and is what it was; exit code 1 if something is damaged."""
-    from warehouse.catalog import Warehouse
-    from warehouse.upkeep.doctor import Finding, examine
+    from evoembedding.warehouse.catalog import Warehouse
+    from evoembedding.warehouse.upkeep.doctor import Finding, examine
 
     if take_over:
         with Warehouse.open(state()) as warehouse:
             warehouse.take_over()
     findings = list(examine(state(), WEIGHTS, deep, remove_orphans, older_than))
     if (runs := state() / "runs").exists():
-        from trainer.training.checkpoints import damaged  # with torch, which takes seconds
+        from evoembedding.trainer.training.checkpoints import damaged  # with torch, which takes seconds
 
         for name, says in damaged(runs):
             findings.append(Finding(kind="damaged", what="checkpoint", name=name, says=says))

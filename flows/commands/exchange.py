@@ -12,9 +12,9 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from flows.commands.options import Dataset
-from flows.settings import git_commit, state
-from flows.terminal.console import Json, say, warn
+from evoembedding.flows.commands.options import Dataset
+from evoembedding.flows.settings import git_commit, state
+from evoembedding.flows.terminal.console import Json, say, warn
 
 LINE_EVERY_S = 10.0
 
@@ -28,11 +28,11 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write a version as a folder with a dataset card that datasets.load_dataset opens, in EvoTrain's record form."""
-    from flows.lineage_events import lineage_run
-    from warehouse.catalog import Warehouse
-    from warehouse.datasets.versions import resolve
-    from warehouse.exchange.export import export_version
-    from warehouse.openlineage import assets
+    from evoembedding.flows.lineage_events import lineage_run
+    from evoembedding.warehouse.catalog import Warehouse
+    from evoembedding.warehouse.datasets.versions import resolve
+    from evoembedding.warehouse.exchange.export import export_version
+    from evoembedding.warehouse.openlineage import assets
 
     with (
         lineage_run(state(), "export", dataset, "Export a dataset version.", __file__) as run,
@@ -61,10 +61,10 @@ def import_(
 
     Every row that is malformed is reported and kept in `failures`. The same bytes give the same version again.
     """
-    from flows.lineage_events import lineage_run
-    from warehouse.catalog import Warehouse
-    from warehouse.exchange.import_dataset import import_dataset
-    from warehouse.openlineage import assets
+    from evoembedding.flows.lineage_events import lineage_run
+    from evoembedding.warehouse.catalog import Warehouse
+    from evoembedding.warehouse.exchange.import_dataset import import_dataset
+    from evoembedding.warehouse.openlineage import assets
 
     with (
         lineage_run(state(), "import", name, "Import a dataset.", __file__) as run,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from flows.terminal.console import Json, say
+from evoembedding.flows.terminal.console import Json, say
 
 
 def import_model(
@@ -23,7 +23,7 @@ def import_model(
     as_json: Json = False,
 ) -> None:
     """Write a checkpoint that the paper's authors published as a model folder, which EvoEmbedder.load reads."""
-    from trainer.authors import import_authors
+    from evoembedding.trainer.authors import import_authors
 
     config = import_authors(checkpoint, backbone, folder, alpha, capacity)
     model = config.model

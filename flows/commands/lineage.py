@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from flows.settings import state
-from flows.terminal.console import Json, say, say_table
+from evoembedding.flows.settings import state
+from evoembedding.flows.terminal.console import Json, say, say_table
 
 lineage_app = typer.Typer(
     help="OpenLineage events: see docs/openlineage.md.", no_args_is_help=True, rich_markup_mode=None
@@ -15,7 +15,7 @@ lineage_app = typer.Typer(
 @lineage_app.command("events", epilog="Example: evo lineage events --json")
 def lineage_events(as_json: Json = False) -> None:
     """List runs as their events tell them: how they ended, what they read and what they wrote."""
-    from warehouse.openlineage.event_log import runs
+    from evoembedding.warehouse.openlineage.event_log import runs
 
     told = runs(state())
     if as_json or not told:
@@ -31,7 +31,7 @@ def lineage_events(as_json: Json = False) -> None:
 @lineage_app.command("send", epilog="Example: OPENLINEAGE_URL=http://127.0.0.1:5000 evo lineage send")
 def lineage_send(as_json: Json = False) -> None:
     """Send every kept event to the OpenLineage endpoint: for one that is new, or was not there when runs ended."""
-    from warehouse.openlineage.event_log import resend
+    from evoembedding.warehouse.openlineage.event_log import resend
 
     sent = resend(state())
     say({"sent": sent}, as_json, f"{sent} events sent")

@@ -6,11 +6,11 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from flows.recipes import RECIPES, changed, checked, with_teacher
-from flows.recipes import recipe as named_recipe
-from flows.terminal.completion import datasets, recipes
-from schemas.configs import Recipe
-from schemas.errors import EvoError
+from evoembedding.flows.recipes import RECIPES, changed, checked, with_teacher
+from evoembedding.flows.recipes import recipe as named_recipe
+from evoembedding.flows.terminal.completion import datasets, recipes
+from evoembedding.schemas.configs import Recipe
+from evoembedding.schemas.errors import EvoError
 
 RecipeName = Annotated[
     str, typer.Option("--recipe", help=f"One of: {', '.join(RECIPES)}; or a file.", autocompletion=recipes)

@@ -9,10 +9,10 @@ from typing import Annotated
 
 import typer
 
-from flows.settings import state
-from flows.terminal import interrupt
-from flows.terminal.console import Json, say, say_json, say_table, say_text
-from schemas.errors import EvoError
+from evoembedding.flows.settings import state
+from evoembedding.flows.terminal import interrupt
+from evoembedding.flows.terminal.console import Json, say, say_json, say_table, say_text
+from evoembedding.schemas.errors import EvoError
 
 teacher_app = typer.Typer(
     help="Run teachers, look at them and at what they were paid.", no_args_is_help=True, rich_markup_mode=None
@@ -30,9 +30,9 @@ def teacher_check(
     """See that a teacher can be reached, takes the key and serves the model; asks it once where none is listed."""
     import asyncio
 
-    from schemas.teacher import TeacherConfig
-    from synth.teachers.teacher import Teacher
-    from warehouse.ledger import SqliteLedger
+    from evoembedding.schemas.teacher import TeacherConfig
+    from evoembedding.synth.teachers.teacher import Teacher
+    from evoembedding.warehouse.ledger import SqliteLedger
 
     with _one_sentence():
         config = TeacherConfig(model=model, endpoints=tuple(endpoints), api_key_env=key_env)
@@ -67,8 +67,8 @@ def teacher_serve(
     key_env: KeyEnv = "EVO_TEACHER_API_KEY",
 ) -> None:
     """Run a vLLM server until Ctrl-C; it asks for the API key of the environment, where that holds one."""
-    from flows.teaching.serve_teacher import LOOK_EVERY_S, last_words, running, served_name
-    from schemas.teacher import ServeConfig
+    from evoembedding.flows.teaching.serve_teacher import LOOK_EVERY_S, last_words, running, served_name
+    from evoembedding.schemas.teacher import ServeConfig
 
     flags = flags or []
     if model.startswith("-"):  # flags alone, behind `--`
@@ -101,7 +101,7 @@ def teacher_serve(
 @teacher_app.command("ledger", epilog="Example: evo teacher ledger --json")
 def teacher_ledger(as_json: Json = False) -> None:
     """Calls, tokens and cost by scope, stage and model, over all runs; and calls that got no answer."""
-    from warehouse.ledger import SqliteLedger
+    from evoembedding.warehouse.ledger import SqliteLedger
 
     ledger = SqliteLedger.open(state())
     rows, faults = ledger.totals(), ledger.faults()

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.settings import state
-from flows.terminal import completion
-from flows.terminal.console import Json, say, say_text
+from evoembedding.flows.settings import state
+from evoembedding.flows.terminal import completion
+from evoembedding.flows.terminal.console import Json, say, say_text
 
 if TYPE_CHECKING:
-    from warehouse.catalog import Warehouse
-    from warehouse.lineage.tree import TraceNode
-    from warehouse.lineage.withdrawal import Withdrawn
+    from evoembedding.warehouse.catalog import Warehouse
+    from evoembedding.warehouse.lineage.tree import TraceNode
+    from evoembedding.warehouse.lineage.withdrawal import Withdrawn
 
 Mermaid = Annotated[bool, typer.Option("--mermaid", help="Print a Mermaid flowchart, sources at the left.")]
 
@@ -47,8 +47,8 @@ def trace(
     ] = 3,
 ) -> None:
     """Walk from a model, or anything else that has an id, down to the documents and calls that it came from."""
-    from warehouse.lineage.trace import trace as walk
-    from warehouse.short_ids import whole_id
+    from evoembedding.warehouse.lineage.trace import trace as walk
+    from evoembedding.warehouse.short_ids import whole_id
 
     with _opened(as_of) as warehouse:
         _show(walk(warehouse, whole_id(warehouse, identity), limit=limit), as_json, mermaid)
@@ -77,8 +77,8 @@ def impact(
     ] = False,
 ) -> None:
     """Walk up from a source to every dataset version, model and score that used it; or withdraw it."""
-    from warehouse.lineage.impact import impact as walk
-    from warehouse.short_ids import whole_id
+    from evoembedding.warehouse.lineage.impact import impact as walk
+    from evoembedding.warehouse.short_ids import whole_id
 
     if not withdraw and (reason or dry_run):
         raise typer.BadParameter("--reason and --dry-run go with --withdraw")
@@ -92,14 +92,14 @@ def impact(
 
 
 def _withdraw(identity: str, reason: str, dry_run: bool, as_json: bool) -> None:
-    from flows.lineage_events import lineage_run, reads, writes
-    from flows.settings import git_commit, user
-    from warehouse.catalog import Warehouse
-    from warehouse.datasets.versions import resolve
-    from warehouse.lineage.tree import as_dict, render_tree
-    from warehouse.lineage.withdrawal import withdraw
-    from warehouse.openlineage import assets
-    from warehouse.short_ids import whole_id
+    from evoembedding.flows.lineage_events import lineage_run, reads, writes
+    from evoembedding.flows.settings import git_commit, user
+    from evoembedding.warehouse.catalog import Warehouse
+    from evoembedding.warehouse.datasets.versions import resolve
+    from evoembedding.warehouse.lineage.tree import as_dict, render_tree
+    from evoembedding.warehouse.lineage.withdrawal import withdraw
+    from evoembedding.warehouse.openlineage import assets
+    from evoembedding.warehouse.short_ids import whole_id
 
     with (
         nullcontext() if dry_run else lineage_run(state(), "withdraw", identity, "Withdraw a source.", __file__),
@@ -135,15 +135,15 @@ def _sentence(done: Withdrawn, dry_run: bool) -> str:
 
 def _opened(label: str | None) -> AbstractContextManager[Warehouse]:
     """The warehouse as it is, or as of a version."""
-    from warehouse.catalog import Warehouse
-    from warehouse.datasets.versions import as_of
+    from evoembedding.warehouse.catalog import Warehouse
+    from evoembedding.warehouse.datasets.versions import as_of
 
     return Warehouse.open(state()) if label is None else as_of(state(), label)
 
 
 def _show(node: TraceNode, as_json: bool, mermaid: bool, upward: bool = False) -> None:
     """Prints text and JSON while it walks: a tree of everything may be larger than memory."""
-    from warehouse.lineage.tree import json_parts, render_mermaid, tree_lines
+    from evoembedding.warehouse.lineage.tree import json_parts, render_mermaid, tree_lines
 
     if as_json and mermaid:
         raise typer.BadParameter("--json and --mermaid are two forms of the same answer; give one")

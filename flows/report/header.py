@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from flows.report.charts import counted, number
-from flows.report.lineage import duration
-from flows.report.training import headline
-from schemas.dataset import DatasetVersion, ModelRecord, TrainingRun
-from warehouse.catalog import Warehouse
-from warehouse.datasets.statistics import PAPER, Statistics
-from warehouse.datasets.versions import left_out
+from evoembedding.flows.report.charts import counted, number
+from evoembedding.flows.report.lineage import duration
+from evoembedding.flows.report.training import headline
+from evoembedding.schemas.dataset import DatasetVersion, ModelRecord, TrainingRun
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.statistics import PAPER, Statistics
+from evoembedding.warehouse.datasets.versions import left_out
 
 Model = tuple[ModelRecord, TrainingRun]
 

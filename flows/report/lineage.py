@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from itertools import pairwise
 
-from flows.report.charts import counted, number
-from flows.report.diagram import Box
-from warehouse.lineage.tree import TraceNode
-from warehouse.lineage.tree import told as in_words
+from evoembedding.flows.report.charts import counted, number
+from evoembedding.flows.report.diagram import Box
+from evoembedding.warehouse.lineage.tree import TraceNode
+from evoembedding.warehouse.lineage.tree import told as in_words
 
 CHAIN = ("model", "training run", "shard set", "dataset")
 MOST = 6  # boxes of one kind; the others share one

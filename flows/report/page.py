@@ -11,25 +11,33 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from flows.report.charts import counted, number
-from flows.report.diagram import narrow, wide
-from flows.report.header import Fact, Model, Tile, dataset_tiles, facts, lead, model_tiles, moment
-from flows.report.lineage import layers
-from flows.report.repeat import Repeat, Subject, repeat
-from flows.report.samples import SampleView, view
-from flows.report.shape import Bar, Chart, Funnel, bars, charts, figures, funnels
-from flows.report.training import Benchmark, Curves, Headline, benchmarks, headline, stored_metrics, training_curves
-from schemas.dataset import DatasetVersion, ModelRecord, TrainingRun
-from schemas.errors import EvoError
-from schemas.files import write_whole
-from schemas.places import resolve as resolve_place
-from schemas.text import shown
-from trainer.training.job import METRICS
-from warehouse.catalog import Warehouse
-from warehouse.datasets.overview import documents_by_generator, models_of, samples, scores, version_funnel
-from warehouse.datasets.statistics import Statistics, of_version, statistics
-from warehouse.datasets.versions import list_versions, resolve
-from warehouse.lineage.trace import documents_of, trace
+from evoembedding.flows.report.charts import counted, number
+from evoembedding.flows.report.diagram import narrow, wide
+from evoembedding.flows.report.header import Fact, Model, Tile, dataset_tiles, facts, lead, model_tiles, moment
+from evoembedding.flows.report.lineage import layers
+from evoembedding.flows.report.repeat import Repeat, Subject, repeat
+from evoembedding.flows.report.samples import SampleView, view
+from evoembedding.flows.report.shape import Bar, Chart, Funnel, bars, charts, figures, funnels
+from evoembedding.flows.report.training import (
+    Benchmark,
+    Curves,
+    Headline,
+    benchmarks,
+    headline,
+    stored_metrics,
+    training_curves,
+)
+from evoembedding.schemas.dataset import DatasetVersion, ModelRecord, TrainingRun
+from evoembedding.schemas.errors import EvoError
+from evoembedding.schemas.files import write_whole
+from evoembedding.schemas.places import resolve as resolve_place
+from evoembedding.schemas.text import shown
+from evoembedding.trainer.training.job import METRICS
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.overview import documents_by_generator, models_of, samples, scores, version_funnel
+from evoembedding.warehouse.datasets.statistics import Statistics, of_version, statistics
+from evoembedding.warehouse.datasets.versions import list_versions, resolve
+from evoembedding.warehouse.lineage.trace import documents_of, trace
 
 SAMPLES = 6
 DOCUMENTS = 200  # named on the page

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from flows.report.charts import counted
-from schemas.configs import Recipe, TrainConfig
-from schemas.dataset import DatasetVersion
-from schemas.episode import Record
-from schemas.identity import stored
+from evoembedding.flows.report.charts import counted
+from evoembedding.schemas.configs import Recipe, TrainConfig
+from evoembedding.schemas.dataset import DatasetVersion
+from evoembedding.schemas.episode import Record
+from evoembedding.schemas.identity import stored
 
 FILE = "recipe.json"
 COMMIT = re.compile("[0-9a-f]{7,64}")

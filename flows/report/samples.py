@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from schemas.episode import Episode
-from warehouse.datasets.overview import Sample
+from evoembedding.schemas.episode import Episode
+from evoembedding.warehouse.datasets.overview import Sample
 
 BESIDE = 1  # segments shown before and after one of evidence
 FOLDED = 40  # segments of a fold that the page holds

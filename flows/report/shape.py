@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import polars as pl
 from markupsafe import Markup
 
-from flows.report.charts import Bin, Mark, histogram, number
-from warehouse.datasets.statistics import PAPER, Statistics
-from warehouse.datasets.statistics import histogram as bins_of
+from evoembedding.flows.report.charts import Bin, Mark, histogram, number
+from evoembedding.warehouse.datasets.statistics import PAPER, Statistics
+from evoembedding.warehouse.datasets.statistics import histogram as bins_of
 
 OUTCOMES = ("published", "not in this version", "left out", "rejected")
 # By the names of `Statistics.lengths`: the title, and what it counts.

@@ -8,9 +8,9 @@ from prefect import task
 from prefect.artifacts import create_link_artifact
 from prefect.cache_policies import NO_CACHE
 
-from flows.progress import tell
-from flows.report.page import write_report
-from warehouse.catalog import Warehouse
+from evoembedding.flows.progress import tell
+from evoembedding.flows.report.page import write_report
+from evoembedding.warehouse.catalog import Warehouse
 
 
 @task(cache_policy=NO_CACHE)

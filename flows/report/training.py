@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
-from evaluation.metrics import METRICS
-from evaluation.report import BY_TYPE
-from flows.report.charts import Point, counted, curve, curves, number
-from schemas.benchmark import MEMORY_OFF
-from synth.taxonomy import STATE_TYPES
-from warehouse.catalog import Warehouse
+from evoembedding.evaluation.metrics import METRICS
+from evoembedding.evaluation.report import BY_TYPE
+from evoembedding.flows.report.charts import Point, counted, curve, curves, number
+from evoembedding.schemas.benchmark import MEMORY_OFF
+from evoembedding.synth.taxonomy import STATE_TYPES
+from evoembedding.warehouse.catalog import Warehouse
 
 # The curves in sight, with their titles; what else the file holds is folded.
 TITLES = {

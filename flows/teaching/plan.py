@@ -10,20 +10,20 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TypeVar
 
-from flows.synthesize import pending_checks, pending_documents, pending_seeds, simulators
-from flows.teaching.teach import Todo, all_items, documents, pending_items
-from schemas.configs import Recipe, TeachingConfig
-from schemas.episode import Record
-from schemas.teacher import Price
-from synth.fingerprints import BEFORE, KINDS, STAGES, Drafted, Stage, chains, of_cloze, of_simulator
-from synth.items import make
-from synth.teachers.asking import Asker, Desk
-from synth.teachers.faults import NotAskedError
-from synth.teachers.replay import Replay
-from warehouse.catalog import Warehouse
-from warehouse.datasets.drafts import drafted_documents, drafted_seeds
-from warehouse.documents.texts import USABLE
-from warehouse.ledger import SqliteLedger
+from evoembedding.flows.synthesize import pending_checks, pending_documents, pending_seeds, simulators
+from evoembedding.flows.teaching.teach import Todo, all_items, documents, pending_items
+from evoembedding.schemas.configs import Recipe, TeachingConfig
+from evoembedding.schemas.episode import Record
+from evoembedding.schemas.teacher import Price
+from evoembedding.synth.fingerprints import BEFORE, KINDS, STAGES, Drafted, Stage, chains, of_cloze, of_simulator
+from evoembedding.synth.items import make
+from evoembedding.synth.teachers.asking import Asker, Desk
+from evoembedding.synth.teachers.faults import NotAskedError
+from evoembedding.synth.teachers.replay import Replay
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.drafts import drafted_documents, drafted_seeds
+from evoembedding.warehouse.documents.texts import USABLE
+from evoembedding.warehouse.ledger import SqliteLedger
 
 T = TypeVar("T", int, str)
 SAMPLE = 200  # pending items of a kind that are replayed; more are estimated from these

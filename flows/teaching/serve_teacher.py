@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 import httpx
 
-from schemas.endings import at_the_end
-from schemas.errors import EvoError
-from schemas.teacher import ServeConfig
+from evoembedding.schemas.endings import at_the_end
+from evoembedding.schemas.errors import EvoError
+from evoembedding.schemas.teacher import ServeConfig
 
 ENVIRONMENT = Path(__file__).resolve().parents[2] / ".venv-teacher"
 SMOLLM2 = ENVIRONMENT / "SmolLM2-135M-Instruct"
@@ -188,7 +188,7 @@ def _environment(model: str, on_cpu: bool, key_env: str) -> dict[str, str]:
 
 
 def _wait(process: subprocess.Popen[bytes], address: str, log: Path, seconds: float) -> None:
-    from flows.progress import tell  # imports Prefect, which `evo teacher --help` need not
+    from evoembedding.flows.progress import tell  # imports Prefect, which `evo teacher --help` need not
 
     began = told = time.monotonic()
     with httpx.Client(timeout=5, trust_env=False) as client:  # a proxy has no business on the way to our own server

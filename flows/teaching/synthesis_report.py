@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from schemas.configs import Recipe
-from schemas.teacher import Spent
-from synth.fingerprints import chains
-from warehouse.catalog import Warehouse
-from warehouse.datasets.statistics import PAPER, Statistics, accepted_under, statistics
+from evoembedding.schemas.configs import Recipe
+from evoembedding.schemas.teacher import Spent
+from evoembedding.synth.fingerprints import chains
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.statistics import PAPER, Statistics, accepted_under, statistics
 
 BAR = 30
 

@@ -17,24 +17,24 @@ from typing import Any, NamedTuple
 import duckdb
 from filelock import FileLock, Timeout
 
-from flows.terminal.interrupt import stopped_by
-from schemas.arrow import to_frame
-from schemas.configs import Recipe, TeachingConfig
-from schemas.dataset import Failure, Outcome, StageFingerprint
-from schemas.episode import Context, Document, Episode, Evidence, Question, Verdict
-from schemas.errors import EvoError, InterruptionError
-from schemas.ids import canonical
-from schemas.moments import now
-from schemas.teacher import Spent
-from synth.fingerprints import Chain, Stage, chains
-from synth.items import Item, Made, broken, items, make
-from synth.teachers.asking import Asker, Desk
-from synth.teachers.purse import Purse
-from synth.teachers.teacher import Teacher
-from warehouse.catalog import Warehouse
-from warehouse.datasets import outcomes
-from warehouse.documents.texts import HELD
-from warehouse.ledger import SqliteLedger
+from evoembedding.flows.terminal.interrupt import stopped_by
+from evoembedding.schemas.arrow import to_frame
+from evoembedding.schemas.configs import Recipe, TeachingConfig
+from evoembedding.schemas.dataset import Failure, Outcome, StageFingerprint
+from evoembedding.schemas.episode import Context, Document, Episode, Evidence, Question, Verdict
+from evoembedding.schemas.errors import EvoError, InterruptionError
+from evoembedding.schemas.ids import canonical
+from evoembedding.schemas.moments import now
+from evoembedding.schemas.teacher import Spent
+from evoembedding.synth.fingerprints import Chain, Stage, chains
+from evoembedding.synth.items import Item, Made, broken, items, make
+from evoembedding.synth.teachers.asking import Asker, Desk
+from evoembedding.synth.teachers.purse import Purse
+from evoembedding.synth.teachers.teacher import Teacher
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets import outcomes
+from evoembedding.warehouse.documents.texts import HELD
+from evoembedding.warehouse.ledger import SqliteLedger
 
 COMMIT_EVERY_S = 3.0
 ITEMS_A_COMMIT = 200

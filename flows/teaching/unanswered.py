@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from flows.teaching.teach import pending_items
-from schemas.configs import Recipe
-from schemas.text import shown
-from synth.fingerprints import chains
-from warehouse.catalog import Warehouse
+from evoembedding.flows.teaching.teach import pending_items
+from evoembedding.schemas.configs import Recipe
+from evoembedding.schemas.text import shown
+from evoembedding.synth.fingerprints import chains
+from evoembedding.warehouse.catalog import Warehouse
 
 REASON = 300  # characters
 

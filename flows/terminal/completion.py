@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from schemas.home import home
+from evoembedding.schemas.home import home
 
 MOST = 40
 
@@ -26,7 +26,7 @@ def _quiet(look: Callable[[str], Iterable[str]]) -> Callable[[str], list[str]]:
 @_quiet
 def recipes(incomplete: str) -> Iterable[str]:
     """Names of recipes."""
-    from flows.recipes import RECIPES
+    from evoembedding.flows.recipes import RECIPES
 
     return RECIPES
 
@@ -49,8 +49,8 @@ def models(incomplete: str) -> Iterable[str]:
 @_quiet
 def ids(incomplete: str) -> Iterable[str]:
     """Whatever has an id; of nothing yet, models and dataset versions."""
-    from warehouse.catalog import Warehouse
-    from warehouse.short_ids import KINDS, beginning_with
+    from evoembedding.warehouse.catalog import Warehouse
+    from evoembedding.warehouse.short_ids import KINDS, beginning_with
 
     if incomplete.partition("-")[0] in KINDS and "-" in incomplete and (home() / "warehouse").is_dir():
         with Warehouse.open(home(), read_only=True) as warehouse:
@@ -59,7 +59,7 @@ def ids(incomplete: str) -> Iterable[str]:
 
 
 def _ask(sql: str) -> list[str]:
-    from warehouse.catalog import Warehouse
+    from evoembedding.warehouse.catalog import Warehouse
 
     if not (home() / "warehouse").is_dir():
         return []

@@ -14,8 +14,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from flows.terminal.tables import fitted
-from schemas.text import shortened, shown
+from evoembedding.flows.terminal.tables import fitted
+from evoembedding.schemas.text import shortened, shown
 
 LONGEST = 2000  # characters of a sentence on standard error
 WIDTH = 100  # columns where there is no terminal: a file, a pipe

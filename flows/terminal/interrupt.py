@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import NoReturn
 
-from schemas.endings import end
+from evoembedding.schemas.endings import end
 
 # A user waits five seconds. A library that swallowed the interrupt, a query that cannot be stopped, or a server that
 # does not answer may hold up the main thread for minutes.

@@ -15,9 +15,9 @@ from contextlib import ExitStack
 from functools import partialmethod
 from pathlib import Path
 
-from flows.settings import written
-from schemas.endings import at_the_end
-from schemas.errors import EvoError
+from evoembedding.flows.settings import written
+from evoembedding.schemas.endings import at_the_end
+from evoembedding.schemas.errors import EvoError
 
 LOG = Path("logs") / "prefect.log"
 PROGRAM = Path(__file__).with_name("prefect_process.py")

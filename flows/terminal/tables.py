@@ -10,7 +10,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from schemas.text import shown
+from evoembedding.schemas.text import shown
 
 NUMBER = re.compile(r"[-+\d.,e]*")
 NARROWEST = 16  # of a column of text, which is folded where it is longer

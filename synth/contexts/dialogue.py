@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import random
 
-from schemas.configs import TeachingConfig
-from schemas.episode import Context, Segment
-from schemas.ids import content_id
-from synth.contexts.lengths import cut, draw_segments
-from synth.contexts.personas import persona
-from synth.contexts.web import NoContextError
-from synth.prompts.answers import Plan, PlannedEvent, Turns
-from synth.teachers.asking import Asker
-from synth.text import tokens
+from evoembedding.schemas.configs import TeachingConfig
+from evoembedding.schemas.episode import Context, Segment
+from evoembedding.schemas.ids import content_id
+from evoembedding.synth.contexts.lengths import cut, draw_segments
+from evoembedding.synth.contexts.personas import persona
+from evoembedding.synth.contexts.web import NoContextError
+from evoembedding.synth.prompts.answers import Plan, PlannedEvent, Turns
+from evoembedding.synth.teachers.asking import Asker
+from evoembedding.synth.text import tokens
 
 VERSION = "dialogue-1"
 REMEMBERED_EVENTS = 32  # of the plan so far, that the next part of the plan is shown

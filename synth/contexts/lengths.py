@@ -6,9 +6,9 @@ import math
 import random
 from collections.abc import Sequence
 
-from schemas.configs import LengthConfig
-from schemas.episode import Segment
-from synth.text import tokens
+from evoembedding.schemas.configs import LengthConfig
+from evoembedding.schemas.episode import Segment
+from evoembedding.synth.text import tokens
 
 
 def draw_segments(rng: random.Random, config: LengthConfig) -> int:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from schemas.configs import TeachingConfig
-from schemas.episode import Context, Segment
-from schemas.ids import content_id
-from synth.contexts.lengths import cut
-from synth.contexts.web import NoContextError
-from synth.prompts.answers import Statements
-from synth.teachers.asking import Asker, together
+from evoembedding.schemas.configs import TeachingConfig
+from evoembedding.schemas.episode import Context, Segment
+from evoembedding.schemas.ids import content_id
+from evoembedding.synth.contexts.lengths import cut
+from evoembedding.synth.contexts.web import NoContextError
+from evoembedding.synth.prompts.answers import Statements
+from evoembedding.synth.teachers.asking import Asker, together
 
 VERSION = "memory-1"
 

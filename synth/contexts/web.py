@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import random
 
-from schemas.configs import TeachingConfig
-from schemas.episode import Context, Document, Segment
-from schemas.ids import content_id
-from synth.contexts.lengths import cut, draw_segments
-from synth.text import joined, sentences, tokens, unspaced, windows
+from evoembedding.schemas.configs import TeachingConfig
+from evoembedding.schemas.episode import Context, Document, Segment
+from evoembedding.schemas.ids import content_id
+from evoembedding.synth.contexts.lengths import cut, draw_segments
+from evoembedding.synth.text import joined, sentences, tokens, unspaced, windows
 
 VERSION = "web-2"
 CHANCE = "web-1"  # what is drawn by; it stays, so that another version chooses the same where it can

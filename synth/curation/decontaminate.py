@@ -11,10 +11,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from schemas.errors import EvoError
-from schemas.files import file_digest
-from schemas.ids import digest
-from synth.curation.shingles import Words
+from evoembedding.schemas.errors import EvoError
+from evoembedding.schemas.files import file_digest
+from evoembedding.schemas.ids import digest
+from evoembedding.synth.curation.shingles import Words
 
 VERSION = "decontaminate-3"
 SUFFIXES = (".json", ".jsonl", ".parquet", ".txt", ".md", ".rst")

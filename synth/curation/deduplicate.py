@@ -12,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 from rensa import RMinHash
 
-from synth.curation.shingles import Words
+from evoembedding.synth.curation.shingles import Words
 
 VERSION = "deduplicate-3"
 PERMUTATIONS = 128  # the estimate's standard error is about 0.04 at a similarity of 0.8

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from schemas.text import ALPHABETS, ALPHABETS_A_WORD, BRIEF, BRIEF_A_WORD, UNSPACED
+from evoembedding.schemas.text import ALPHABETS, ALPHABETS_A_WORD, BRIEF, BRIEF_A_WORD, UNSPACED
 
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)  # odd, so that multiplying loses nothing
 _SHIFT = np.uint64(29)

@@ -6,8 +6,8 @@ kinds are named by the source.
 
 from __future__ import annotations
 
-from synth.documents.files import SUFFIXES
-from synth.documents.rows import document, failure
-from synth.documents.source import Read, Source, open_source, read_documents, told_unread
+from evoembedding.synth.documents.files import SUFFIXES
+from evoembedding.synth.documents.rows import document, failure
+from evoembedding.synth.documents.source import Read, Source, open_source, read_documents, told_unread
 
 __all__ = ["SUFFIXES", "Read", "Source", "document", "failure", "open_source", "read_documents", "told_unread"]

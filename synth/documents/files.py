@@ -14,12 +14,12 @@ from typing import IO, Any, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from schemas.dataset import Failure
-from schemas.episode import Document
-from schemas.files import bounded_lines
-from schemas.text import clean
-from synth.documents.rows import COLUMNS, PAYLOAD, document, failure, from_row
-from synth.documents.titles import Page, markdown, plain, restructured
+from evoembedding.schemas.dataset import Failure
+from evoembedding.schemas.episode import Document
+from evoembedding.schemas.files import bounded_lines
+from evoembedding.schemas.text import clean
+from evoembedding.synth.documents.rows import COLUMNS, PAYLOAD, document, failure, from_row
+from evoembedding.synth.documents.titles import Page, markdown, plain, restructured
 
 LONGEST = 64 * 2**20  # bytes of a text or a row: a longer one is data of another kind
 ROWS_A_READ = 200  # of a Parquet file

@@ -6,10 +6,10 @@ import math
 import reprlib
 from collections.abc import Mapping
 
-from schemas.dataset import Failure
-from schemas.episode import Document
-from schemas.ids import content_id
-from schemas.text import clean, shown
+from evoembedding.schemas.dataset import Failure
+from evoembedding.schemas.episode import Document
+from evoembedding.schemas.ids import content_id
+from evoembedding.schemas.text import clean, shown
 
 # The columns a table may name its text's own id with, in order of preference.
 ID_COLUMNS = ("source_id", "document_id", "id")

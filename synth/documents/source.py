@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from schemas.dataset import Failure
-from schemas.episode import Document
-from schemas.errors import EvoError
-from schemas.text import shown
-from synth.documents.files import SUFFIXES, ending, name_of, read_file
-from synth.documents.rows import failure, from_row
+from evoembedding.schemas.dataset import Failure
+from evoembedding.schemas.episode import Document
+from evoembedding.schemas.errors import EvoError
+from evoembedding.schemas.text import shown
+from evoembedding.synth.documents.files import SUFFIXES, ending, name_of, read_file
+from evoembedding.synth.documents.rows import failure, from_row
 
 
 class Read(NamedTuple):

@@ -13,9 +13,9 @@ from jinja2 import StrictUndefined, Template
 from jinja2.sandbox import SandboxedEnvironment
 from pydantic import BaseModel
 
-from schemas.ids import digest
-from schemas.teacher import Message, answer_schema
-from synth.prompts import answers
+from evoembedding.schemas.ids import digest
+from evoembedding.schemas.teacher import Message, answer_schema
+from evoembedding.synth.prompts import answers
 
 FOLDER = Path(__file__).parent
 TURN = "\n## user\n"  # what stands above it is the system message

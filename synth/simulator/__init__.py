@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from schemas.configs import SimulatorConfig
-from schemas.episode import Draft
-from schemas.identity import identity
-from schemas.ids import digest
-from synth.tables import tables
+from evoembedding.schemas.configs import SimulatorConfig
+from evoembedding.schemas.episode import Draft
+from evoembedding.schemas.identity import identity
+from evoembedding.schemas.ids import digest
+from evoembedding.synth.tables import tables
 
 VERSION = "simulator-2"  # raised by hand for a change of code that changes what is told or asked
 
@@ -19,8 +19,8 @@ _ASKING = ("drafts", "questions", "builders.told", "builders.tracks", "builders.
 def components(config: SimulatorConfig) -> dict[str, Any]:
     """What can change a context or a question, by name: version, tables, and every setting but how many there are."""
     # Not at the top: the taxonomy's entries name builders of this package.
-    from synth.simulator.questions import BUILDERS
-    from synth.taxonomy import QUESTION_TYPES
+    from evoembedding.synth.simulator.questions import BUILDERS
+    from evoembedding.synth.taxonomy import QUESTION_TYPES
 
     return {
         "code": VERSION,
@@ -39,7 +39,7 @@ def fingerprint(config: SimulatorConfig) -> str:
 
 def simulate(config: SimulatorConfig, start: int = 0, stop: int | None = None) -> Iterator[Draft]:
     """Drafts of contexts `start` to `stop` (all of `config.contexts` by default), in order."""
-    from synth.simulator.drafts import draft
+    from evoembedding.synth.simulator.drafts import draft
 
     mark = fingerprint(config)
     for index in range(start, config.contexts if stop is None else stop):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import random
 
-from schemas.configs import SimulatorConfig
-from schemas.episode import Context, Draft, Evidence, Question
-from schemas.ids import content_id
-from synth.simulator.questions import Asked, ask
-from synth.simulator.render import render
-from synth.simulator.world import tell
-from synth.taxonomy import QUESTION_TYPES
+from evoembedding.schemas.configs import SimulatorConfig
+from evoembedding.schemas.episode import Context, Draft, Evidence, Question
+from evoembedding.schemas.ids import content_id
+from evoembedding.synth.simulator.questions import Asked, ask
+from evoembedding.synth.simulator.render import render
+from evoembedding.synth.simulator.world import tell
+from evoembedding.synth.taxonomy import QUESTION_TYPES
 
 GENERATOR = "simulator"
 # Apart from the generator's version: the worlds are still those of version 1, and only the questions about them grew.

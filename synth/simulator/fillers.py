@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from schemas.episode import Split
+from evoembedding.schemas.episode import Split
 
 
 def partition(items: Sequence[str], split: Split) -> tuple[str, ...]:

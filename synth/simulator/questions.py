@@ -7,11 +7,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from schemas.episode import Split
-from synth.simulator.builders.told import Candidate, world
-from synth.simulator.fillers import SPLITS, partition
-from synth.simulator.world import Beat
-from synth.taxonomy import QUESTION_TYPES, STATE_TYPES
+from evoembedding.schemas.episode import Split
+from evoembedding.synth.simulator.builders.told import Candidate, world
+from evoembedding.synth.simulator.fillers import SPLITS, partition
+from evoembedding.synth.simulator.world import Beat
+from evoembedding.synth.taxonomy import QUESTION_TYPES, STATE_TYPES
 
 STATE_SHARE = 2 / 3
 BUILDERS = {kind.name: kind.builder for kind in QUESTION_TYPES.values() if kind.builder}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 
-from schemas.episode import Segment, Split
-from synth.simulator.fillers import SPLITS, partition
-from synth.simulator.world import Beat
+from evoembedding.schemas.episode import Segment, Split
+from evoembedding.synth.simulator.fillers import SPLITS, partition
+from evoembedding.synth.simulator.world import Beat
 
 STATEMENTS: dict[str, tuple[str, ...]] = {
     # No cue of order: the first value and the latest are told in the same words.

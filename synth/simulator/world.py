@@ -6,8 +6,8 @@ import random
 from collections.abc import Callable
 from typing import NamedTuple
 
-from schemas.episode import Split
-from synth.simulator.fillers import ATTRIBUTES, fillers, values
+from evoembedding.schemas.episode import Split
+from evoembedding.synth.simulator.fillers import ATTRIBUTES, fillers, values
 
 
 class Beat(NamedTuple):

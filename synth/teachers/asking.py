@@ -8,12 +8,12 @@ from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel
 
-from schemas.configs import TeachingConfig
-from schemas.teacher import Sampling
-from synth.prompts import PROMPTS
-from synth.teachers.faults import NotAnsweredError
-from synth.teachers.teacher import Answered, Teacher
-from synth.text import tokens
+from evoembedding.schemas.configs import TeachingConfig
+from evoembedding.schemas.teacher import Sampling
+from evoembedding.synth.prompts import PROMPTS
+from evoembedding.synth.teachers.faults import NotAnsweredError
+from evoembedding.synth.teachers.teacher import Answered, Teacher
+from evoembedding.synth.text import tokens
 
 A = TypeVar("A", bound=BaseModel)
 T = TypeVar("T")

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import httpx2
 import openai
 
-from synth.teachers.faults import FaultError, unreadable
+from evoembedding.synth.teachers.faults import FaultError, unreadable
 
 # An answer of 64 turns at their longest is 0.4 MB; what reasoning models say beside it came to 20. An answer takes some
 # five times its size in memory while it is read.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
-from synth.teachers.call import Reply
-from synth.teachers.faults import unreadable
+from evoembedding.synth.teachers.call import Reply
+from evoembedding.synth.teachers.faults import unreadable
 
 MOST_VALUES = 1_000_000  # of a JSON text: `[[],[],` takes 20 times its size in memory
 MOST_DIGITS = 19  # 64 bits

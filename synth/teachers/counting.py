@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from schemas.teacher import TeacherRequest
-from synth.teachers.completion import Completion
+from evoembedding.schemas.teacher import TeacherRequest
+from evoembedding.synth.teachers.completion import Completion
 
 CHARACTERS_A_TOKEN = 3  # on the safe side of English's four or so: a reservation must not be too small
 TEMPLATE_TOKENS = 32  # that a chat template adds to a message

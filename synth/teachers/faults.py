@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from schemas.errors import EvoError
+from evoembedding.schemas.errors import EvoError
 
 Outcome = Literal["answered", "busy", "failed", "unreachable"]
 Charged = Literal["nothing", "call", "all"]

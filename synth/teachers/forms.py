@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from schemas.teacher import TeacherCall
-from schemas.text import BOM, clean, mended
-from synth.teachers.completion import load
+from evoembedding.schemas.teacher import TeacherCall
+from evoembedding.schemas.text import BOM, clean, mended
+from evoembedding.synth.teachers.completion import load
 
 A = TypeVar("A", bound=BaseModel)
 

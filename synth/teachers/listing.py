@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from schemas.secrets import Scrubber
-from schemas.text import shown
-from synth.teachers.call import Endpoint
-from synth.teachers.completion import body
-from synth.teachers.faults import FaultError
-from synth.teachers.refusals import judge
+from evoembedding.schemas.secrets import Scrubber
+from evoembedding.schemas.text import shown
+from evoembedding.synth.teachers.call import Endpoint
+from evoembedding.synth.teachers.completion import body
+from evoembedding.synth.teachers.faults import FaultError
+from evoembedding.synth.teachers.refusals import judge
 
 MOST_WINDOW = 2**31
 NAMES = 10  # shown

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from schemas.teacher import Budget, Spent
-from synth.teachers.faults import BudgetSpentError
+from evoembedding.schemas.teacher import Budget, Spent
+from evoembedding.synth.teachers.faults import BudgetSpentError
 
 
 class Purse:

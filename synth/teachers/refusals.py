@@ -12,11 +12,11 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from schemas.secrets import Scrubber
-from schemas.text import shown
-from synth.teachers.call import Reply
-from synth.teachers.completion import ToldError
-from synth.teachers.faults import FaultError, RefusedError, RunRefusedError
+from evoembedding.schemas.secrets import Scrubber
+from evoembedding.schemas.text import shown
+from evoembedding.synth.teachers.call import Reply
+from evoembedding.synth.teachers.completion import ToldError
+from evoembedding.synth.teachers.faults import FaultError, RefusedError, RunRefusedError
 
 BUSY = (429, 503, 529)
 GATEWAY = (502, 504, 520, 521, 522, 523, 524, 530)  # a router whose server is gone

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-from schemas.teacher import Ledger, TeacherCall, TeacherConfig
-from synth.teachers.faults import NotAskedError
-from synth.teachers.teacher import Asked, Teacher
+from evoembedding.schemas.teacher import Ledger, TeacherCall, TeacherConfig
+from evoembedding.synth.teachers.faults import NotAskedError
+from evoembedding.synth.teachers.teacher import Asked, Teacher
 
 
 class Replay(Teacher):

@@ -9,8 +9,8 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from synth.teachers.call import Endpoint
-from synth.teachers.faults import Outcome
+from evoembedding.synth.teachers.call import Endpoint
+from evoembedding.synth.teachers.faults import Outcome
 
 FIRST_LIMIT = 16.0
 DECREASE = 0.7

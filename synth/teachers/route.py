@@ -10,9 +10,9 @@ from urllib.request import getproxies, proxy_bypass
 import httpx2
 import openai
 
-from schemas.errors import EvoError
-from schemas.text import shown
-from synth.teachers.call import CONNECT_S, Bounded, Endpoint
+from evoembedding.schemas.errors import EvoError
+from evoembedding.schemas.text import shown
+from evoembedding.synth.teachers.call import CONNECT_S, Bounded, Endpoint
 
 
 def endpoint(url: str, key_env: str, timeout_s: float, in_flight: int) -> Endpoint:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-from schemas.errors import EvoError
-from schemas.text import shown
-from synth.teachers.faults import FaultError, RefusedError
+from evoembedding.schemas.errors import EvoError
+from evoembedding.schemas.text import shown
+from evoembedding.synth.teachers.faults import FaultError, RefusedError
 
 KEPT = "the answers so far are in the ledger and are not asked for again"
 ADDRESS = "the address usually ends in /v1"

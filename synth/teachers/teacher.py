@@ -12,10 +12,10 @@ from typing import Generic, NamedTuple, TypeVar
 
 from pydantic import BaseModel
 
-from schemas.errors import EvoError
-from schemas.moments import now
-from schemas.secrets import of_environment
-from schemas.teacher import (
+from evoembedding.schemas.errors import EvoError
+from evoembedding.schemas.moments import now
+from evoembedding.schemas.secrets import of_environment
+from evoembedding.schemas.teacher import (
     Budget,
     Ledger,
     Message,
@@ -26,19 +26,19 @@ from schemas.teacher import (
     TeacherRequest,
     answer_schema,
 )
-from schemas.text import mended
-from synth.teachers import forms
-from synth.teachers.call import Endpoint
-from synth.teachers.completion import Completion, ToldError, completion
-from synth.teachers.counting import count, most_prompt_tokens
-from synth.teachers.faults import FaultError, NotAnsweredError, Outcome, RefusedError, RunRefusedError
-from synth.teachers.listing import listing
-from synth.teachers.purse import Purse
-from synth.teachers.refusals import judge, judge_told, words
-from synth.teachers.replicas import Replica, Replicas
-from synth.teachers.route import endpoint
-from synth.teachers.sentences import Sentences
-from synth.teachers.tries import Tries
+from evoembedding.schemas.text import mended
+from evoembedding.synth.teachers import forms
+from evoembedding.synth.teachers.call import Endpoint
+from evoembedding.synth.teachers.completion import Completion, ToldError, completion
+from evoembedding.synth.teachers.counting import count, most_prompt_tokens
+from evoembedding.synth.teachers.faults import FaultError, NotAnsweredError, Outcome, RefusedError, RunRefusedError
+from evoembedding.synth.teachers.listing import listing
+from evoembedding.synth.teachers.purse import Purse
+from evoembedding.synth.teachers.refusals import judge, judge_told, words
+from evoembedding.synth.teachers.replicas import Replica, Replicas
+from evoembedding.synth.teachers.route import endpoint
+from evoembedding.synth.teachers.sentences import Sentences
+from evoembedding.synth.teachers.tries import Tries
 
 A = TypeVar("A", bound=BaseModel)
 

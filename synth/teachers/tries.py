@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from synth.teachers.faults import FaultError
+from evoembedding.synth.teachers.faults import FaultError
 
 USELESS = 3  # an answer that cannot be read was most likely paid for
 BUSY = 64  # times that a request is turned away while others are answered

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from evaluation.benchmarks.locomo import load_locomo
-from schemas.errors import EvoError
+from evoembedding.evaluation.benchmarks.locomo import load_locomo
+from evoembedding.schemas.errors import EvoError
 
 
 def turn(speaker: str, number: str, text: str, **more: str) -> dict[str, str]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluation.metrics import METRICS, bootstrap, ndcg, rank, recall, reciprocal_rank
+from evoembedding.evaluation.metrics import METRICS, bootstrap, ndcg, rank, recall, reciprocal_rank
 
 ranking = st.integers(1, 12).flatmap(
     lambda n: st.tuples(st.permutations(range(n)), st.sets(st.integers(0, n - 1), min_size=1), st.integers(1, 12))

@@ -10,14 +10,14 @@ import polars as pl
 import pytest
 from numpy.typing import NDArray
 
-from evaluation.baselines import baselines
-from evaluation.benchmarks.episodes import from_drafts
-from evaluation.report import markdown_table, score_table
-from evaluation.score import score, summarise
-from schemas.benchmark import Conversation, Query
-from schemas.configs import SimulatorConfig
-from schemas.episode import Segment
-from synth.simulator import simulate
+from evoembedding.evaluation.baselines import baselines
+from evoembedding.evaluation.benchmarks.episodes import from_drafts
+from evoembedding.evaluation.report import markdown_table, score_table
+from evoembedding.evaluation.score import score, summarise
+from evoembedding.schemas.benchmark import Conversation, Query
+from evoembedding.schemas.configs import SimulatorConfig
+from evoembedding.schemas.episode import Segment
+from evoembedding.synth.simulator import simulate
 
 TEXTS = ("I moved to Lisbon.", "The cat sleeps all day.", "I am running marathons now.", "Tea is ready.")
 CONVERSATION = Conversation(

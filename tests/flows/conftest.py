@@ -20,11 +20,11 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
-from schemas.episode import Segment
-from synth.simulator.questions import _word, candidates
-from synth.simulator.render import render
-from synth.simulator.world import tell
-from synth.text import normalise
+from evoembedding.schemas.episode import Segment
+from evoembedding.synth.simulator.questions import _word, candidates
+from evoembedding.synth.simulator.render import render
+from evoembedding.synth.simulator.world import tell
+from evoembedding.synth.text import normalise
 
 BEAT = re.compile(r"beat ([0-9a-f]+)/(\d+)/(\d+)")
 NUMBERED = re.compile(r"^\[\d+\] ", re.M)
@@ -247,7 +247,7 @@ def evo(prefect_url: str, tmp_path: Path) -> Callable[..., subprocess.CompletedP
     """Runs the command as a user does, by default on a state folder of the test's own."""
 
     def run(*words: str, home: Path = tmp_path / "home", **environ: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", "from flows.commands.app import main; main()", *words]
+        command = [sys.executable, "-m", "evoembedding", *words]
         settings = {**os.environ, "EVO_HOME": str(home), "PREFECT_API_URL": prefect_url, "COLUMNS": "200", **environ}
         return subprocess.run(command, env=settings, capture_output=True, text=True, timeout=600)
 

@@ -16,15 +16,15 @@ from typing import Any, TypeVar
 import polars as pl
 import pytest
 
-from flows.commands.app import app
+from evoembedding.flows.commands.app import app
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.lineage.trace import documents_of
+from evoembedding.warehouse.openlineage.event_log import read_events
 from tests.runs import curve
-from warehouse.catalog import Warehouse
-from warehouse.lineage.trace import documents_of
-from warehouse.openlineage.event_log import read_events
 
 
 def command(*words: str) -> list[str]:
-    return [sys.executable, "-c", "from flows.commands.app import main; main()", *words]
+    return [sys.executable, "-m", "evoembedding", *words]
 
 
 def environment(home: Path) -> dict[str, str]:

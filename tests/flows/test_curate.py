@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from flows.curate import curate
-from flows.synthesize import commit
-from schemas.configs import CurationConfig, SimulatorConfig
-from schemas.episode import Context, Draft, Segment
-from schemas.errors import EvoError
-from schemas.ids import content_id
-from synth.fingerprints import of_simulator
-from synth.simulator import simulate
-from warehouse.catalog import Warehouse
-from warehouse.datasets.funnel import assert_balanced
-from warehouse.datasets.versions import EpisodeFilter, left_out, publish
+from evoembedding.flows.curate import curate
+from evoembedding.flows.synthesize import commit
+from evoembedding.schemas.configs import CurationConfig, SimulatorConfig
+from evoembedding.schemas.episode import Context, Draft, Segment
+from evoembedding.schemas.errors import EvoError
+from evoembedding.schemas.ids import content_id
+from evoembedding.synth.fingerprints import of_simulator
+from evoembedding.synth.simulator import simulate
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.funnel import assert_balanced
+from evoembedding.warehouse.datasets.versions import EpisodeFilter, left_out, publish
 
 CONFIG = SimulatorConfig(contexts=12)
 WHERE = EpisodeFilter(verified=(of_simulator(CONFIG).verify.fingerprint,))

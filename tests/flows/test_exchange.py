@@ -12,18 +12,18 @@ from typing import Any
 import polars as pl
 import pytest
 
-from flows.synthesize import commit, pending_documents
-from flows.teaching.teach import all_items
-from schemas.arrow import to_frame
-from schemas.configs import ClozeConfig, DialogueConfig, TeachingConfig
-from schemas.dataset import Failure
-from schemas.episode import Document
-from schemas.teacher import TeacherConfig
-from synth import cloze
-from synth.documents import document
-from warehouse.catalog import Warehouse
-from warehouse.datasets.versions import EpisodeFilter, publish
-from warehouse.documents.texts import add_documents
+from evoembedding.flows.synthesize import commit, pending_documents
+from evoembedding.flows.teaching.teach import all_items
+from evoembedding.schemas.arrow import to_frame
+from evoembedding.schemas.configs import ClozeConfig, DialogueConfig, TeachingConfig
+from evoembedding.schemas.dataset import Failure
+from evoembedding.schemas.episode import Document
+from evoembedding.schemas.teacher import TeacherConfig
+from evoembedding.synth import cloze
+from evoembedding.synth.documents import document
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.versions import EpisodeFilter, publish
+from evoembedding.warehouse.documents.texts import add_documents
 
 CLOZE = ClozeConfig(max_segments=8)
 TEXT = " ".join(
@@ -36,7 +36,7 @@ TEXT = " ".join(
 
 def evo(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", "from flows.commands.app import main; main()", *words],
+        [sys.executable, "-m", "evoembedding", *words],
         env={**os.environ, "EVO_HOME": str(home), "HF_ENDPOINT": "http://127.0.0.1:9", "COLUMNS": "200"},
         capture_output=True,
         text=True,

@@ -16,22 +16,22 @@ from typing import NamedTuple
 
 import pytest
 
-from flows.build_dataset import publish_version, shard_version
-from flows.commands.doctor import WEIGHTS
-from flows.recipes import recipe
-from flows.synthesize import commit
-from schemas.configs import Recipe, SimulatorConfig
-from synth.simulator import simulate
+from evoembedding.flows.build_dataset import publish_version, shard_version
+from evoembedding.flows.commands.doctor import WEIGHTS
+from evoembedding.flows.recipes import recipe
+from evoembedding.flows.synthesize import commit
+from evoembedding.schemas.configs import Recipe, SimulatorConfig
+from evoembedding.synth.simulator import simulate
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.versions import list_versions
+from evoembedding.warehouse.upkeep.content_ids import CERTIFIED
+from evoembedding.warehouse.upkeep.doctor import examine
 from tests.soak import count
-from warehouse.catalog import Warehouse
-from warehouse.datasets.versions import list_versions
-from warehouse.upkeep.content_ids import CERTIFIED
-from warehouse.upkeep.doctor import examine
 
 HOSTILE = ["../x", "a'; drop table episodes; --", "x" * 300, "🙂", "a\nb", "a@b@c", "%s[/red]"]
 RUNNER = """
 import contextlib, io, json, sys, traceback
-from flows.commands.app import main
+from evoembedding.flows.commands.entry import main
 results = []
 for words in json.load(sys.stdin):
     sys.argv[1:] = words

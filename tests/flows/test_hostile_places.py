@@ -9,17 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from flows.build_dataset import publish_version, shard_version
-from flows.commands.doctor import WEIGHTS
-from flows.recipes import recipe
-from flows.synthesize import commit
-from schemas.configs import SimulatorConfig
-from synth.simulator import simulate
-from trainer.training.rows import Rows
-from warehouse.catalog import Warehouse
-from warehouse.upkeep.doctor import examine
+from evoembedding.flows.build_dataset import publish_version, shard_version
+from evoembedding.flows.commands.doctor import WEIGHTS
+from evoembedding.flows.recipes import recipe
+from evoembedding.flows.synthesize import commit
+from evoembedding.schemas.configs import SimulatorConfig
+from evoembedding.synth.simulator import simulate
+from evoembedding.trainer.training.rows import Rows
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.upkeep.doctor import examine
 
-OPEN = "import pathlib, sys; from warehouse.catalog import Warehouse; Warehouse.open(pathlib.Path(sys.argv[1])).close()"
+OPEN = "import pathlib, sys; from evoembedding import Warehouse; Warehouse.open(pathlib.Path(sys.argv[1])).close()"
 
 
 @pytest.mark.parametrize("name", ["notes [draft]", "a*b?c", "100% {x,y} 'q'"])
@@ -38,7 +38,7 @@ def test_a_path_is_no_pattern(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("place", [None, "/proc/nohome"])
 def test_no_home_folder_is_needed(tmp_path: Path, place: str | None) -> None:
     environ = {name: value for name, value in os.environ.items() if name != "HOME"}
-    for program in (OPEN, "import flows.settings, os; assert os.access(os.environ['HOME'], os.W_OK)"):
+    for program in (OPEN, "import evoembedding.flows.settings, os; assert os.access(os.environ['HOME'], os.W_OK)"):
         done = subprocess.run(
             [sys.executable, "-c", program, str(tmp_path)],
             env={**environ, "EVO_HOME": str(tmp_path), **({"HOME": place} if place else {})},

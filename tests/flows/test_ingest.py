@@ -10,17 +10,17 @@ from typing import Any
 
 import pytest
 
-from flows.ingest import Ingested, ingest_source
-from flows.recipes import recipe
-from flows.synthesize import cloze_partition, pending_documents
-from flows.teaching.teach import all_items
-from schemas.errors import EvoError
-from warehouse.catalog import Warehouse
-from warehouse.datasets.diff import diff
-from warehouse.datasets.versions import EpisodeFilter, episodes_of, list_versions, publish
-from warehouse.documents.sync import source_name
-from warehouse.lineage.impact import impact
-from warehouse.lineage.withdrawal import withdraw
+from evoembedding.flows.ingest import Ingested, ingest_source
+from evoembedding.flows.recipes import recipe
+from evoembedding.flows.synthesize import cloze_partition, pending_documents
+from evoembedding.flows.teaching.teach import all_items
+from evoembedding.schemas.errors import EvoError
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.diff import diff
+from evoembedding.warehouse.datasets.versions import EpisodeFilter, episodes_of, list_versions, publish
+from evoembedding.warehouse.documents.sync import source_name
+from evoembedding.warehouse.lineage.impact import impact
+from evoembedding.warehouse.lineage.withdrawal import withdraw
 
 NAMES = ("Maro", "Vela", "Orrin", "Teska", "Juniper", "Fenwick", "Sorrel", "Pell", "Quillon", "Dunmere")
 CLOZE = recipe("demo").cloze

@@ -16,15 +16,15 @@ import pytest
 from prefect import flow
 from prefect.context import FlowRunContext
 
-from flows.build_dataset import publish_version, shard_version
-from flows.lineage_events import emits, lineage_run, reads, writes
-from flows.recipes import recipe
-from flows.synthesize import commit
-from schemas.errors import EvoError, InterruptionError
-from synth.simulator import simulate
-from warehouse.catalog import Warehouse
-from warehouse.openlineage import assets, event_log
-from warehouse.openlineage.event_log import read_events, resend, runs
+from evoembedding.flows.build_dataset import publish_version, shard_version
+from evoembedding.flows.lineage_events import emits, lineage_run, reads, writes
+from evoembedding.flows.recipes import recipe
+from evoembedding.flows.synthesize import commit
+from evoembedding.schemas.errors import EvoError, InterruptionError
+from evoembedding.synth.simulator import simulate
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.openlineage import assets, event_log
+from evoembedding.warehouse.openlineage.event_log import read_events, resend, runs
 
 Check = Callable[[dict[str, Any]], list[str]]
 

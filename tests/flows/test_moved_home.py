@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 import pytest
 
-from schemas.files import file_digest
+from evoembedding.schemas.files import file_digest
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.versions import list_versions
 from tests.runs import curve
-from warehouse.catalog import Warehouse
-from warehouse.datasets.versions import list_versions
 
 pytestmark = pytest.mark.slow
 Evo = Callable[..., str]
@@ -40,7 +40,7 @@ def environ(home: Path, prefect_url: str) -> dict[str, str]:
 
 
 def command(*words: str) -> list[str]:
-    return [sys.executable, "-c", "from flows.commands.app import main; main()", *words]
+    return [sys.executable, "-m", "evoembedding", *words]
 
 
 @pytest.fixture(scope="module")

@@ -9,24 +9,24 @@ from pathlib import Path
 
 import pytest
 
-import flows.synthesize as tasks
-from flows.build_dataset import publish_version
-from flows.recipes import recipe
-from flows.synthesize import drafting, made_by, pending, pending_checks
-from flows.teaching.plan import PlanRow, make_plan
-from schemas.arrow import to_frame
-from schemas.configs import ClozeConfig, Recipe, SimulatorConfig
-from schemas.episode import Document, Draft, Evidence, Question
-from schemas.errors import EvoError
-from synth import checks, cloze, simulator
-from synth.simulator import questions
-from synth.simulator.builders.told import Builder, Candidate, World
-from warehouse.catalog import Warehouse
-from warehouse.datasets.diff import diff
-from warehouse.datasets.funnel import assert_balanced, funnel
-from warehouse.datasets.versions import matching_digest, resolve
-from warehouse.lineage.trace import trace
-from warehouse.upkeep.retention import expire
+import evoembedding.flows.synthesize as tasks
+from evoembedding.flows.build_dataset import publish_version
+from evoembedding.flows.recipes import recipe
+from evoembedding.flows.synthesize import drafting, made_by, pending, pending_checks
+from evoembedding.flows.teaching.plan import PlanRow, make_plan
+from evoembedding.schemas.arrow import to_frame
+from evoembedding.schemas.configs import ClozeConfig, Recipe, SimulatorConfig
+from evoembedding.schemas.episode import Document, Draft, Evidence, Question
+from evoembedding.schemas.errors import EvoError
+from evoembedding.synth import checks, cloze, simulator
+from evoembedding.synth.simulator import questions
+from evoembedding.synth.simulator.builders.told import Builder, Candidate, World
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.diff import diff
+from evoembedding.warehouse.datasets.funnel import assert_balanced, funnel
+from evoembedding.warehouse.datasets.versions import matching_digest, resolve
+from evoembedding.warehouse.lineage.trace import trace
+from evoembedding.warehouse.upkeep.retention import expire
 
 TEXTS = (
     "The Harbour of Quillon was dredged in 1742. Its keeper, Ferdinand Osk, kept lamps and a parrot there.",

@@ -9,21 +9,21 @@ from typing import Annotated
 
 import pytest
 
-from flows.build_dataset import publish_version, shard_version
-from flows.evaluate import heldout
-from flows.pipeline import finished
-from flows.recipes import recipe
-from flows.synthesize import commit, simulators
-from flows.train import training_run_id
-from schemas.arrow import to_frame
-from schemas.configs import CurationConfig, ModelConfig, Recipe, SimulatorConfig, TrainConfig
-from schemas.dataset import Evaluation, ModelRecord, TrainingRun
-from schemas.episode import Document
-from schemas.identity import Born
-from synth.documents import read_documents
-from synth.simulator import drafts, simulate
+from evoembedding.flows.build_dataset import publish_version, shard_version
+from evoembedding.flows.evaluate import heldout
+from evoembedding.flows.pipeline import finished
+from evoembedding.flows.recipes import recipe
+from evoembedding.flows.synthesize import commit, simulators
+from evoembedding.flows.train import training_run_id
+from evoembedding.schemas.arrow import to_frame
+from evoembedding.schemas.configs import CurationConfig, ModelConfig, Recipe, SimulatorConfig, TrainConfig
+from evoembedding.schemas.dataset import Evaluation, ModelRecord, TrainingRun
+from evoembedding.schemas.episode import Document
+from evoembedding.schemas.identity import Born
+from evoembedding.synth.documents import read_documents
+from evoembedding.synth.simulator import drafts, simulate
+from evoembedding.warehouse.catalog import Warehouse
 from tests.records import score, trained_model, training_run
-from warehouse.catalog import Warehouse
 
 MODEL = "model-1"
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from flows.recipes import RECIPES, changed, recipe, with_teacher
-from schemas.errors import EvoError
-from trainer.backbones.names import source
+from evoembedding.flows.recipes import RECIPES, changed, recipe, with_teacher
+from evoembedding.schemas.errors import EvoError
+from evoembedding.trainer.backbones.names import source
 
 DOCS = Path(__file__).parents[2] / "docs" / "teachers.md"
 TEACHER = {"model": "m", "endpoints": ["http://127.0.0.1:1/v1"]}

@@ -16,21 +16,21 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
-from flows.build_dataset import publish_version, shard_version
-from flows.commands.app import app
-from flows.recipes import recipe
-from flows.report.training import stored_metrics, training_curves
-from flows.synthesize import commit
-from flows.train import in_steps, metric_rows, training_run_id
-from schemas.configs import Recipe, SimulatorConfig, TrainConfig
-from schemas.dataset import ShardSet
-from schemas.errors import EvoError
-from synth.simulator import simulate
+from evoembedding.flows.build_dataset import publish_version, shard_version
+from evoembedding.flows.commands.app import app
+from evoembedding.flows.recipes import recipe
+from evoembedding.flows.report.training import stored_metrics, training_curves
+from evoembedding.flows.synthesize import commit
+from evoembedding.flows.train import in_steps, metric_rows, training_run_id
+from evoembedding.schemas.configs import Recipe, SimulatorConfig, TrainConfig
+from evoembedding.schemas.dataset import ShardSet
+from evoembedding.schemas.errors import EvoError
+from evoembedding.synth.simulator import simulate
+from evoembedding.trainer.model.batches import Schedule
+from evoembedding.trainer.training.launch import launch
+from evoembedding.trainer.training.rows import Rows
+from evoembedding.warehouse.catalog import Warehouse
 from tests.runs import curve, ranks_of
-from trainer.model.batches import Schedule
-from trainer.training.launch import launch
-from trainer.training.rows import Rows
-from warehouse.catalog import Warehouse
 
 RECIPE = """
 base = "smallest"
@@ -119,7 +119,7 @@ def test_killed_rank_is_started_again_and_the_curve_goes_on(world: World, prefec
     run = world.home / "runs" / training_run_id(world.shards, world.config)
     words = ["train", "d@1", "--recipe", str(world.recipe), "--nproc", "2", "--json"]
     environ = {**os.environ, "EVO_HOME": str(world.home), "PREFECT_API_URL": prefect_url}
-    started = [sys.executable, "-c", "from flows.commands.app import main; main()", *words]
+    started = [sys.executable, "-m", "evoembedding", *words]
     process = subprocess.Popen(started, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 300
     while not (run / "metrics.jsonl").exists() or len(curve(run)) < 6:

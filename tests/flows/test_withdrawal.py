@@ -10,23 +10,23 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from flows.build_dataset import shard_version
-from flows.commands.app import app
-from flows.commands.options import Sizes, chosen_recipe
-from flows.ingest import ingest_source
-from flows.recipes import recipe
-from flows.synthesize import ask_teachers, cloze_partition, pending_documents
-from flows.teaching.plan import make_plan
-from flows.teaching.teach import all_items
-from schemas.arrow import to_frame
-from schemas.episode import Context, Segment
-from schemas.errors import EvoError
-from schemas.teacher import TeacherCall
-from synth.fingerprints import chains
+from evoembedding.flows.build_dataset import shard_version
+from evoembedding.flows.commands.app import app
+from evoembedding.flows.commands.options import Sizes, chosen_recipe
+from evoembedding.flows.ingest import ingest_source
+from evoembedding.flows.recipes import recipe
+from evoembedding.flows.synthesize import ask_teachers, cloze_partition, pending_documents
+from evoembedding.flows.teaching.plan import make_plan
+from evoembedding.flows.teaching.teach import all_items
+from evoembedding.schemas.arrow import to_frame
+from evoembedding.schemas.episode import Context, Segment
+from evoembedding.schemas.errors import EvoError
+from evoembedding.schemas.teacher import TeacherCall
+from evoembedding.synth.fingerprints import chains
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.versions import EpisodeFilter, publish
+from evoembedding.warehouse.lineage.withdrawal import withdraw
 from tests.records import teacher_call
-from warehouse.catalog import Warehouse
-from warehouse.datasets.versions import EpisodeFilter, publish
-from warehouse.lineage.withdrawal import withdraw
 
 TEXTS = {
     "rivers": "The Danube flows through Vienna and Budapest. It rises in Donaueschingen. Barges carry gravel there.",

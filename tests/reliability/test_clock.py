@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 BEFORE = """
-from warehouse.shards.shard_sets import build_shards
+from evoembedding.warehouse.shards.shard_sets import build_shards
 with Warehouse.open(home) as warehouse:
     warehouse.append_all({"documents": documents(10), **partition(0, 10)})
     version = publish(warehouse, "d", "{}", "c", EpisodeFilter())
@@ -54,21 +54,21 @@ import json, sys
 from datetime import UTC, datetime
 from pathlib import Path
 import torch
-from schemas.arrow import to_frame
-from schemas.dataset import ModelRecord, TrainingRun
-from schemas.moments import now
+from evoembedding.schemas.arrow import to_frame
+from evoembedding.schemas.dataset import ModelRecord, TrainingRun
+from evoembedding.schemas.moments import now
 from tests.records import teacher_call, trained_model, training_run
 from tests.reliability.test_damage import asked
 from tests.warehouse.conftest import WordTokenizer, documents, partition
-from trainer.training.checkpoints import newest_state, write_state
-from warehouse.catalog import Warehouse
-from warehouse.upkeep.doctor import examine
-from warehouse.ledger import SqliteLedger
-from warehouse.datasets.outcomes import copy_calls
-from warehouse.datasets.overview import models_of
-from warehouse.upkeep.retention import expire
-from warehouse.datasets.tags import set_tag
-from warehouse.datasets.versions import EpisodeFilter, list_versions, publish, resolve
+from evoembedding.trainer.training.checkpoints import newest_state, write_state
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.upkeep.doctor import examine
+from evoembedding.warehouse.ledger import SqliteLedger
+from evoembedding.warehouse.datasets.outcomes import copy_calls
+from evoembedding.warehouse.datasets.overview import models_of
+from evoembedding.warehouse.upkeep.retention import expire
+from evoembedding.warehouse.datasets.tags import set_tag
+from evoembedding.warehouse.datasets.versions import EpisodeFilter, list_versions, publish, resolve
 home = Path(sys.argv[1])
 ledger = SqliteLedger.open(home)
 

@@ -13,19 +13,19 @@ from typing import Any
 import pytest
 import torch
 
-from flows.commands.doctor import WEIGHTS
-from schemas.errors import EvoError
-from schemas.teacher import Message, Sampling, TeacherRequest
+from evoembedding.flows.commands.doctor import WEIGHTS
+from evoembedding.schemas.errors import EvoError
+from evoembedding.schemas.teacher import Message, Sampling, TeacherRequest
+from evoembedding.trainer.training.checkpoints import MARKER, STATE, damaged, newest_state, write_state
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.versions import EpisodeFilter, list_versions, publish
+from evoembedding.warehouse.ledger import FILE, SqliteLedger
+from evoembedding.warehouse.shards import shard_sets as shards
+from evoembedding.warehouse.shards.shard_sets import build_shards, read_shards
+from evoembedding.warehouse.upkeep.doctor import examine
 from tests.records import teacher_call
 from tests.soak import SOAKING, count
 from tests.warehouse.conftest import WordTokenizer, documents, partition
-from trainer.training.checkpoints import MARKER, STATE, damaged, newest_state, write_state
-from warehouse.catalog import Warehouse
-from warehouse.datasets.versions import EpisodeFilter, list_versions, publish
-from warehouse.ledger import FILE, SqliteLedger
-from warehouse.shards import shard_sets as shards
-from warehouse.shards.shard_sets import build_shards, read_shards
-from warehouse.upkeep.doctor import examine
 
 CUTS = (0.0, 0.5, 0.999)
 CALLS = 40

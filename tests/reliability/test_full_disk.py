@@ -12,29 +12,29 @@ from typing import NamedTuple
 import polars as pl
 import pytest
 
-from flows.build_dataset import publish_version
-from flows.commands.doctor import WEIGHTS
-from flows.ingest import ingest_source
-from flows.recipes import recipe
-from flows.report.page import write_report
-from flows.synthesize import commit
-from schemas.arrow import to_frame
-from schemas.configs import Recipe, SimulatorConfig
-from schemas.dataset import Evaluation
-from schemas.errors import EvoError
-from schemas.files import disk_fault
-from schemas.teacher import Message, Sampling, TeacherRequest
-from synth.simulator import simulate
+from evoembedding.flows.build_dataset import publish_version
+from evoembedding.flows.commands.doctor import WEIGHTS
+from evoembedding.flows.ingest import ingest_source
+from evoembedding.flows.recipes import recipe
+from evoembedding.flows.report.page import write_report
+from evoembedding.flows.synthesize import commit
+from evoembedding.schemas.arrow import to_frame
+from evoembedding.schemas.configs import Recipe, SimulatorConfig
+from evoembedding.schemas.dataset import Evaluation
+from evoembedding.schemas.errors import EvoError
+from evoembedding.schemas.files import disk_fault
+from evoembedding.schemas.teacher import Message, Sampling, TeacherRequest
+from evoembedding.synth.simulator import simulate
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.versions import resolve
+from evoembedding.warehouse.exchange.export import export_version
+from evoembedding.warehouse.ledger import SqliteLedger
+from evoembedding.warehouse.shards.shard_sets import build_shards, check_shards
+from evoembedding.warehouse.upkeep.doctor import examine
 from tests.records import teacher_call
 from tests.reliability.disks import small_disk
 from tests.soak import count
 from tests.warehouse.conftest import WordTokenizer
-from warehouse.catalog import Warehouse
-from warehouse.datasets.versions import resolve
-from warehouse.exchange.export import export_version
-from warehouse.ledger import SqliteLedger
-from warehouse.shards.shard_sets import build_shards, check_shards
-from warehouse.upkeep.doctor import examine
 
 CONTEXTS = 12
 RECIPE: Recipe = recipe("smallest").replace(

@@ -12,19 +12,19 @@ from pathlib import Path
 
 import pytest
 
-from flows.commands.doctor import WEIGHTS
-from schemas.dataset import DatasetVersion
-from schemas.errors import EvoError
+from evoembedding.flows.commands.doctor import WEIGHTS
+from evoembedding.schemas.dataset import DatasetVersion
+from evoembedding.schemas.errors import EvoError
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.tags import set_tag
+from evoembedding.warehouse.datasets.versions import EpisodeFilter, list_versions, publish
+from evoembedding.warehouse.ledger import SqliteLedger
+from evoembedding.warehouse.shards.shard_sets import build_shards
+from evoembedding.warehouse.upkeep.doctor import examine
 from tests.records import teacher_call
 from tests.reliability.disks import read_only
 from tests.reliability.test_damage import asked
 from tests.warehouse.conftest import WordTokenizer, documents, partition
-from warehouse.catalog import Warehouse
-from warehouse.datasets.tags import set_tag
-from warehouse.datasets.versions import EpisodeFilter, list_versions, publish
-from warehouse.ledger import SqliteLedger
-from warehouse.shards.shard_sets import build_shards
-from warehouse.upkeep.doctor import examine
 
 READING = [
     ("dataset", "list"),
@@ -101,7 +101,7 @@ def test_what_a_log_holds_is_read_too(tmp_path: Path) -> None:
     script = f"""
 import os
 from tests.warehouse.conftest import documents
-from warehouse.catalog import Warehouse
+from evoembedding.warehouse.catalog import Warehouse
 from pathlib import Path
 warehouse = Warehouse.open(Path({str(tmp_path)!r}))
 warehouse.append("documents", documents(7))

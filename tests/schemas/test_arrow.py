@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import polars as pl
 
-from schemas import dataset, episode, shard
-from schemas.arrow import polars_schema, to_frame
-from schemas.episode import Context, Record, Segment
+from evoembedding.schemas import dataset, episode, shard
+from evoembedding.schemas.arrow import polars_schema, to_frame
+from evoembedding.schemas.episode import Context, Record, Segment
 
 
 def test_every_record_has_a_schema() -> None:

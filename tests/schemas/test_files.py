@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from schemas.files import whole, whole_folder, write_whole
-from schemas.leases import leased, unused
+from evoembedding.schemas.files import whole, whole_folder, write_whole
+from evoembedding.schemas.leases import leased, unused
 
 KINDS = [whole, whole_folder]
 Kind = Callable[[Path], AbstractContextManager[Path]]
@@ -21,7 +21,7 @@ Kind = Callable[[Path], AbstractContextManager[Path]]
 WRITER = """
 import sys, time
 from pathlib import Path
-from schemas.files import whole, whole_folder
+from evoembedding.schemas.files import whole, whole_folder
 with {kind}(Path(sys.argv[1])) as partial:
     (partial / "x" if partial.is_dir() else partial).write_text("half")
     print(partial, flush=True)

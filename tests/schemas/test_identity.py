@@ -7,11 +7,11 @@ from typing import Annotated
 import pytest
 from pydantic import Field, ValidationError
 
-from flows.recipes import RECIPES
-from schemas.configs import ClozeConfig, ModelConfig, Recipe, SimulatorConfig, TrainConfig
-from schemas.identity import Born, identity, stored
-from schemas.ids import digest
-from schemas.teacher import Message, Sampling, TeacherRequest
+from evoembedding.flows.recipes import RECIPES
+from evoembedding.schemas.configs import ClozeConfig, ModelConfig, Recipe, SimulatorConfig, TrainConfig
+from evoembedding.schemas.identity import Born, identity, stored
+from evoembedding.schemas.ids import digest
+from evoembedding.schemas.teacher import Message, Sampling, TeacherRequest
 
 # Digests of what is stored in the warehouses of users. One that differs after a change of a config forks everything
 # that was made under it: mark the new field with `Born`. After a default was moved on purpose, write the new digest.

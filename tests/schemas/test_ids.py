@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.ids import content_id, digest
+from evoembedding.schemas.ids import content_id, digest
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from schemas.errors import EvoError
-from schemas.places import place_of, remove, resolve
+from evoembedding.schemas.errors import EvoError
+from evoembedding.schemas.places import place_of, remove, resolve
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from schemas.configs import ModelConfig, TrainConfig
+from evoembedding.schemas.configs import ModelConfig, TrainConfig
 
 ROOMS = ("schemas", "warehouse", "synth", "trainer", "evaluation", "flows", "benchmarks")
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from schemas.teacher import Message, Price, Sampling, TeacherConfig, TeacherRequest
+from evoembedding.schemas.teacher import Message, Price, Sampling, TeacherConfig, TeacherRequest
 
 SECRET = "hunter2-secret"
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.text import clean, shown
+from evoembedding.schemas.text import clean, shown
 
 
 def test_mark_and_line_ends_do_not_make_another_text() -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from schemas.episode import Context, Draft, Evidence, Question, Segment
-from synth.checks import CHECKS, fingerprint, verify
+from evoembedding.schemas.episode import Context, Draft, Evidence, Question, Segment
+from evoembedding.synth.checks import CHECKS, fingerprint, verify
 
 
 def draft(

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.configs import ClozeConfig
-from schemas.episode import Document
-from synth.checks import verify
-from synth.cloze import BLANK, cloze, fingerprint
-from synth.documents import document
-from synth.text import normalise, sentences, windows
+from evoembedding.schemas.configs import ClozeConfig
+from evoembedding.schemas.episode import Document
+from evoembedding.synth.checks import verify
+from evoembedding.synth.cloze import BLANK, cloze, fingerprint
+from evoembedding.synth.documents import document
+from evoembedding.synth.text import normalise, sentences, windows
 
 CONFIG = ClozeConfig()
 PROSE = " ".join(

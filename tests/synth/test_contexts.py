@@ -10,17 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.configs import LengthConfig, QuestionConfig, TeachingConfig, WebConfig
-from schemas.episode import Context, Document, Segment
-from schemas.teacher import TeacherConfig
-from synth.contexts.lengths import cut, draw_segments
-from synth.contexts.personas import persona
-from synth.contexts.web import NoContextError, web
-from synth.fingerprints import chains
-from synth.items import Item, items
-from synth.questions import draw_types
-from synth.taxonomy import QUESTION_TYPES, carried_by
-from synth.text import tokens
+from evoembedding.schemas.configs import LengthConfig, QuestionConfig, TeachingConfig, WebConfig
+from evoembedding.schemas.episode import Context, Document, Segment
+from evoembedding.schemas.teacher import TeacherConfig
+from evoembedding.synth.contexts.lengths import cut, draw_segments
+from evoembedding.synth.contexts.personas import persona
+from evoembedding.synth.contexts.web import NoContextError, web
+from evoembedding.synth.fingerprints import chains
+from evoembedding.synth.items import Item, items
+from evoembedding.synth.questions import draw_types
+from evoembedding.synth.taxonomy import QUESTION_TYPES, carried_by
+from evoembedding.synth.text import tokens
 
 TEACHER = TeacherConfig(model="m", endpoints=("http://127.0.0.1:1/v1",))
 CONFIG = TeachingConfig(teachers=(TEACHER,))

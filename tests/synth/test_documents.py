@@ -13,11 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from schemas.dataset import Failure
-from schemas.episode import Document
-from schemas.errors import EvoError
-from schemas.text import clean
-from synth.documents import open_source, read_documents, told_unread
+from evoembedding.schemas.dataset import Failure
+from evoembedding.schemas.episode import Document
+from evoembedding.schemas.errors import EvoError
+from evoembedding.schemas.text import clean
+from evoembedding.synth.documents import open_source, read_documents, told_unread
 
 BODY = "The ferry leaves the harbour at nine.\n"
 

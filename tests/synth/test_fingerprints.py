@@ -6,12 +6,12 @@ import re
 
 import pytest
 
-from schemas.configs import ClozeConfig, SimulatorConfig, TeachingConfig
-from schemas.teacher import TeacherConfig
-from synth import checks, cloze, simulator, text
-from synth.fingerprints import Drafted, chains, of_cloze, of_simulator, offline
-from synth.simulator import fillers, questions, render
-from synth.simulator.builders.told import Builder
+from evoembedding.schemas.configs import ClozeConfig, SimulatorConfig, TeachingConfig
+from evoembedding.schemas.teacher import TeacherConfig
+from evoembedding.synth import checks, cloze, simulator, text
+from evoembedding.synth.fingerprints import Drafted, chains, of_cloze, of_simulator, offline
+from evoembedding.synth.simulator import fillers, questions, render
+from evoembedding.synth.simulator.builders.told import Builder
 
 TAUGHT = TeachingConfig(teachers=(TeacherConfig(model="m", endpoints=("http://127.0.0.1:1/v1",)),))
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import pytest
 
-from schemas.configs import ClozeConfig, SimulatorConfig
-from schemas.episode import Document, Draft
-from schemas.ids import content_id, digest
-from synth.checks import Checked, fingerprint, verify
-from synth.cloze import cloze
-from synth.simulator import drafts as drafts_module
-from synth.simulator import simulate
-from synth.simulator.questions import BUILDERS
+from evoembedding.schemas.configs import ClozeConfig, SimulatorConfig
+from evoembedding.schemas.episode import Document, Draft
+from evoembedding.schemas.ids import content_id, digest
+from evoembedding.synth.checks import Checked, fingerprint, verify
+from evoembedding.synth.cloze import cloze
+from evoembedding.synth.simulator import drafts as drafts_module
+from evoembedding.synth.simulator import simulate
+from evoembedding.synth.simulator.questions import BUILDERS
 from tests.synth.test_checks import BAD, draft
 
 PROSE = """The Harbour of Quillon was dredged in 1742. Its keeper, Ferdinand Osk, kept 17 lamps and a parrot.

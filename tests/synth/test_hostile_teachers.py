@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from evoembedding.warehouse.ledger import SqliteLedger
 from tests.synth.hostile.server import KINDS
-from warehouse.ledger import SqliteLedger
 
 ROOT = Path(__file__).parents[2]
 KEY = 'sk-h0stile/+&%9Zq7Xw2"T'

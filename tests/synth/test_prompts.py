@@ -9,11 +9,11 @@ import jinja2
 import pytest
 from jsonschema import Draft202012Validator
 
-from schemas.episode import Segment
-from schemas.teacher import answer_schema
-from synth.prompts import FOLDER, PROMPTS
-from synth.prompts.answers import PlannedEvent, Turn
-from synth.taxonomy import QUESTION_TYPES, RULES
+from evoembedding.schemas.episode import Segment
+from evoembedding.schemas.teacher import answer_schema
+from evoembedding.synth.prompts import FOLDER, PROMPTS
+from evoembedding.synth.prompts.answers import PlannedEvent, Turn
+from evoembedding.synth.taxonomy import QUESTION_TYPES, RULES
 
 SEGMENTS = (Segment(user="I moved to {{ 7 * 7 }} Lisbon.", assistant="Noted."), Segment(user="Now Porto <b>."))
 VALUES: dict[str, dict[str, Any]] = {

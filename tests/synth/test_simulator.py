@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.configs import SimulatorConfig
-from schemas.episode import Draft, Split
-from synth.checks import verify
-from synth.simulator import fingerprint, simulate
-from synth.simulator.fillers import POOLS, SPLITS, fillers, partition
-from synth.simulator.questions import BUILDERS, candidates
-from synth.simulator.render import CLOSERS, OPENERS, REPLIES, STATEMENTS, SUGGESTIONS
-from synth.simulator.world import Beat, tell
-from synth.taxonomy import QUESTION_TYPES, STATE_TYPES
-from synth.text import normalise
+from evoembedding.schemas.configs import SimulatorConfig
+from evoembedding.schemas.episode import Draft, Split
+from evoembedding.synth.checks import verify
+from evoembedding.synth.simulator import fingerprint, simulate
+from evoembedding.synth.simulator.fillers import POOLS, SPLITS, fillers, partition
+from evoembedding.synth.simulator.questions import BUILDERS, candidates
+from evoembedding.synth.simulator.render import CLOSERS, OPENERS, REPLIES, STATEMENTS, SUGGESTIONS
+from evoembedding.synth.simulator.world import Beat, tell
+from evoembedding.synth.taxonomy import QUESTION_TYPES, STATE_TYPES
+from evoembedding.synth.text import normalise
 
 CONFIG = SimulatorConfig(contexts=200)
 HELDOUT = CONFIG.model_copy(update={"split": "heldout"})

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synth.simulator.fillers import SPLITS, partition
-from synth.taxonomy import _TYPES, KINDS, QUESTION_TYPES, STATE_TYPES, QuestionType, carried_by
-from synth.text import normalise
+from evoembedding.synth.simulator.fillers import SPLITS, partition
+from evoembedding.synth.taxonomy import _TYPES, KINDS, QUESTION_TYPES, STATE_TYPES, QuestionType, carried_by
+from evoembedding.synth.text import normalise
 
 FAMILIES = (
     "recall",

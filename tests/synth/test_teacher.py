@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from schemas.errors import EvoError
-from schemas.teacher import Budget, Message, Price, Sampling, TeacherConfig
-from synth.teachers.faults import BudgetSpentError, NotAnsweredError
-from synth.teachers.teacher import Teacher
-from warehouse.ledger import SqliteLedger
+from evoembedding.schemas.errors import EvoError
+from evoembedding.schemas.teacher import Budget, Message, Price, Sampling, TeacherConfig
+from evoembedding.synth.teachers.faults import BudgetSpentError, NotAnsweredError
+from evoembedding.synth.teachers.teacher import Teacher
+from evoembedding.warehouse.ledger import SqliteLedger
 
 
 class Doubled(BaseModel):
@@ -242,8 +242,8 @@ CHILD = """
 import asyncio, sys
 from pathlib import Path
 from tests_synth_teacher import ask_all, config
-from synth.teachers.teacher import Teacher
-from warehouse.ledger import SqliteLedger
+from evoembedding.synth.teachers.teacher import Teacher
+from evoembedding.warehouse.ledger import SqliteLedger
 asyncio.run(ask_all(Teacher(config(sys.argv[1]), SqliteLedger.open(Path(sys.argv[2])), "r"), range(400)))
 """
 

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.configs import ClozeConfig
-from synth.checks import verify
-from synth.cloze import cloze
-from synth.curation.decontaminate import Benchmarks
-from synth.curation.deduplicate import NearDuplicates
-from synth.curation.shingles import Words
-from synth.documents import document
-from synth.text import joined, length, normalise, sentences, tokens, unspaced, windows, words
+from evoembedding.schemas.configs import ClozeConfig
+from evoembedding.synth.checks import verify
+from evoembedding.synth.cloze import cloze
+from evoembedding.synth.curation.decontaminate import Benchmarks
+from evoembedding.synth.curation.deduplicate import NearDuplicates
+from evoembedding.synth.curation.shingles import Words
+from evoembedding.synth.documents import document
+from evoembedding.synth.text import joined, length, normalise, sentences, tokens, unspaced, windows, words
 
 CHINESE = "港口日志\n\n" + "".join(
     f"渡船第{n}天早上九点离开港口，船长名叫马罗。船票{n}枚硬币！岛上有两座码头，北码头关闭到杜松日；「南码头挂着灯笼。」"

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from synth.documents.titles import Page, markdown, plain, restructured
+from evoembedding.synth.documents.titles import Page, markdown, plain, restructured
 
 BODY = "The ferry leaves the harbour at nine.\n"
 

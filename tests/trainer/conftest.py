@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 import torch
 
-from schemas.arrow import to_frame
-from schemas.configs import ModelConfig, SimulatorConfig, TrainConfig
-from schemas.episode import Draft
-from schemas.files import file_digest
-from schemas.shard import ShardRow
-from synth.simulator import simulate
+from evoembedding.schemas.arrow import to_frame
+from evoembedding.schemas.configs import ModelConfig, SimulatorConfig, TrainConfig
+from evoembedding.schemas.episode import Draft
+from evoembedding.schemas.files import file_digest
+from evoembedding.schemas.shard import ShardRow
+from evoembedding.synth.simulator import simulate
+from evoembedding.trainer.model.evo_model import EvoModel
+from evoembedding.trainer.tokenizer.evo_tokenizer import EvoTokenizer, load_tokenizer, train_tokenizer
+from evoembedding.warehouse.shards.shard_sets import MANIFEST, Manifest, ShardFile
 from tests.trainer.families import save_family, shard_rows
-from trainer.model.evo_model import EvoModel
-from trainer.tokenizer.evo_tokenizer import EvoTokenizer, load_tokenizer, train_tokenizer
-from warehouse.shards.shard_sets import MANIFEST, Manifest, ShardFile
 
 
 @pytest.fixture(scope="session")

@@ -25,10 +25,10 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from schemas.episode import Draft
-from synth.checks import verify
+from evoembedding.schemas.episode import Draft
+from evoembedding.synth.checks import verify
+from evoembedding.warehouse.shards.tokenisation import tokenise
 from tests.trainer.chat_templates import FORMS
-from warehouse.shards.tokenisation import tokenise
 
 WINDOW = 12  # of the sliding layers: shorter than most segments
 # Weights of the usual size would leave two narrow layers almost without attention.

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from trainer.model.evo_model import BLOCK, EvoModel
+from evoembedding.trainer.model.evo_model import BLOCK, EvoModel
 
 
 @dataclass(frozen=True)

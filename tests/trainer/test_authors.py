@@ -13,13 +13,13 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from schemas.configs import TrainConfig
-from schemas.episode import Draft
-from schemas.errors import EvoError
-from trainer.authors import import_authors
-from trainer.embedder import EvoEmbedder
-from trainer.model.evo_model import EvoModel
-from trainer.tokenizer.evo_tokenizer import load_tokenizer
+from evoembedding.schemas.configs import TrainConfig
+from evoembedding.schemas.episode import Draft
+from evoembedding.schemas.errors import EvoError
+from evoembedding.trainer.authors import import_authors
+from evoembedding.trainer.embedder import EvoEmbedder
+from evoembedding.trainer.model.evo_model import EvoModel
+from evoembedding.trainer.tokenizer.evo_tokenizer import load_tokenizer
 
 
 def theirs(model: EvoModel) -> dict[str, Tensor]:

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import torch
 
-from schemas.configs import TrainConfig
-from schemas.episode import Draft, Segment
-from schemas.errors import EvoError
-from trainer.embedder import EvoEmbedder
-from trainer.model.evo_model import EvoModel
-from trainer.model_folder import CONFIG, WEIGHTS, load_model, save_model, weights_digest, write_lineage
-from trainer.tokenizer.evo_tokenizer import EvoTokenizer
+from evoembedding.schemas.configs import TrainConfig
+from evoembedding.schemas.episode import Draft, Segment
+from evoembedding.schemas.errors import EvoError
+from evoembedding.trainer.embedder import EvoEmbedder
+from evoembedding.trainer.model.evo_model import EvoModel
+from evoembedding.trainer.model_folder import CONFIG, WEIGHTS, load_model, save_model, weights_digest, write_lineage
+from evoembedding.trainer.tokenizer.evo_tokenizer import EvoTokenizer
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from schemas.ablations import ablated
-from schemas.configs import ModelConfig, TrainConfig
+from evoembedding.schemas.ablations import ablated
+from evoembedding.schemas.configs import ModelConfig, TrainConfig
+from evoembedding.trainer.model.batches import collate
+from evoembedding.trainer.model.evo_model import EvoModel
 from tests.trainer.families import FAMILIES
 from tests.trainer.reference import memory_batches, reference
-from trainer.model.batches import collate
-from trainer.model.evo_model import EvoModel
 
 Adapted = Callable[..., EvoModel]
 Rows = Callable[[str], list[dict[str, Any]]]
@@ -69,7 +69,7 @@ def test_windows_matter(family: str, make_adapted: Adapted, family_rows: Rows, m
     """Without them the comparison above would fail: the segments are longer than the window."""
     model, row = make_adapted(family), family_rows(family)[0]
     batch, wanted = collate([row]), reference(make_adapted(family), row)
-    monkeypatch.setattr("trainer.backbones.decoder.layer_masks", lambda config, mask, *rest: mask)
+    monkeypatch.setattr("evoembedding.trainer.backbones.decoder.layer_masks", lambda config, mask, *rest: mask)
     with torch.no_grad():
         segments = model.embed_segments(model.read(batch.memory), batch.segments)
     assert not torch.allclose(segments[0], wanted.segments, atol=1e-2)
@@ -97,7 +97,9 @@ def test_gradients_of_the_answers_reach_the_memory_alone(
     family: str, make_adapted: Adapted, family_rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = make_adapted(family)
-    monkeypatch.setattr("trainer.model.evo_model.contrastive_loss", lambda q, v, *rest, **more: (q.sum() + v.sum()) * 0)
+    monkeypatch.setattr(
+        "evoembedding.trainer.model.evo_model.contrastive_loss", lambda q, v, *rest, **more: (q.sum() + v.sum()) * 0
+    )
     model(collate(family_rows(family)[:1])).total.backward()
     assert reached(model) == {"memory adapter", "queries", "f_m", "P_lat"}
 

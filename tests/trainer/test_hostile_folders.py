@@ -17,14 +17,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from schemas.configs import ModelConfig, TrainConfig
-from schemas.errors import EvoError
+from evoembedding.schemas.configs import ModelConfig, TrainConfig
+from evoembedding.schemas.errors import EvoError
+from evoembedding.trainer.authors import import_authors
+from evoembedding.trainer.embedder import EvoEmbedder
+from evoembedding.trainer.model.evo_model import EvoModel
+from evoembedding.trainer.model_folder import CONFIG, WEIGHTS, save_model, write_lineage
+from evoembedding.trainer.tokenizer.evo_tokenizer import EvoTokenizer, load_tokenizer
 from tests.soak import count
-from trainer.authors import import_authors
-from trainer.embedder import EvoEmbedder
-from trainer.model.evo_model import EvoModel
-from trainer.model_folder import CONFIG, WEIGHTS, save_model, write_lineage
-from trainer.tokenizer.evo_tokenizer import EvoTokenizer, load_tokenizer
 
 Spoil = Callable[[Path], object]
 MEMORY = 1 << 30

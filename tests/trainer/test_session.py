@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from schemas.configs import TrainConfig
-from schemas.episode import Draft, Segment
-from schemas.errors import EvoError
-from trainer.embedder import EvoEmbedder
-from trainer.model.evo_model import EvoModel
-from trainer.session import Session
-from trainer.tokenizer.evo_tokenizer import EvoTokenizer
+from evoembedding.schemas.configs import TrainConfig
+from evoembedding.schemas.episode import Draft, Segment
+from evoembedding.schemas.errors import EvoError
+from evoembedding.trainer.embedder import EvoEmbedder
+from evoembedding.trainer.model.evo_model import EvoModel
+from evoembedding.trainer.session import Session
+from evoembedding.trainer.tokenizer.evo_tokenizer import EvoTokenizer
 
 QUERIES = ["Where?", "Who has the pet now?", "What did I say about the red car first?"]
 WORDS = ["cat", "moved", "to", "Porto", "and", "then", "back", "Lisbon", "with", "her", "brother", "sold", "old", "car"]
@@ -58,13 +58,13 @@ def adapted(
 @pytest.fixture(autouse=True)
 def small_prefixes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few segments share a prefix in the retriever, so that short conversations have several."""
-    monkeypatch.setattr("trainer.model.evo_model.BLOCK", 3)
+    monkeypatch.setattr("evoembedding.trainer.model.evo_model.BLOCK", 3)
 
 
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reads a few segments at a time, so that short conversations are several blocks."""
-    monkeypatch.setattr("trainer.model.reader.SEGMENTS_A_READ", 5)
+    monkeypatch.setattr("evoembedding.trainer.model.reader.SEGMENTS_A_READ", 5)
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def test_a_stream_is_one_append(embedder: EvoEmbedder, small_blocks: None, lengt
     told = conversation(lengths)
     whole, streamed = embedder.session(), embedder.session()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("trainer.model.reader.SEGMENTS_A_READ", 1000)
+        patch.setattr("evoembedding.trainer.model.reader.SEGMENTS_A_READ", 1000)
         whole.append(told)
     blocks = list(streamed.stream(iter(told)))
     assert sum(map(len, blocks)) == len(told)

@@ -9,16 +9,16 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from flows.recipes import recipe
-from flows.teaching.prepare_smollm2 import prepare
-from schemas.configs import SimulatorConfig
-from schemas.errors import EvoError
-from synth.simulator import simulate
+from evoembedding.flows.recipes import recipe
+from evoembedding.flows.teaching.prepare_smollm2 import prepare
+from evoembedding.schemas.configs import SimulatorConfig
+from evoembedding.schemas.errors import EvoError
+from evoembedding.synth.simulator import simulate
+from evoembedding.trainer.backbones.names import source
+from evoembedding.trainer.model.batches import collate
+from evoembedding.trainer.model.evo_model import EvoModel
+from evoembedding.trainer.tokenizer.evo_tokenizer import load_tokenizer
 from tests.trainer.families import shard_rows
-from trainer.backbones.names import source
-from trainer.model.batches import collate
-from trainer.model.evo_model import EvoModel
-from trainer.tokenizer.evo_tokenizer import load_tokenizer
 
 pytestmark = pytest.mark.slow
 

@@ -18,13 +18,13 @@ import psycopg
 import pytest
 from moto.server import ThreadedMotoServer
 
-from schemas.arrow import to_frame
-from schemas.dataset import Evaluation, ModelRecord, TrainingRun
-from schemas.episode import Context, Document, Episode, Evidence, Question, Segment, Verdict
-from schemas.teacher import TeacherCall
+from evoembedding.schemas.arrow import to_frame
+from evoembedding.schemas.dataset import Evaluation, ModelRecord, TrainingRun
+from evoembedding.schemas.episode import Context, Document, Episode, Evidence, Question, Segment, Verdict
+from evoembedding.schemas.teacher import TeacherCall
+from evoembedding.warehouse.backend import CATALOG_URL, DATA_URL, Backend
+from evoembedding.warehouse.catalog import Warehouse
 from tests.records import score, teacher_call, trained_model, training_run
-from warehouse.backend import CATALOG_URL, DATA_URL, Backend
-from warehouse.catalog import Warehouse
 
 
 class WordTokenizer:

@@ -11,20 +11,20 @@ from pathlib import Path
 import boto3
 import pytest
 
-from schemas.errors import EvoError
+from evoembedding.schemas.errors import EvoError
+from evoembedding.warehouse.backend import CATALOG_URL, DATA_URL, Backend
+from evoembedding.warehouse.catalog import Warehouse
 from tests.soak import count
-from warehouse.backend import CATALOG_URL, DATA_URL, Backend
-from warehouse.catalog import Warehouse
 
 # Each appends forty contexts of its own and the same forty as all others, and publishes under a name of its own and
 # under one that all use.
 WRITER = """
 import sys
 from pathlib import Path
-from schemas.arrow import to_frame
-from schemas.episode import Context, Episode, Segment
-from warehouse.catalog import Warehouse
-from warehouse.datasets.versions import EpisodeFilter, publish
+from evoembedding.schemas.arrow import to_frame
+from evoembedding.schemas.episode import Context, Episode, Segment
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.versions import EpisodeFilter, publish
 home, number = Path(sys.argv[1]), int(sys.argv[2])
 def rows(mark, numbers):
     contexts = [Context(context_id=f"ctx-{n}", kind="dialogue", generator="g", split="train", seed=n, document_ids=(),

@@ -13,19 +13,19 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from schemas.arrow import polars_schema, to_frame
-from schemas.episode import Context, Segment
-from schemas.errors import EvoError
-from warehouse.catalog import Warehouse
-from warehouse.tables import TABLES
+from evoembedding.schemas.arrow import polars_schema, to_frame
+from evoembedding.schemas.episode import Context, Segment
+from evoembedding.schemas.errors import EvoError
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.tables import TABLES
 
 Frames = dict[str, pl.DataFrame]
 WRITER = """
 import sys
 from pathlib import Path
-from schemas.arrow import to_frame
-from schemas.dataset import Failure
-from warehouse.catalog import Warehouse
+from evoembedding.schemas.arrow import to_frame
+from evoembedding.schemas.dataset import Failure
+from evoembedding.warehouse.catalog import Warehouse
 home, offset = Path(sys.argv[1]), int(sys.argv[2])
 with Warehouse.open(home) as warehouse:
     for batch in range(5):

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from schemas.teacher import Message, Sampling, Spent, TeacherRequest
+from evoembedding.schemas.teacher import Message, Sampling, Spent, TeacherRequest
+from evoembedding.warehouse.ledger import FILE, SqliteLedger
 from tests.records import teacher_call
 from tests.soak import count
-from warehouse.ledger import FILE, SqliteLedger
 
 TABLES = ("calls", "faults", "charged")
 

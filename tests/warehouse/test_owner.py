@@ -11,12 +11,12 @@ import duckdb_extensions
 import polars as pl
 import pytest
 
-from schemas.errors import EvoError
-from warehouse.backend import CATALOG_URL, DATA_URL
-from warehouse.catalog import Warehouse
-from warehouse.datasets.versions import EpisodeFilter, members_digest, publish, resolve
-from warehouse.upkeep.orphans import orphans, remove
-from warehouse.upkeep.retention import expire
+from evoembedding.schemas.errors import EvoError
+from evoembedding.warehouse.backend import CATALOG_URL, DATA_URL
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.versions import EpisodeFilter, members_digest, publish, resolve
+from evoembedding.warehouse.upkeep.orphans import orphans, remove
+from evoembedding.warehouse.upkeep.retention import expire
 
 Make = Callable[[int, int], dict[str, pl.DataFrame]]
 

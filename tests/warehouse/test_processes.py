@@ -15,20 +15,20 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from schemas.shard import EpisodeTokenizer
+from evoembedding.schemas.shard import EpisodeTokenizer
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.versions import EpisodeFilter, list_versions, members_digest, publish, resolve
+from evoembedding.warehouse.shards.shard_sets import build_shards, check_shards
+from evoembedding.warehouse.upkeep.doctor import Finding, examine
 from tests.soak import count
-from warehouse.catalog import Warehouse
-from warehouse.datasets.versions import EpisodeFilter, list_versions, members_digest, publish, resolve
-from warehouse.shards.shard_sets import build_shards, check_shards
-from warehouse.upkeep.doctor import Finding, examine
 
 Make = Callable[[int, int], dict[str, pl.DataFrame]]
 KILLS = count(6, 30)
 PUBLISHER = """
 import sys
 from pathlib import Path
-from warehouse.catalog import Warehouse
-from warehouse.datasets.versions import EpisodeFilter, publish
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.versions import EpisodeFilter, publish
 with Warehouse.open(Path(sys.argv[1])) as warehouse:
     print("ready", flush=True)
     sys.stdin.readline()
@@ -37,7 +37,7 @@ with Warehouse.open(Path(sys.argv[1])) as warehouse:
 WRITER = """
 import sys
 from pathlib import Path
-from warehouse.catalog import Warehouse
+from evoembedding.warehouse.catalog import Warehouse
 def work(con):
     con.execute(
         "INSERT INTO lake.dataset_members (dataset_id, episode_id) SELECT 'ds-x', 'ep-' || range FROM range(100)"
@@ -51,8 +51,8 @@ print("done", flush=True)
 READER = """
 import sys
 from pathlib import Path
-from warehouse.catalog import Warehouse
-from warehouse.datasets.versions import episodes_of, resolve
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.versions import episodes_of, resolve
 with Warehouse.open(Path(sys.argv[1])) as warehouse:
     version = resolve(warehouse, "d@1")
     others = warehouse.query("SELECT count(*) FROM dataset_members WHERE dataset_id = 'ds-x'").item()
@@ -65,9 +65,9 @@ ZYGOTE = """
 import os, sys, zlib
 from pathlib import Path
 import polars as pl
-from warehouse.catalog import Warehouse
-from warehouse.shards.shard_sets import build_shards
-from warehouse.datasets.versions import EpisodeFilter, publish
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.shards.shard_sets import build_shards
+from evoembedding.warehouse.datasets.versions import EpisodeFilter, publish
 
 class Words:
     digest = "words-1"

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from flows.synthesize import commit
-from schemas.configs import SimulatorConfig
-from schemas.errors import EvoError
-from synth.simulator import simulate
-from warehouse.catalog import Warehouse
-from warehouse.short_ids import whole_id
+from evoembedding.flows.synthesize import commit
+from evoembedding.schemas.configs import SimulatorConfig
+from evoembedding.schemas.errors import EvoError
+from evoembedding.synth.simulator import simulate
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.short_ids import whole_id
 
 
 def test_a_beginning_stands_for_its_only_id_and_several_are_named(tmp_path: Path) -> None:

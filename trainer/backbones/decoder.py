@@ -22,11 +22,11 @@ from transformers import (
     LlamaForCausalLM,
 )
 
-from schemas.configs import ModelConfig, TrainConfig
-from schemas.errors import EvoError
-from trainer.backbones.attention import FULL, SLIDING, layer_kinds, layer_masks
-from trainer.backbones.names import readable, source
-from trainer.model_files import check_held, check_sizes, finite
+from evoembedding.schemas.configs import ModelConfig, TrainConfig
+from evoembedding.schemas.errors import EvoError
+from evoembedding.trainer.backbones.attention import FULL, SLIDING, layer_kinds, layer_masks
+from evoembedding.trainer.backbones.names import readable, source
+from evoembedding.trainer.model_files import check_held, check_sizes, finite
 
 Role = Literal["memory", "retriever", "plain"]
 T = TypeVar("T")

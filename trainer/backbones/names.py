@@ -8,10 +8,10 @@ from pathlib import Path
 
 from huggingface_hub import HfApi, try_to_load_from_cache
 
-from schemas.errors import EvoError
-from schemas.home import home
-from schemas.text import shown
-from trainer.model_files import check_backbone
+from evoembedding.schemas.errors import EvoError
+from evoembedding.schemas.home import home
+from evoembedding.schemas.text import shown
+from evoembedding.trainer.model_files import check_backbone
 
 HUB = {"qwen3-0.6b": "Qwen/Qwen3-0.6B", "qwen3-4b": "Qwen/Qwen3-4B-Instruct-2507"}  # arXiv 2606.21649: qwen3-4b
 HUB_S = 10.0  # for the hub to say that it has a model

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from schemas.configs import TrainConfig
-from trainer.model.packing import Pieces, cut
+from evoembedding.schemas.configs import TrainConfig
+from evoembedding.trainer.model.packing import Pieces, cut
 
 
 @dataclass(frozen=True)

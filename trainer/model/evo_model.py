@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from schemas.configs import TrainConfig
-from trainer.backbones.decoder import Backbone, Keys, Role, make_backbone
-from trainer.model.batches import Batch
-from trainer.model.losses import answer_loss, contrastive_loss
-from trainer.model.memory_queue import MemoryQueue, windows
-from trainer.model.packing import Packed, Pieces, Spots, band_mask, cut, window_mask
-from trainer.model.segment_batching import segment_batches
+from evoembedding.schemas.configs import TrainConfig
+from evoembedding.trainer.backbones.decoder import Backbone, Keys, Role, make_backbone
+from evoembedding.trainer.model.batches import Batch
+from evoembedding.trainer.model.losses import answer_loss, contrastive_loss
+from evoembedding.trainer.model.memory_queue import MemoryQueue, windows
+from evoembedding.trainer.model.packing import Packed, Pieces, Spots, band_mask, cut, window_mask
+from evoembedding.trainer.model.segment_batching import segment_batches
 
 BLOCK = 64  # segments that share one prefix in the retriever
 ROW_TOKENS = 256  # of pieces in a row behind a prefix: longer rows attend to more in vain, shorter ones pad more

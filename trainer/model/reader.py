@@ -16,16 +16,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from schemas.episode import Segment
-from schemas.errors import EvoError
-from schemas.identity import identity
-from schemas.ids import digest
-from trainer.backbones.decoder import Keys
-from trainer.model.evo_model import EvoModel
-from trainer.model.memory_queue import MemoryQueue
-from trainer.model.packing import Pieces
-from trainer.model.segment_batching import segment_batches
-from trainer.tokenizer.evo_tokenizer import EvoTokenizer
+from evoembedding.schemas.episode import Segment
+from evoembedding.schemas.errors import EvoError
+from evoembedding.schemas.identity import identity
+from evoembedding.schemas.ids import digest
+from evoembedding.trainer.backbones.decoder import Keys
+from evoembedding.trainer.model.evo_model import EvoModel
+from evoembedding.trainer.model.memory_queue import MemoryQueue
+from evoembedding.trainer.model.packing import Pieces
+from evoembedding.trainer.model.segment_batching import segment_batches
+from evoembedding.trainer.tokenizer.evo_tokenizer import EvoTokenizer
 
 SEGMENTS_A_READ = 256  # tokenised and embedded at a time: bounds what reading any number of segments holds in memory
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from schemas.errors import EvoError
+from evoembedding.schemas.errors import EvoError
 
 COMPILED = "<template>"  # what Jinja calls the file of the Python that it makes of a template
 STEPS = 100_000  # lines of it that may run; those of real models take hundreds

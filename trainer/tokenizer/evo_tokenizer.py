@@ -15,12 +15,12 @@ from typing import Any
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from schemas.episode import Segment
-from schemas.errors import EvoError
-from schemas.ids import digest
-from trainer.backbones.names import readable, reason, source
-from trainer.model_files import TEXT_BYTES, check_folder, read_object
-from trainer.tokenizer.chat_template import chat_form
+from evoembedding.schemas.episode import Segment
+from evoembedding.schemas.errors import EvoError
+from evoembedding.schemas.ids import digest
+from evoembedding.trainer.backbones.names import readable, reason, source
+from evoembedding.trainer.model_files import TEXT_BYTES, check_folder, read_object
+from evoembedding.trainer.tokenizer.chat_template import chat_form
 
 VERSION = 2  # raise when the tokens of the same text change
 # arXiv 2606.21649, text forms

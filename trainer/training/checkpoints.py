@@ -15,10 +15,10 @@ from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from schemas.episode import Record
-from schemas.errors import EvoError
-from schemas.files import PARTIAL, file_digest, remove_folder, whole_folder, write_whole
-from trainer.training.job import CHECKPOINTS, METRICS
+from evoembedding.schemas.episode import Record
+from evoembedding.schemas.errors import EvoError
+from evoembedding.schemas.files import PARTIAL, file_digest, remove_folder, whole_folder, write_whole
+from evoembedding.trainer.training.job import CHECKPOINTS, METRICS
 
 KEPT = 2
 STATE, MARKER = "state.safetensors", "checkpoint.json"

@@ -27,12 +27,12 @@ from torch import Tensor, nn
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 from torch.utils.cpp_extension import get_default_build_root
 
-from schemas.configs import TrainConfig
-from schemas.errors import EvoError
-from schemas.files import write_whole
-from trainer.model.batches import Batch
-from trainer.model.evo_model import EvoModel, Losses
-from trainer.training.checkpoints import MOMENTS, WEIGHT, State
+from evoembedding.schemas.configs import TrainConfig
+from evoembedding.schemas.errors import EvoError
+from evoembedding.schemas.files import write_whole
+from evoembedding.trainer.model.batches import Batch
+from evoembedding.trainer.model.evo_model import EvoModel, Losses
+from evoembedding.trainer.training.checkpoints import MOMENTS, WEIGHT, State
 
 MEET = timedelta(minutes=10)  # a first start compiles DeepSpeed's communication; machines may be slow to come
 GIB = 1 << 30

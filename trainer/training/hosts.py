@@ -14,13 +14,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from schemas.errors import EvoError
-from schemas.home import home
+import evoembedding
+from evoembedding.schemas.errors import EvoError
+from evoembedding.schemas.home import home
 
 # No option, no user, no shell: a name or an address, which ssh's own config may say more about.
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,252}[A-Za-z0-9])?")
 SLOTS = re.compile(r"slots=([0-9]{1,4})")
-CODE = Path(__file__).resolve().parents[2]
+CODE = Path(evoembedding.__file__).resolve().parents[1]
 # What a rank on another machine keeps of the launcher's environment. All users there see it, so it holds no secret.
 PASSED = re.compile(r"(GLOO|NCCL)_[A-Z0-9_]+|HF_HOME|HF_HUB_OFFLINE|OMP_NUM_THREADS")
 LOST = 255  # ssh's own exit code: the connection broke, or the remote process was killed

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from schemas.configs import TrainConfig
-from schemas.episode import Record
+from evoembedding.schemas.configs import TrainConfig
+from evoembedding.schemas.episode import Record
 
 METRICS, CHECKPOINTS, MODEL = "metrics.jsonl", "checkpoints", "model"
 

@@ -17,15 +17,15 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from schemas.configs import TrainConfig
-from schemas.endings import at_the_end
-from schemas.errors import EvoError
-from schemas.files import PARTIAL
-from schemas.leases import leased
-from trainer.training.checkpoints import newest_state
-from trainer.training.hosts import LOST, Host, read_hostfile, ssh_command
-from trainer.training.job import CHECKPOINTS, METRICS, MODEL, Job
-from warehouse.shards.shard_sets import check_shards
+from evoembedding.schemas.configs import TrainConfig
+from evoembedding.schemas.endings import at_the_end
+from evoembedding.schemas.errors import EvoError
+from evoembedding.schemas.files import PARTIAL
+from evoembedding.schemas.leases import leased
+from evoembedding.trainer.training.checkpoints import newest_state
+from evoembedding.trainer.training.hosts import LOST, Host, read_hostfile, ssh_command
+from evoembedding.trainer.training.job import CHECKPOINTS, METRICS, MODEL, Job
+from evoembedding.warehouse.shards.shard_sets import check_shards
 
 TAIL = 20  # lines of standard error kept for the message
 SETTLE_S = 2.0  # when a rank is killed, the others fail soon after, and may be seen first
@@ -162,7 +162,7 @@ def _start(job: Path, rank: int, places: list[Place], ssh_config: Path | None) -
         # DeepSpeed compiles its CPU communication with the ninja beside our Python.
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
     }
-    command = [sys.executable, "-m", "trainer.training.loop", str(job)]
+    command = [sys.executable, "-m", "evoembedding.trainer.training.loop", str(job)]
     if here.host:
         command = ssh_command(here.host, command, environment, ssh_config)
     else:

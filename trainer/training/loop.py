@@ -1,6 +1,6 @@
 """A training process: one rank of a job, started by `trainer.training.launch`.
 
-    python -m trainer.training.loop JOB.json
+    python -m evoembedding.trainer.training.loop JOB.json
 
 Everything random follows from the config's seed, the step and the batch's place in it, so a job that is resumed, or
 runs on another number of ranks, gives the same curve.
@@ -24,16 +24,16 @@ from typing import Any
 import torch
 from transformers.utils import logging as transformers_logging
 
-from schemas.errors import EvoError
-from trainer.model.batches import Batch, Schedule, collate, dealt
-from trainer.model.evo_model import EvoModel
-from trainer.model_folder import save_model
-from trainer.tokenizer.evo_tokenizer import EvoTokenizer
-from trainer.training.checkpoints import WEIGHT, State, read_state, write_state
-from trainer.training.engine import Engine, join, learning_rate
-from trainer.training.job import CHECKPOINTS, METRICS, MODEL, Job
-from trainer.training.metrics import COLUMNS, Metrics, combined, first_not_finite, measured
-from trainer.training.rows import Rows
+from evoembedding.schemas.errors import EvoError
+from evoembedding.trainer.model.batches import Batch, Schedule, collate, dealt
+from evoembedding.trainer.model.evo_model import EvoModel
+from evoembedding.trainer.model_folder import save_model
+from evoembedding.trainer.tokenizer.evo_tokenizer import EvoTokenizer
+from evoembedding.trainer.training.checkpoints import WEIGHT, State, read_state, write_state
+from evoembedding.trainer.training.engine import Engine, join, learning_rate
+from evoembedding.trainer.training.job import CHECKPOINTS, METRICS, MODEL, Job
+from evoembedding.trainer.training.metrics import COLUMNS, Metrics, combined, first_not_finite, measured
+from evoembedding.trainer.training.rows import Rows
 
 Step = dict[int, Batch]  # a rank's batches of a step, by their place in it
 

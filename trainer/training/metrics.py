@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from schemas.files import write_whole
-from trainer.model.batches import Batch
-from trainer.model.evo_model import EvoModel, Losses
+from evoembedding.schemas.files import write_whole
+from evoembedding.trainer.model.batches import Batch
+from evoembedding.trainer.model.evo_model import EvoModel, Losses
 
 REPORTS = 40  # rows of progress a job tells its launcher
 MEANS = ("loss", "contrastive_loss", "memory_loss", "padding", "queue_use")  # of the batches

@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from warehouse.shards.shard_sets import read_manifest
+from evoembedding.warehouse.shards.shard_sets import read_manifest
 
 
 class Rows:

@@ -9,11 +9,11 @@ from collections import Counter
 
 import polars as pl
 
-from schemas.dataset import DatasetVersion
-from schemas.episode import Record
-from warehouse.catalog import Warehouse
-from warehouse.datasets.fingerprints import Fingerprints
-from warehouse.sources import SUPERSEDED_EPISODES, WITHDRAWN_EPISODES
+from evoembedding.schemas.dataset import DatasetVersion
+from evoembedding.schemas.episode import Record
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.fingerprints import Fingerprints
+from evoembedding.warehouse.sources import SUPERSEDED_EPISODES, WITHDRAWN_EPISODES
 
 SAMPLES = 3
 _SIDES = """WITH

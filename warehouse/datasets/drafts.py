@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from schemas.episode import Context, Draft, Evidence, Question
-from warehouse.catalog import Warehouse
+from evoembedding.schemas.episode import Context, Draft, Evidence, Question
+from evoembedding.warehouse.catalog import Warehouse
 
 _DRAFTED = """SELECT DISTINCT context_id FROM lake.questions
     SEMI JOIN (SELECT question_id FROM lake.evidence WHERE fingerprint = ?) USING (question_id)"""

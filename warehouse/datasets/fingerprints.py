@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
-from warehouse.catalog import Warehouse
+from evoembedding.warehouse.catalog import Warehouse
 
 
 class _Stage(NamedTuple):

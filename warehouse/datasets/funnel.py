@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from schemas.errors import EvoError
-from warehouse.catalog import Warehouse
+from evoembedding.schemas.errors import EvoError
+from evoembedding.warehouse.catalog import Warehouse
 
 # A question that several checks reject counts once, under the first of them by name; one that some thresholds accepted
 # and others rejected counts as accepted.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from schemas.arrow import to_frame
-from schemas.teacher import TeacherCall
-from warehouse.catalog import Warehouse
-from warehouse.ledger import SqliteLedger
+from evoembedding.schemas.arrow import to_frame
+from evoembedding.schemas.teacher import TeacherCall
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.ledger import SqliteLedger
 
 CALLS_A_COMMIT = 5000
 

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from schemas.dataset import DatasetVersion
-from schemas.episode import Episode, Segment
-from warehouse.catalog import Warehouse
-from warehouse.datasets.versions import EPISODES
+from evoembedding.schemas.dataset import DatasetVersion
+from evoembedding.schemas.episode import Episode, Segment
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.versions import EPISODES
 
 REASONS = 5  # told by generator and check: a reason that holds a name may occur once each
 

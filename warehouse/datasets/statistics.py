@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from schemas.dataset import DatasetVersion
-from schemas.episode import Record
-from schemas.text import UNSPACED
-from warehouse.catalog import Warehouse
+from evoembedding.schemas.dataset import DatasetVersion
+from evoembedding.schemas.episode import Record
+from evoembedding.schemas.text import UNSPACED
+from evoembedding.warehouse.catalog import Warehouse
 
 # EvoTrain-180K (arXiv 2606.21649).
 PAPER = {

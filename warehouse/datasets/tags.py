@@ -7,12 +7,12 @@ import re
 import duckdb
 import polars as pl
 
-from schemas.arrow import to_frame
-from schemas.dataset import DatasetTag
-from schemas.errors import EvoError
-from schemas.moments import now
-from warehouse.catalog import Warehouse, fetch_frame, insert_new
-from warehouse.datasets.versions import check_name, resolve, tags
+from evoembedding.schemas.arrow import to_frame
+from evoembedding.schemas.dataset import DatasetTag
+from evoembedding.schemas.errors import EvoError
+from evoembedding.schemas.moments import now
+from evoembedding.warehouse.catalog import Warehouse, fetch_frame, insert_new
+from evoembedding.warehouse.datasets.versions import check_name, resolve, tags
 
 TAG = re.compile(r"[a-z][a-z0-9._-]{0,63}")
 

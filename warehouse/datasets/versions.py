@@ -11,15 +11,15 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
-from schemas.arrow import to_frame
-from schemas.dataset import DatasetVersion
-from schemas.episode import Record, Segment, Split
-from schemas.errors import EvoError
-from schemas.ids import content_id
-from schemas.moments import now
-from warehouse.catalog import Warehouse, fetch_all, fetch_frame, insert_new
-from warehouse.row_digests import with_digest
-from warehouse.sources import UNUSABLE_EPISODES
+from evoembedding.schemas.arrow import to_frame
+from evoembedding.schemas.dataset import DatasetVersion
+from evoembedding.schemas.episode import Record, Segment, Split
+from evoembedding.schemas.errors import EvoError
+from evoembedding.schemas.ids import content_id
+from evoembedding.schemas.moments import now
+from evoembedding.warehouse.catalog import Warehouse, fetch_all, fetch_frame, insert_new
+from evoembedding.warehouse.row_digests import with_digest
+from evoembedding.warehouse.sources import UNUSABLE_EPISODES
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 CHUNK = 10_000

@@ -14,12 +14,12 @@ from typing import NamedTuple
 import duckdb
 import polars as pl
 
-from schemas.arrow import to_frame
-from schemas.dataset import DocumentSource
-from schemas.ids import digest
-from schemas.moments import now
-from warehouse.catalog import Warehouse, insert_new
-from warehouse.sources import SUPERSEDED
+from evoembedding.schemas.arrow import to_frame
+from evoembedding.schemas.dataset import DocumentSource
+from evoembedding.schemas.ids import digest
+from evoembedding.schemas.moments import now
+from evoembedding.warehouse.catalog import Warehouse, insert_new
+from evoembedding.warehouse.sources import SUPERSEDED
 
 PAIRS_A_READ = 200
 PLACE = ("file", "source_id")

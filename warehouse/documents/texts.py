@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import duckdb
 import polars as pl
 
-from warehouse.catalog import Warehouse, insert_new
-from warehouse.sources import SUPERSEDED
+from evoembedding.warehouse.catalog import Warehouse, insert_new
+from evoembedding.warehouse.sources import SUPERSEDED
 
 UNLICENSED = "unknown"
 WITHOUT_TEXT = "SELECT document_id FROM lake.documents WHERE text = ''"

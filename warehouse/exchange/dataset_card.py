@@ -9,12 +9,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from schemas.dataset import DatasetVersion
-from schemas.exchange import ExportManifest
-from warehouse.catalog import Warehouse
-from warehouse.datasets.funnel import funnel
-from warehouse.datasets.statistics import PAPER, Statistics, of_version, statistics
-from warehouse.datasets.versions import left_out
+from evoembedding.schemas.dataset import DatasetVersion
+from evoembedding.schemas.exchange import ExportManifest
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.funnel import funnel
+from evoembedding.warehouse.datasets.statistics import PAPER, Statistics, of_version, statistics
+from evoembedding.warehouse.datasets.versions import left_out
 
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 # Licences by the identifiers of the Hugging Face hub, of those that sources are likely to name.

@@ -18,15 +18,15 @@ import polars.selectors as selectors
 import pyarrow as pa
 from pydantic import ValidationError
 
-from schemas.dataset import DatasetVersion
-from schemas.errors import EvoError
-from schemas.exchange import FORM, MANIFEST, ExportManifest, Format
-from schemas.files import whole_folder, write_whole
-from warehouse.catalog import Warehouse
-from warehouse.datasets.versions import MEMBERS
-from warehouse.exchange.dataset_card import dataset_card
-from warehouse.exchange.joined_rows import parts
-from warehouse.exchange.row_files import write_rows
+from evoembedding.schemas.dataset import DatasetVersion
+from evoembedding.schemas.errors import EvoError
+from evoembedding.schemas.exchange import FORM, MANIFEST, ExportManifest, Format
+from evoembedding.schemas.files import whole_folder, write_whole
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.versions import MEMBERS
+from evoembedding.warehouse.exchange.dataset_card import dataset_card
+from evoembedding.warehouse.exchange.joined_rows import parts
+from evoembedding.warehouse.exchange.row_files import write_rows
 
 ROWS_A_FILE = 20_000
 ROWS_A_READ = 500  # about 10 MB of text where contexts have 1.3 K tokens

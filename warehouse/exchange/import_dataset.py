@@ -7,19 +7,19 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 
-from schemas.arrow import to_frame
-from schemas.dataset import DatasetVersion, Failure, Import
-from schemas.episode import Context, Episode, Evidence, Question, Record, Verdict
-from schemas.errors import EvoError
-from schemas.ids import content_id, digest
-from schemas.moments import now
-from warehouse.catalog import Warehouse
-from warehouse.datasets.versions import EpisodeFilter, check_name, list_versions, matching_digest, publish
-from warehouse.exchange.export import IMPORT, LEFT_OUT
-from warehouse.exchange.import_rows import RowError, RowReader, failure
-from warehouse.exchange.import_source import Line, Source, lines, open_source, table_rows
-from warehouse.exchange.old_exports import row_of
-from warehouse.tables import TABLES
+from evoembedding.schemas.arrow import to_frame
+from evoembedding.schemas.dataset import DatasetVersion, Failure, Import
+from evoembedding.schemas.episode import Context, Episode, Evidence, Question, Record, Verdict
+from evoembedding.schemas.errors import EvoError
+from evoembedding.schemas.ids import content_id, digest
+from evoembedding.schemas.moments import now
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.versions import EpisodeFilter, check_name, list_versions, matching_digest, publish
+from evoembedding.warehouse.exchange.export import IMPORT, LEFT_OUT
+from evoembedding.warehouse.exchange.import_rows import RowError, RowReader, failure
+from evoembedding.warehouse.exchange.import_source import Line, Source, lines, open_source, table_rows
+from evoembedding.warehouse.exchange.old_exports import row_of
+from evoembedding.warehouse.tables import TABLES
 
 VERSION = 1  # raise when the same bytes become other rows
 ROWS_A_COMMIT = 1000

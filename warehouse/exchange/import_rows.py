@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from schemas.dataset import Failure
-from schemas.episode import Context, Episode, Evidence, Question, Segment, Split, Verdict
-from schemas.exchange import FORM
-from schemas.ids import content_id
-from warehouse.exchange.import_source import LONGEST, Line
-from warehouse.exchange.old_exports import row_of
-from warehouse.exchange.record_form import FOREIGN, GENERATOR, Kind, OfContext, OfQuestion, OwnRow, Row
+from evoembedding.schemas.dataset import Failure
+from evoembedding.schemas.episode import Context, Episode, Evidence, Question, Segment, Split, Verdict
+from evoembedding.schemas.exchange import FORM
+from evoembedding.schemas.ids import content_id
+from evoembedding.warehouse.exchange.import_source import LONGEST, Line
+from evoembedding.warehouse.exchange.old_exports import row_of
+from evoembedding.warehouse.exchange.record_form import FOREIGN, GENERATOR, Kind, OfContext, OfQuestion, OwnRow, Row
 
 PAYLOAD = 2000  # characters of a rejected row that are kept
 

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from schemas.errors import EvoError
-from schemas.exchange import ExportFile, ExportManifest
-from schemas.files import bounded_lines, file_digest
-from schemas.ids import digest
-from warehouse.exchange.export import read_manifest
+from evoembedding.schemas.errors import EvoError
+from evoembedding.schemas.exchange import ExportFile, ExportManifest
+from evoembedding.schemas.files import bounded_lines, file_digest
+from evoembedding.schemas.ids import digest
+from evoembedding.warehouse.exchange.export import read_manifest
 
 SUFFIXES = (".jsonl", ".parquet")
 COLUMNS = ("messages", "meta")

@@ -13,9 +13,9 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 
-from schemas.arrow import polars_schema
-from warehouse.catalog import Warehouse
-from warehouse.tables import TABLES
+from evoembedding.schemas.arrow import polars_schema
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.tables import TABLES
 
 ROWS_A_PART = 4000
 PARTS = 400  # at most, since as many files are open at once

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
 
-from schemas.episode import Split
-from schemas.text import clean
+from evoembedding.schemas.episode import Split
+from evoembedding.schemas.text import clean
 
 GENERATOR = "import"
 UNKNOWN = "unknown"

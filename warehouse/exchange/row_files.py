@@ -11,8 +11,8 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from schemas.exchange import ExportFile, Format
-from schemas.files import file_digest
+from evoembedding.schemas.exchange import ExportFile, Format
+from evoembedding.schemas.files import file_digest
 
 ROWS_A_GROUP = 1000  # of a Parquet file: about 20 MB of text where contexts have 1.3 K tokens
 

@@ -6,14 +6,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from schemas.dataset import DatasetVersion
-from schemas.errors import EvoError
-from warehouse.catalog import Warehouse
-from warehouse.datasets.versions import find_version, list_versions
-from warehouse.lineage.trace import model_facts
-from warehouse.lineage.tree import Facts, TraceNode
-from warehouse.lineage.withdrawal_marks import marked
-from warehouse.sources import Source, episodes_from, source_of
+from evoembedding.schemas.dataset import DatasetVersion
+from evoembedding.schemas.errors import EvoError
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.versions import find_version, list_versions
+from evoembedding.warehouse.lineage.trace import model_facts
+from evoembedding.warehouse.lineage.tree import Facts, TraceNode
+from evoembedding.warehouse.lineage.withdrawal_marks import marked
+from evoembedding.warehouse.sources import Source, episodes_from, source_of
 
 
 def impact(warehouse: Warehouse, identity: str) -> TraceNode:

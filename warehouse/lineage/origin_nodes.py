@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from warehouse.catalog import Warehouse
-from warehouse.lineage.tree import Facts, TraceNode, more
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.lineage.tree import Facts, TraceNode, more
 
 CONTEXTS_A_READ = 2000
 MOST = 999_999  # that DuckDB's min(_, n) lists

@@ -10,11 +10,11 @@ from typing import Any
 
 import polars as pl
 
-from schemas.dataset import DatasetVersion, Import
-from schemas.errors import EvoError
-from warehouse.catalog import Warehouse
-from warehouse.datasets.versions import find_version, list_versions, resolve
-from warehouse.lineage.origin_nodes import (
+from evoembedding.schemas.dataset import DatasetVersion, Import
+from evoembedding.schemas.errors import EvoError
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.versions import find_version, list_versions, resolve
+from evoembedding.warehouse.lineage.origin_nodes import (
     call_nodes,
     context_nodes,
     document_nodes,
@@ -22,9 +22,9 @@ from warehouse.lineage.origin_nodes import (
     question_nodes,
     source_nodes,
 )
-from warehouse.lineage.tree import Facts, TraceNode
-from warehouse.lineage.version_nodes import contents, documents_under
-from warehouse.lineage.withdrawal_marks import marked
+from evoembedding.warehouse.lineage.tree import Facts, TraceNode
+from evoembedding.warehouse.lineage.version_nodes import contents, documents_under
+from evoembedding.warehouse.lineage.withdrawal_marks import marked
 
 ROWS_WITH_FINGERPRINTS = ("contexts", "questions", "evidence", "verdicts", "episodes")
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from schemas.dataset import DatasetVersion
-from warehouse.catalog import Warehouse
-from warehouse.datasets.versions import EPISODES
-from warehouse.lineage.origin_nodes import MOST, call_nodes, context_chunks, context_nodes, document_node
-from warehouse.lineage.tree import Chunks, TraceNode, more
+from evoembedding.schemas.dataset import DatasetVersion
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.versions import EPISODES
+from evoembedding.warehouse.lineage.origin_nodes import MOST, call_nodes, context_chunks, context_nodes, document_node
+from evoembedding.warehouse.lineage.tree import Chunks, TraceNode, more
 
 # The contexts of a version, and those that its memories were made from.
 _UNDER = f"""WITH RECURSIVE chosen AS (SELECT e.context_id FROM {EPISODES}),

@@ -8,16 +8,16 @@ from typing import NamedTuple
 
 import duckdb
 
-from schemas.arrow import to_frame
-from schemas.dataset import DatasetVersion, Withdrawal
-from schemas.episode import Record
-from schemas.errors import EvoError
-from schemas.moments import now
-from warehouse.catalog import Warehouse, insert_new
-from warehouse.datasets.versions import add_version, list_versions
-from warehouse.lineage.impact import impact
-from warehouse.lineage.tree import TraceNode
-from warehouse.sources import SOURCES, Source, episodes_from, source_of
+from evoembedding.schemas.arrow import to_frame
+from evoembedding.schemas.dataset import DatasetVersion, Withdrawal
+from evoembedding.schemas.episode import Record
+from evoembedding.schemas.errors import EvoError
+from evoembedding.schemas.moments import now
+from evoembedding.warehouse.catalog import Warehouse, insert_new
+from evoembedding.warehouse.datasets.versions import add_version, list_versions
+from evoembedding.warehouse.lineage.impact import impact
+from evoembedding.warehouse.lineage.tree import TraceNode
+from evoembedding.warehouse.sources import SOURCES, Source, episodes_from, source_of
 
 
 class Successor(Record):

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 
 import duckdb
 
-from schemas.dataset import Withdrawal
-from schemas.text import same
-from warehouse.catalog import Warehouse
-from warehouse.documents.sync import superseded
-from warehouse.lineage.tree import Chunks, TraceNode
-from warehouse.sources import WITHDRAWN_CONTEXTS, WITHDRAWN_EPISODES
+from evoembedding.schemas.dataset import Withdrawal
+from evoembedding.schemas.text import same
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.documents.sync import superseded
+from evoembedding.warehouse.lineage.tree import Chunks, TraceNode
+from evoembedding.warehouse.sources import WITHDRAWN_CONTEXTS, WITHDRAWN_EPISODES
 
 MARK = "withdrawn"
 _HELD = f"""SELECT dataset_id, count(*) AS episodes FROM lake.dataset_members

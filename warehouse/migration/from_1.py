@@ -10,9 +10,9 @@ from __future__ import annotations
 import duckdb
 import polars as pl
 
-from schemas.arrow import polars_schema
-from warehouse.row_digests import with_digest
-from warehouse.tables import TABLES, columns_of, create_statement, default_of, duckdb_type
+from evoembedding.schemas.arrow import polars_schema
+from evoembedding.warehouse.row_digests import with_digest
+from evoembedding.warehouse.tables import TABLES, columns_of, create_statement, default_of, duckdb_type
 
 OLD = "schema_1_"  # before the names of the old tables, while the new ones are filled
 

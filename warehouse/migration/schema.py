@@ -6,15 +6,15 @@ from collections.abc import Callable
 
 import duckdb
 
-from schemas.errors import EvoError
-from schemas.moments import now
-from schemas.text import shown
-from warehouse.migration import from_1
-from warehouse.row_digests import with_digest
-from warehouse.sql.annotate import missing_annotations
-from warehouse.sql.views import VIEWS
-from warehouse.tables import SCHEMA, TABLES, columns, columns_of, create_statement, missing_columns
-from warehouse.transactions import in_transaction
+from evoembedding.schemas.errors import EvoError
+from evoembedding.schemas.moments import now
+from evoembedding.schemas.text import shown
+from evoembedding.warehouse.migration import from_1
+from evoembedding.warehouse.row_digests import with_digest
+from evoembedding.warehouse.sql.annotate import missing_annotations
+from evoembedding.warehouse.sql.views import VIEWS
+from evoembedding.warehouse.tables import SCHEMA, TABLES, columns, columns_of, create_statement, missing_columns
+from evoembedding.warehouse.transactions import in_transaction
 
 Columns = dict[str, set[str]]  # by table
 STEPS: dict[int, Callable[[duckdb.DuckDBPyConnection], None]] = {1: from_1.migrate}  # by the version that they start at

@@ -19,16 +19,16 @@ from openlineage.client import facet_v2 as facets
 from openlineage.client import set_producer
 from pydantic import BaseModel
 
-from schemas.arrow import polars_schema
-from schemas.benchmark import Benchmark
-from schemas.dataset import DatasetVersion, ModelRecord, ShardSet
-from schemas.episode import Episode
-from schemas.places import resolve
-from schemas.shard import ShardRow
-from schemas.teacher import TeacherConfig
-from warehouse.backend import Backend
-from warehouse.shards.shard_sets import read_manifest
-from warehouse.tables import TABLES, duckdb_type
+from evoembedding.schemas.arrow import polars_schema
+from evoembedding.schemas.benchmark import Benchmark
+from evoembedding.schemas.dataset import DatasetVersion, ModelRecord, ShardSet
+from evoembedding.schemas.episode import Episode
+from evoembedding.schemas.places import resolve
+from evoembedding.schemas.shard import ShardRow
+from evoembedding.schemas.teacher import TeacherConfig
+from evoembedding.warehouse.backend import Backend
+from evoembedding.warehouse.shards.shard_sets import read_manifest
+from evoembedding.warehouse.tables import TABLES, duckdb_type
 
 PRODUCER = f"pkg:generic/evoembedding@{installed('evoembedding')}"  # a package URL: no web address is known to be ours
 CODE = Path(__file__).parents[2]

@@ -28,8 +28,8 @@ from openlineage.client.serde import Serde
 from openlineage.client.transport import Transport, get_default_factory
 from openlineage.client.transport.http import HttpConfig, HttpTransport
 
-from schemas.episode import Record
-from schemas.errors import EvoError
+from evoembedding.schemas.episode import Record
+from evoembedding.schemas.errors import EvoError
 
 FOLDER = "lineage"
 DEADLINE_S = 3.0  # all that sending an event may hold a run up, whatever the endpoint does

@@ -15,7 +15,7 @@ from openlineage.client import event_v2
 from openlineage.client import facet_v2 as facets
 from openlineage.client.event_v2 import InputDataset, OutputDataset, RunEvent, RunState
 
-from warehouse.openlineage.assets import CODE, PRODUCER, Asset, Place, named
+from evoembedding.warehouse.openlineage.assets import CODE, PRODUCER, Asset, Place, named
 
 SECRET_NAME = re.compile("KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.I)
 SECRET_LENGTH = 6  # a shorter value is a word that texts hold anyway

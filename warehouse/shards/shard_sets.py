@@ -16,20 +16,20 @@ import duckdb
 import polars as pl
 from pydantic import ValidationError
 
-from schemas.arrow import polars_schema, to_frame
-from schemas.dataset import DatasetVersion, ShardSet
-from schemas.episode import Record
-from schemas.errors import EvoError
-from schemas.files import file_digest, whole_folder, write_whole
-from schemas.ids import content_id
-from schemas.leases import leased
-from schemas.moments import now
-from schemas.places import place_of
-from schemas.shard import EpisodeTokenizer, ShardRow
-from warehouse.catalog import Warehouse, insert_new
-from warehouse.datasets.versions import EPISODES
-from warehouse.shards.sorted_runs import merged, write_run
-from warehouse.shards.tokenisation import tokenise
+from evoembedding.schemas.arrow import polars_schema, to_frame
+from evoembedding.schemas.dataset import DatasetVersion, ShardSet
+from evoembedding.schemas.episode import Record
+from evoembedding.schemas.errors import EvoError
+from evoembedding.schemas.files import file_digest, whole_folder, write_whole
+from evoembedding.schemas.ids import content_id
+from evoembedding.schemas.leases import leased
+from evoembedding.schemas.moments import now
+from evoembedding.schemas.places import place_of
+from evoembedding.schemas.shard import EpisodeTokenizer, ShardRow
+from evoembedding.warehouse.catalog import Warehouse, insert_new
+from evoembedding.warehouse.datasets.versions import EPISODES
+from evoembedding.warehouse.shards.sorted_runs import merged, write_run
+from evoembedding.warehouse.shards.tokenisation import tokenise
 
 T = TypeVar("T")
 VERSION = 1  # raise when the meaning of a row changes

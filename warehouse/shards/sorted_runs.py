@@ -11,8 +11,8 @@ from pathlib import Path
 import polars as pl
 import pyarrow.parquet as pq
 
-from schemas.arrow import polars_schema
-from schemas.shard import ShardRow
+from evoembedding.schemas.arrow import polars_schema
+from evoembedding.schemas.shard import ShardRow
 
 KEY = ("segments", "tokens", "context_id")
 ROWS_A_GROUP = 64  # of each run so many are held at once

@@ -11,9 +11,9 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from schemas.arrow import polars_schema
-from schemas.episode import Segment
-from schemas.shard import EpisodeTokenizer, ShardRow
+from evoembedding.schemas.arrow import polars_schema
+from evoembedding.schemas.episode import Segment
+from evoembedding.schemas.shard import EpisodeTokenizer, ShardRow
 
 
 def tokenise(rows: pl.DataFrame, tokenizer: EpisodeTokenizer) -> pl.DataFrame:

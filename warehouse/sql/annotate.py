@@ -6,11 +6,11 @@ from functools import cache
 
 import duckdb
 
-from schemas.ids import digest
-from warehouse.backend import quoted
-from warehouse.sql.comments import column_comment, table_comment
-from warehouse.sql.views import VIEWS
-from warehouse.tables import TABLES, columns
+from evoembedding.schemas.ids import digest
+from evoembedding.warehouse.backend import quoted
+from evoembedding.warehouse.sql.comments import column_comment, table_comment
+from evoembedding.warehouse.sql.views import VIEWS
+from evoembedding.warehouse.tables import TABLES, columns
 
 _COMMENTS = """SELECT table_name, '' AS column_name, comment FROM duckdb_tables() WHERE database_name = 'lake'
     UNION ALL SELECT view_name, '', comment FROM duckdb_views() WHERE database_name = 'lake' AND NOT internal

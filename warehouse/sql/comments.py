@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 
-from warehouse.tables import TABLES
+from evoembedding.warehouse.tables import TABLES
 
 # By name, for all tables alike; by `table.name` where one differs.
 _COLUMNS: dict[str, str] = {

@@ -1,14 +1,17 @@
-"""The tables and views of the lake in Markdown, from the records: `python -m warehouse.sql.document docs/sql.md`."""
+"""The tables and views of the lake in Markdown, from the records.
+
+python -m evoembedding.warehouse.sql.document docs/sql.md
+"""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-from schemas.files import write_whole
-from warehouse.sql.comments import column_comment, table_comment
-from warehouse.sql.views import VIEWS
-from warehouse.tables import TABLES, columns
+from evoembedding.schemas.files import write_whole
+from evoembedding.warehouse.sql.comments import column_comment, table_comment
+from evoembedding.warehouse.sql.views import VIEWS
+from evoembedding.warehouse.tables import TABLES, columns
 
 START, END = "<!-- tables: made by warehouse/sql/document.py -->", "<!-- end of tables -->"
 

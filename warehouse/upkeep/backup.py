@@ -13,15 +13,15 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-from schemas.errors import EvoError
-from schemas.files import PARTIAL, whole_folder, write_whole
-from schemas.leases import leased
-from schemas.moments import now
-from warehouse.backend import CATALOG_URL, DATA_URL, Backend
-from warehouse.catalog import Warehouse
-from warehouse.ledger import FILE as LEDGER
-from warehouse.upkeep.backup_manifest import FORM, MANIFEST, BackupManifest, digest_of, found_at
-from warehouse.upkeep.doctor import examine
+from evoembedding.schemas.errors import EvoError
+from evoembedding.schemas.files import PARTIAL, whole_folder, write_whole
+from evoembedding.schemas.leases import leased
+from evoembedding.schemas.moments import now
+from evoembedding.warehouse.backend import CATALOG_URL, DATA_URL, Backend
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.ledger import FILE as LEDGER
+from evoembedding.warehouse.upkeep.backup_manifest import FORM, MANIFEST, BackupManifest, digest_of, found_at
+from evoembedding.warehouse.upkeep.doctor import examine
 
 CATALOG = "warehouse/catalog.sqlite"
 # Copied in ways of their own; and what Prefect keeps of runs on this machine.

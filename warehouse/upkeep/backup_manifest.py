@@ -8,10 +8,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from schemas.episode import Record
-from schemas.errors import EvoError
-from schemas.files import file_digest
-from schemas.ids import digest
+from evoembedding.schemas.episode import Record
+from evoembedding.schemas.errors import EvoError
+from evoembedding.schemas.files import file_digest
+from evoembedding.schemas.ids import digest
 
 MANIFEST = "backup.json"
 FORM = 1  # raise when older code could not restore it

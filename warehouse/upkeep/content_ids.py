@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from schemas.ids import content_id
-from warehouse.catalog import Warehouse
+from evoembedding.schemas.ids import content_id
+from evoembedding.warehouse.catalog import Warehouse
 
 # What ids of other origin look like is not known, so that they certify nothing.
 OURS = re.compile(r"(doc|ctx|q|ep)-[0-9a-f]{20}")

@@ -9,21 +9,21 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal
 
-from schemas.dataset import DatasetVersion
-from schemas.episode import Record
-from schemas.errors import EvoError
-from schemas.files import file_digest
-from schemas.model_folder import check_vouched
-from schemas.places import resolve
-from warehouse.catalog import Warehouse
-from warehouse.datasets.versions import held, list_versions, members_digest
-from warehouse.ledger import FILE as LEDGER
-from warehouse.ledger import SqliteLedger
-from warehouse.row_digests import changed
-from warehouse.shards.shard_sets import MANIFEST, check_shards
-from warehouse.tables import TABLES
-from warehouse.upkeep.content_ids import CERTIFIED, changed_rows
-from warehouse.upkeep.orphans import orphans, remove
+from evoembedding.schemas.dataset import DatasetVersion
+from evoembedding.schemas.episode import Record
+from evoembedding.schemas.errors import EvoError
+from evoembedding.schemas.files import file_digest
+from evoembedding.schemas.model_folder import check_vouched
+from evoembedding.schemas.places import resolve
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.versions import held, list_versions, members_digest
+from evoembedding.warehouse.ledger import FILE as LEDGER
+from evoembedding.warehouse.ledger import SqliteLedger
+from evoembedding.warehouse.row_digests import changed
+from evoembedding.warehouse.shards.shard_sets import MANIFEST, check_shards
+from evoembedding.warehouse.tables import TABLES
+from evoembedding.warehouse.upkeep.content_ids import CERTIFIED, changed_rows
+from evoembedding.warehouse.upkeep.orphans import orphans, remove
 
 SHOWN = 5  # ids in a sentence
 _FILES = """SELECT DISTINCT t.table_name, s.path || t.path || f.path AS path, f.file_size_bytes, f.record_count

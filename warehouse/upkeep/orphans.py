@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from schemas.episode import Record
-from schemas.files import PARTIAL
-from schemas.leases import unused
-from schemas.places import place_of
-from schemas.places import remove as remove_place
-from warehouse.catalog import SPILL, Warehouse
-from warehouse.read_only import writable
-from warehouse.shards.shard_sets import MANIFEST
+from evoembedding.schemas.episode import Record
+from evoembedding.schemas.files import PARTIAL
+from evoembedding.schemas.leases import unused
+from evoembedding.schemas.places import place_of
+from evoembedding.schemas.places import remove as remove_place
+from evoembedding.warehouse.catalog import SPILL, Warehouse
+from evoembedding.warehouse.read_only import writable
+from evoembedding.warehouse.shards.shard_sets import MANIFEST
 
 _LAKE = "SELECT path FROM ducklake_delete_orphaned_files('lake', dry_run => true, {which})"
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import duckdb
 
-from schemas.episode import Record
-from warehouse.catalog import Warehouse, fetch_all
+from evoembedding.schemas.episode import Record
+from evoembedding.warehouse.catalog import Warehouse, fetch_all
 
 _FILES = """SELECT count(*), coalesce(sum(file_size_bytes), 0)::BIGINT FROM (
     SELECT file_size_bytes FROM __ducklake_metadata_lake.ducklake_data_file

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from schemas.errors import EvoError
-from schemas.files import PARTIAL, whole_folder
-from schemas.places import resolve
-from warehouse.backend import CATALOG_URL, DATA_URL, Backend
-from warehouse.upkeep.backup_manifest import BackupManifest, check_copy, read_manifest
+from evoembedding.schemas.errors import EvoError
+from evoembedding.schemas.files import PARTIAL, whole_folder
+from evoembedding.schemas.places import resolve
+from evoembedding.warehouse.backend import CATALOG_URL, DATA_URL, Backend
+from evoembedding.warehouse.upkeep.backup_manifest import BackupManifest, check_copy, read_manifest
 
 LAST = "warehouse"  # a home without it is none
 

@@ -14,16 +14,16 @@ from contextlib import contextmanager
 
 import duckdb
 
-from schemas.dataset import DatasetVersion
-from schemas.episode import Record
-from schemas.errors import EvoError
-from schemas.leases import unused
-from schemas.places import remove
-from schemas.places import resolve as resolve_place
-from warehouse.catalog import Warehouse, fetch_all
-from warehouse.datasets.fingerprints import Fingerprints
-from warehouse.datasets.versions import held, list_versions, resolve, tags
-from warehouse.upkeep.reclaim import Reclaimed, reclaim, reclaimable
+from evoembedding.schemas.dataset import DatasetVersion
+from evoembedding.schemas.episode import Record
+from evoembedding.schemas.errors import EvoError
+from evoembedding.schemas.leases import unused
+from evoembedding.schemas.places import remove
+from evoembedding.schemas.places import resolve as resolve_place
+from evoembedding.warehouse.catalog import Warehouse, fetch_all
+from evoembedding.warehouse.datasets.fingerprints import Fingerprints
+from evoembedding.warehouse.datasets.versions import held, list_versions, resolve, tags
+from evoembedding.warehouse.upkeep.reclaim import Reclaimed, reclaim, reclaimable
 
 # Kept episodes: of versions that stay, made since the newest version, or kept apart from training. Those of retired
 # versions leave, whenever they were made.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from synth.simulator.builders.told import NUMBERS, Builder, Candidate, Told, World, indices, value_of
+from evoembedding.synth.simulator.builders.told import NUMBERS, Builder, Candidate, Told, World, indices, value_of
 
 
 def _original_plan(world: World) -> Iterator[Candidate]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
-from synth.simulator.builders.told import Builder, Candidate, Told, Track, World, indices, value_of
-from synth.simulator.builders.tracks import changing, uncorrected
+from evoembedding.synth.simulator.builders.told import Builder, Candidate, Told, Track, World, indices, value_of
+from evoembedding.synth.simulator.builders.tracks import changing, uncorrected
 
 
 def _around(world: World) -> Iterator[tuple[Told, Track, Track]]:

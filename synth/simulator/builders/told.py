@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from synth.simulator.world import Beat
+from evoembedding.synth.simulator.world import Beat
 
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six")
 Told = tuple[int, Beat]  # a beat and the index of its segment

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
-from synth.simulator.builders.told import NUMBERS, Builder, Candidate, Track, World, indices, value_of
+from evoembedding.synth.simulator.builders.told import NUMBERS, Builder, Candidate, Track, World, indices, value_of
 
 
 def changing(world: World) -> Iterator[Track]:

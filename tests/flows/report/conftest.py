@@ -10,17 +10,17 @@ from typing import NamedTuple
 import polars as pl
 import pytest
 
-from flows.recipes import recipe
-from flows.synthesize import commit
-from schemas.arrow import to_frame
-from schemas.configs import SimulatorConfig
-from schemas.dataset import DatasetVersion, Evaluation, ModelRecord, ShardSet, TrainingRun
-from schemas.episode import Context, Document, Episode, Evidence, Question, Segment, Verdict
-from schemas.teacher import TeacherCall
-from synth import simulator
+from evoembedding.flows.recipes import recipe
+from evoembedding.flows.synthesize import commit
+from evoembedding.schemas.arrow import to_frame
+from evoembedding.schemas.configs import SimulatorConfig
+from evoembedding.schemas.dataset import DatasetVersion, Evaluation, ModelRecord, ShardSet, TrainingRun
+from evoembedding.schemas.episode import Context, Document, Episode, Evidence, Question, Segment, Verdict
+from evoembedding.schemas.teacher import TeacherCall
+from evoembedding.synth import simulator
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.versions import EpisodeFilter, publish
 from tests.records import shard_set, teacher_call, trained_model, training_run
-from warehouse.catalog import Warehouse
-from warehouse.datasets.versions import EpisodeFilter, publish
 
 TAKEN = "document.title='taken'"
 HOSTILE = f'<script>{TAKEN}</script><img src=x onerror="{TAKEN}">\'"&amp;{{{{ 7*7 }}}}\u202e\x1b[31m'

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from flows.report.page import write_report
+from evoembedding.flows.report.page import write_report
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = (

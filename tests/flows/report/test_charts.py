@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.report.charts import Bin, Mark, counted, curve, curves, histogram, lines, number, thinned, ticks
+from evoembedding.flows.report.charts import Bin, Mark, counted, curve, curves, histogram, lines, number, thinned, ticks
 
 SVG = "{http://www.w3.org/2000/svg}"
 finite = st.floats(-1e12, 1e12, allow_subnormal=False)

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from flows.report.diagram import Box, narrow, wide
+from evoembedding.flows.report.diagram import Box, narrow, wide
 
 SVG = "{http://www.w3.org/2000/svg}"
 LAYERS = [

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from flows.report.page import write_report
-from flows.synthesize import commit
-from schemas.arrow import to_frame
-from schemas.configs import SimulatorConfig
-from schemas.episode import Context, Episode, Question, Segment
-from schemas.errors import EvoError
-from synth import simulator
-from warehouse.catalog import Warehouse
-from warehouse.datasets.versions import EpisodeFilter, publish
+from evoembedding.flows.report.page import write_report
+from evoembedding.flows.synthesize import commit
+from evoembedding.schemas.arrow import to_frame
+from evoembedding.schemas.configs import SimulatorConfig
+from evoembedding.schemas.episode import Context, Episode, Question, Segment
+from evoembedding.schemas.errors import EvoError
+from evoembedding.synth import simulator
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.versions import EpisodeFilter, publish
 
 SECTIONS = ["lineage", "funnel", "shape", "samples", "sources", "repeat"]
 

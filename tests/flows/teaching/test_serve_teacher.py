@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from flows.commands.teacher import teacher_app
-from flows.teaching import serve_teacher
-from flows.teaching.serve_teacher import arguments, last_words, running, served, served_name
-from schemas.errors import EvoError
-from schemas.teacher import ServeConfig, TeacherConfig
+from evoembedding.flows.commands.teacher import teacher_app
+from evoembedding.flows.teaching import serve_teacher
+from evoembedding.flows.teaching.serve_teacher import arguments, last_words, running, served, served_name
+from evoembedding.schemas.errors import EvoError
+from evoembedding.schemas.teacher import ServeConfig, TeacherConfig
 
 KEY = "sk-a-secret-of-this-test"
 # A Python with a vLLM that is none: its server has a process beside it, as vLLM has its engine.
@@ -101,7 +101,7 @@ def wait_for(look: Callable[[], bool], seconds: float = 60) -> None:
 
 
 def evo(*words: str) -> list[str]:
-    return [sys.executable, "-c", "from flows.commands.app import main; main()", "teacher", *words]
+    return [sys.executable, "-m", "evoembedding", "teacher", *words]
 
 
 def test_it_is_started_yielded_and_stopped_when_the_work_fails(world: World) -> None:

@@ -9,24 +9,24 @@ from typing import Any
 
 import pytest
 
-from flows.build_dataset import made_by
-from flows.teaching.plan import make_plan
-from flows.teaching.synthesis_report import synthesis_report
-from flows.teaching.teach import Todo, pending_items, teach
-from schemas.arrow import to_frame
-from schemas.configs import Recipe
-from schemas.dataset import DatasetVersion
-from schemas.episode import Document
-from schemas.errors import EvoError
-from schemas.teacher import Price, TeacherConfig
-from synth.documents import read_documents
-from synth.fingerprints import KINDS
-from warehouse.catalog import Warehouse
-from warehouse.datasets.funnel import assert_balanced
-from warehouse.datasets.versions import publish
-from warehouse.ledger import SqliteLedger
-from warehouse.lineage.trace import trace
-from warehouse.lineage.tree import render_tree
+from evoembedding.flows.build_dataset import made_by
+from evoembedding.flows.teaching.plan import make_plan
+from evoembedding.flows.teaching.synthesis_report import synthesis_report
+from evoembedding.flows.teaching.teach import Todo, pending_items, teach
+from evoembedding.schemas.arrow import to_frame
+from evoembedding.schemas.configs import Recipe
+from evoembedding.schemas.dataset import DatasetVersion
+from evoembedding.schemas.episode import Document
+from evoembedding.schemas.errors import EvoError
+from evoembedding.schemas.teacher import Price, TeacherConfig
+from evoembedding.synth.documents import read_documents
+from evoembedding.synth.fingerprints import KINDS
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.funnel import assert_balanced
+from evoembedding.warehouse.datasets.versions import publish
+from evoembedding.warehouse.ledger import SqliteLedger
+from evoembedding.warehouse.lineage.trace import trace
+from evoembedding.warehouse.lineage.tree import render_tree
 
 Serve = Callable[..., Any]
 PEPS = Path(__file__).parents[3] / "flows" / "examples" / "peps.parquet"

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from flows.teaching.teach import alone
-from warehouse.ledger import SqliteLedger
-from warehouse.openlineage.event_log import read_events
+from evoembedding.flows.teaching.teach import alone
+from evoembedding.warehouse.ledger import SqliteLedger
+from evoembedding.warehouse.openlineage.event_log import read_events
 
 Evo = Callable[..., "subprocess.CompletedProcess[str]"]
 KEY = "sk-the-secret-of-the-teach-command-test"
@@ -101,7 +101,7 @@ def test_an_interruption_keeps_what_is_paid(
     server = serve(truth, key=KEY)
     server.latency_s = 0.3
     path = write(tmp_path, "cut", model="scripted", endpoints=[server.url], max_in_flight=2)
-    command = [sys.executable, "-c", "from flows.commands.app import main; main()", "synthesize", path]
+    command = [sys.executable, "-m", "evoembedding", "synthesize", path]
     home = tmp_path / "home"
     environ = {**os.environ, "EVO_HOME": str(home), "PREFECT_API_URL": prefect_url, "EVO_TEACHER_API_KEY": KEY}
     process = subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True)

@@ -19,14 +19,14 @@ from typing import Any
 
 import pytest
 
-from flows.teaching.teach import pending_items, teach
-from schemas.arrow import to_frame
-from schemas.configs import Recipe
-from schemas.episode import Document
-from synth.documents import read_documents
+from evoembedding.flows.teaching.teach import pending_items, teach
+from evoembedding.schemas.arrow import to_frame
+from evoembedding.schemas.configs import Recipe
+from evoembedding.schemas.episode import Document
+from evoembedding.synth.documents import read_documents
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.ledger import SqliteLedger
 from tests.soak import count
-from warehouse.catalog import Warehouse
-from warehouse.ledger import SqliteLedger
 
 PEPS = Path(__file__).parents[3] / "flows" / "examples" / "peps.parquet"
 FAULTS = ("429", "500", "hang", "drop", "truncated", "wrong_schema", "empty", "not_json")
@@ -119,7 +119,13 @@ def test_kills_lose_nothing_and_repeat_nothing(
         ingest(folder)
 
     server.latency_s = 0.08
-    command = [sys.executable, "-c", "from flows.commands.app import main; main()", "synthesize", str(path)]
+    command = [
+        sys.executable,
+        "-m",
+        "evoembedding",
+        "synthesize",
+        str(path),
+    ]
     environ = {**os.environ, "EVO_HOME": str(home), "PREFECT_API_URL": prefect_url, "EVO_TEACHER_API_KEY": KEY}
     held: dict[str, int] = {}  # how often each call that the ledger held at a kill had been asked
     rng, kills = random.Random(0), 0

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from schemas.teacher import Message, Price, TeacherConfig
-from synth.teachers.teacher import Teacher
-from warehouse.ledger import SqliteLedger
+from evoembedding.schemas.teacher import Message, Price, TeacherConfig
+from evoembedding.synth.teachers.teacher import Teacher
+from evoembedding.warehouse.ledger import SqliteLedger
 
 Serve = Callable[..., Any]
 KEY = "sk-a-secret-of-this-test"
@@ -27,7 +27,7 @@ class Word(BaseModel):
 
 
 def evo(home: Path, *words: str, key: str = "") -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from flows.commands.app import main; main()", "teacher", *words]
+    command = [sys.executable, "-m", "evoembedding", "teacher", *words]
     environ = {**os.environ, "EVO_HOME": str(home), "EVO_TEACHER_API_KEY": key}
     return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=120)
 

@@ -15,16 +15,16 @@ from typing import Any
 import pytest
 import typer
 
-from flows.build_dataset import publish_version
-from flows.commands.app import app
-from flows.recipes import recipe
-from flows.synthesize import commit
-from schemas.configs import SimulatorConfig
-from synth.simulator import simulate
+from evoembedding.flows.build_dataset import publish_version
+from evoembedding.flows.commands.app import app
+from evoembedding.flows.recipes import recipe
+from evoembedding.flows.synthesize import commit
+from evoembedding.schemas.configs import SimulatorConfig
+from evoembedding.synth.simulator import simulate
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.versions import list_versions
 from tests.flows.test_failures import RUNNER
 from tests.soak import count
-from warehouse.catalog import Warehouse
-from warehouse.datasets.versions import list_versions
 
 CODES = {0, 1, 2, 3}
 LONGEST = 8000  # characters that a command may say of a mistake, usage and progress included
@@ -172,7 +172,7 @@ def test_no_command_line_does_more_than_it_says(home: Path, tmp_path: Path) -> N
     ],
 )
 def test_a_process_refuses_them_as_well(home: Path, words: tuple[str, ...]) -> None:
-    command = [sys.executable, "-c", "from flows.commands.app import main; main()", *words]
+    command = [sys.executable, "-m", "evoembedding", *words]
     done = subprocess.run(command, env=environment(home), capture_output=True, text=True, timeout=300)
     assert done.returncode == 2
     held(words, done.returncode, done.stdout, done.stderr)

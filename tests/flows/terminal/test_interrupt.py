@@ -15,17 +15,17 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from flows.build_dataset import publish_version
-from flows.recipes import recipe
-from flows.synthesize import commit
-from schemas.configs import SimulatorConfig
-from synth.simulator import simulate
+from evoembedding.flows.build_dataset import publish_version
+from evoembedding.flows.recipes import recipe
+from evoembedding.flows.synthesize import commit
+from evoembedding.schemas.configs import SimulatorConfig
+from evoembedding.synth.simulator import simulate
+from evoembedding.warehouse.catalog import Warehouse
 from tests.soak import count
-from warehouse.catalog import Warehouse
 
 WITHIN_S = 5.0  # the promise
 CONTEXTS = 3000
-START = ("-c", "from flows.terminal.entry import main; main()")
+START = ("-m", "evoembedding")
 WORK: dict[str, tuple[str, ...]] = {
     "synthesize": ("synthesize", "smallest", "--contexts", str(CONTEXTS)),
     "train": ("train", "small@1", "--recipe", "smallest", "--steps", "40", "--seed", "7"),

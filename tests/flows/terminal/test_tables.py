@@ -7,7 +7,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from flows.terminal.tables import fitted
+from evoembedding.flows.terminal.tables import fitted
 
 TYPES = ("state", "latest", "first", "before_event", "correction", "cancellation")
 SCORES = [

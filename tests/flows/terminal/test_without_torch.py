@@ -11,7 +11,7 @@ SCRIPT = """
 import sys
 for name in ("torch", "tokenizers", "transformers", "safetensors", "peft", "deepspeed"):
     sys.modules[name] = None
-from flows.terminal.entry import main
+from evoembedding.flows.commands.entry import main
 main()
 """
 

@@ -12,22 +12,21 @@ from typing import Any
 import pytest
 import typer
 
-from flows.commands.app import app
-from flows.recipes import recipe
-from flows.synthesize import commit, retry
-from schemas.configs import SimulatorConfig
-from schemas.errors import EvoError
-from synth.simulator import simulate
-from warehouse.catalog import Warehouse
+from evoembedding.flows.commands.app import app
+from evoembedding.flows.recipes import recipe
+from evoembedding.flows.synthesize import commit, retry
+from evoembedding.schemas.configs import SimulatorConfig
+from evoembedding.schemas.errors import EvoError
+from evoembedding.synth.simulator import simulate
+from evoembedding.warehouse.catalog import Warehouse
 
 ROOT = Path(__file__).parents[3]
-MAIN = "import sys; sys.argv[0] = 'evo'; from flows.terminal.entry import main; main()"
 
 
 def evo(home: Path, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
     settings = {**os.environ, "EVO_HOME": str(home), "COLUMNS": "100", **environ}
     return subprocess.run(
-        [sys.executable, "-c", MAIN, *words], env=settings, capture_output=True, text=True, timeout=300
+        [sys.executable, "-m", "evoembedding", *words], env=settings, capture_output=True, text=True, timeout=300
     )
 
 

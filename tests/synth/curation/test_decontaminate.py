@@ -8,8 +8,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from schemas.errors import EvoError
-from synth.curation.decontaminate import Benchmarks
+from evoembedding.schemas.errors import EvoError
+from evoembedding.synth.curation.decontaminate import Benchmarks
 
 LONG = "the quick brown fox jumps over the lazy dog and runs far away into the dark green forest"
 SHORT = "where did the fox run to"

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from synth.curation.deduplicate import CROWD, PERMUTATIONS, NearDuplicates, Twin, bands
-from synth.text import normalise
+from evoembedding.synth.curation.deduplicate import CROWD, PERMUTATIONS, NearDuplicates, Twin, bands
+from evoembedding.synth.text import normalise
 
 WORDS = [f"word{n}" for n in range(500)]
 

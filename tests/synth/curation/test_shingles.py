@@ -6,7 +6,7 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from synth.curation.shingles import Words
+from evoembedding.synth.curation.shingles import Words
 
 WORDS = st.lists(st.sampled_from(["a", "b", "c", "d"]), max_size=9).map(" ".join)
 LETTERS = "ab _.é渡船กข 1"

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from schemas.errors import EvoError
-from schemas.teacher import Budget, Message, Sampling, TeacherConfig
-from synth.teachers.faults import NotAnsweredError
-from synth.teachers.teacher import Teacher
-from warehouse.ledger import SqliteLedger
+from evoembedding.schemas.errors import EvoError
+from evoembedding.schemas.teacher import Budget, Message, Sampling, TeacherConfig
+from evoembedding.synth.teachers.faults import NotAnsweredError
+from evoembedding.synth.teachers.teacher import Teacher
+from evoembedding.warehouse.ledger import SqliteLedger
 
 GOOD, BAD = 4, 2
 TIMED = ("drip", "drip_in_headers", "continue_endless", "silence")

@@ -23,16 +23,16 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from schemas.configs import ModelConfig, TrainConfig
-from schemas.errors import EvoError
+from evoembedding.schemas.configs import ModelConfig, TrainConfig
+from evoembedding.schemas.errors import EvoError
+from evoembedding.trainer.backbones.names import source
+from evoembedding.trainer.model.batches import collate
+from evoembedding.trainer.model.evo_model import EvoModel
+from evoembedding.trainer.model_folder import WEIGHTS, load_model, save_model
+from evoembedding.trainer.tokenizer.evo_tokenizer import load_tokenizer
+from evoembedding.trainer.training.launch import launch
 from tests.soak import SOAKING
 from tests.trainer.families import FAMILIES
-from trainer.backbones.names import source
-from trainer.model.batches import collate
-from trainer.model.evo_model import EvoModel
-from trainer.model_folder import WEIGHTS, load_model, save_model
-from trainer.tokenizer.evo_tokenizer import load_tokenizer
-from trainer.training.launch import launch
 
 Adapted = Callable[..., EvoModel]
 Rows = Callable[[str], list[dict[str, Any]]]

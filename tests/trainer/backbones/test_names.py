@@ -9,15 +9,15 @@ import pytest
 from huggingface_hub import HfApi
 from typer.testing import CliRunner
 
-from flows.commands.app import app
-from schemas.errors import EvoError
-from trainer.backbones.names import check_backbone_name
+from evoembedding.flows.commands.app import app
+from evoembedding.schemas.errors import EvoError
+from evoembedding.trainer.backbones.names import check_backbone_name
 
 
 @pytest.fixture(autouse=True)
 def no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     """The hub is a port that nobody listens at."""
-    monkeypatch.setattr("trainer.backbones.names.HfApi", lambda: HfApi("http://127.0.0.1:9"))
+    monkeypatch.setattr("evoembedding.trainer.backbones.names.HfApi", lambda: HfApi("http://127.0.0.1:9"))
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.configs import TrainConfig
-from trainer.model.batches import Schedule, collate, dealt
-from trainer.model.packing import cut
-from trainer.training.rows import Rows
+from evoembedding.schemas.configs import TrainConfig
+from evoembedding.trainer.model.batches import Schedule, collate, dealt
+from evoembedding.trainer.model.packing import cut
+from evoembedding.trainer.training.rows import Rows
 
 lengths = st.lists(st.integers(1, 100), min_size=1, max_size=60).map(sorted)
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from schemas.configs import TrainConfig
+from evoembedding.schemas.configs import TrainConfig
+from evoembedding.trainer.model.batches import collate
+from evoembedding.trainer.model.evo_model import EvoModel
 from tests.trainer.reference import reference
-from trainer.model.batches import collate
-from trainer.model.evo_model import EvoModel
 
 
 @pytest.mark.parametrize("capacity", [8, 64])
@@ -47,8 +47,8 @@ def test_where_packed_rows_are_cut_changes_nothing(
     with torch.no_grad():
         history = model.read(batch.memory)
         whole = model.embed_segments(history, batch.segments), model.embed_queries(history, batch.totals, batch.queries)
-        monkeypatch.setattr("trainer.model.evo_model.ROW_TOKENS", 40)
-        monkeypatch.setattr("trainer.model.evo_model.PASS_TOKENS", 90)
+        monkeypatch.setattr("evoembedding.trainer.model.evo_model.ROW_TOKENS", 40)
+        monkeypatch.setattr("evoembedding.trainer.model.evo_model.PASS_TOKENS", 90)
         parts = model.embed_segments(history, batch.segments), model.embed_queries(history, batch.totals, batch.queries)
     for one, other in zip(whole, parts, strict=True):
         assert torch.allclose(one, other, atol=1e-5)

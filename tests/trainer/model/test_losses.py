@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from trainer.model.losses import answer_loss, contrastive_loss
+from evoembedding.trainer.model.losses import answer_loss, contrastive_loss
 
 
 def reference(q: torch.Tensor, v: torch.Tensor, positives: list[int], tau: float) -> float:

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.model.memory_queue import MemoryQueue, windows
+from evoembedding.trainer.model.memory_queue import MemoryQueue, windows
 
 
 @given(st.integers(1, 9), st.lists(st.integers(0, 6), max_size=12))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.model.segment_batching import segment_batches
+from evoembedding.trainer.model.segment_batching import segment_batches
 
 
 def by_definition(lengths: list[int], max_segments: int, max_tokens: int) -> list[list[int]]:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from schemas.errors import EvoError
-from trainer.training.checkpoints import MARKER, STATE, State, newest_state, read_state, write_state
+from evoembedding.schemas.errors import EvoError
+from evoembedding.trainer.training.checkpoints import MARKER, STATE, State, newest_state, read_state, write_state
 
 
 def state(value: float) -> State:

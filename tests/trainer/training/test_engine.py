@@ -11,17 +11,17 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from schemas.ablations import ablated
-from schemas.configs import TrainConfig
-from schemas.errors import EvoError
+from evoembedding.schemas.ablations import ablated
+from evoembedding.schemas.configs import TrainConfig
+from evoembedding.schemas.errors import EvoError
+from evoembedding.trainer.model.batches import collate
+from evoembedding.trainer.model.evo_model import EvoModel, Losses
+from evoembedding.trainer.tokenizer.evo_tokenizer import EvoTokenizer
+from evoembedding.trainer.training.checkpoints import WEIGHT, newest_state, read_state, write_state
+from evoembedding.trainer.training.launch import RankLostError, launch
+from evoembedding.trainer.training.loop import load_weights
+from evoembedding.trainer.training.metrics import COLUMNS, combined, first_not_finite, measured
 from tests.soak import SOAKING
-from trainer.model.batches import collate
-from trainer.model.evo_model import EvoModel, Losses
-from trainer.tokenizer.evo_tokenizer import EvoTokenizer
-from trainer.training.checkpoints import WEIGHT, newest_state, read_state, write_state
-from trainer.training.launch import RankLostError, launch
-from trainer.training.loop import load_weights
-from trainer.training.metrics import COLUMNS, combined, first_not_finite, measured
 
 World = tuple[Path, Path]
 Same = Callable[[Path, Path], bool]

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from schemas.configs import TrainConfig
-from schemas.errors import EvoError
-from schemas.files import disk_fault, file_digest
+from evoembedding.schemas.configs import TrainConfig
+from evoembedding.schemas.errors import EvoError
+from evoembedding.schemas.files import disk_fault, file_digest
+from evoembedding.trainer.model_folder import WEIGHTS
+from evoembedding.trainer.training.checkpoints import newest_state
+from evoembedding.trainer.training.job import CHECKPOINTS, METRICS
+from evoembedding.trainer.training.launch import launch
 from tests.reliability.disks import small_disk
 from tests.soak import count
-from trainer.model_folder import WEIGHTS
-from trainer.training.checkpoints import newest_state
-from trainer.training.job import CHECKPOINTS, METRICS
-from trainer.training.launch import launch
 
 Same = Callable[[Path, Path], bool]
 

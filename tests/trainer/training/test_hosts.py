@@ -16,11 +16,11 @@ from pathlib import Path
 
 import pytest
 
-from schemas.configs import TrainConfig
-from schemas.errors import EvoError
+from evoembedding.schemas.configs import TrainConfig
+from evoembedding.schemas.errors import EvoError
+from evoembedding.trainer.training.hosts import Host, read_hostfile, ssh_command
+from evoembedding.trainer.training.launch import RankLostError, launch
 from tests.runs import ranks_of
-from trainer.training.hosts import Host, read_hostfile, ssh_command
-from trainer.training.launch import RankLostError, launch
 
 
 def test_hostfile_names_machines_in_order(tmp_path: Path) -> None:
@@ -148,7 +148,8 @@ def test_two_hosts_train_over_ssh_and_end_with_their_launcher(
     long = changed.model_copy(update={"steps": 4000})
     script = (
         "import sys\nfrom pathlib import Path\n"
-        "from schemas.configs import TrainConfig\nfrom trainer.training.launch import launch\n"
+        "from evoembedding.schemas.configs import TrainConfig\n"
+        "from evoembedding.trainer.training.launch import launch\n"
         "shards, tokenizer, config, out, hosts, ssh = sys.argv[1:]\n"
         "launch(Path(shards), Path(tokenizer), TrainConfig.model_validate_json(config), Path(out), "
         "hostfile=Path(hosts), ssh_config=Path(ssh))\n"

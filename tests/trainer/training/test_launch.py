@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
-from schemas.configs import TrainConfig
-from schemas.errors import EvoError
-from trainer.embedder import EvoEmbedder
-from trainer.model.evo_model import EvoModel
-from trainer.model_folder import WEIGHTS
-from trainer.training.launch import launch
-from trainer.training.loop import check_positions
+from evoembedding.schemas.configs import TrainConfig
+from evoembedding.schemas.errors import EvoError
+from evoembedding.trainer.embedder import EvoEmbedder
+from evoembedding.trainer.model.evo_model import EvoModel
+from evoembedding.trainer.model_folder import WEIGHTS
+from evoembedding.trainer.training.launch import launch
+from evoembedding.trainer.training.loop import check_positions
 
 
 def losses(out: Path) -> list[float]:
@@ -103,7 +103,7 @@ def test_backbone_with_too_few_positions_is_refused(model: EvoModel, monkeypatch
 @pytest.mark.slow
 def test_lock_that_a_killed_process_left_is_no_hindrance() -> None:
     """torch's lock while it compiles: whoever finds it waits for it to go."""
-    script = "import os\nfrom trainer.training.engine import compile_extension\ncompile_extension()\n"
+    script = "import os\nfrom evoembedding.trainer.training.engine import compile_extension\ncompile_extension()\n"
     told = subprocess.run(
         [sys.executable, "-c", f"{script}print(os.environ['TORCH_EXTENSIONS_DIR'])"],
         capture_output=True,

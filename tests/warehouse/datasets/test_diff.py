@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from schemas.arrow import to_frame
-from schemas.dataset import StageFingerprint
-from schemas.episode import Episode, Verdict
-from schemas.errors import EvoError
+from evoembedding.schemas.arrow import to_frame
+from evoembedding.schemas.dataset import StageFingerprint
+from evoembedding.schemas.episode import Episode, Verdict
+from evoembedding.schemas.errors import EvoError
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.diff import Change, diff
+from evoembedding.warehouse.datasets.versions import EpisodeFilter, publish, resolve
+from evoembedding.warehouse.lineage.withdrawal import withdraw
 from tests.records import NOW
-from warehouse.catalog import Warehouse
-from warehouse.datasets.diff import Change, diff
-from warehouse.datasets.versions import EpisodeFilter, publish, resolve
-from warehouse.lineage.withdrawal import withdraw
 
 STAGES = {
     "ctx-a": ("contexts", "", {"model": "m1", "seed": 0}),

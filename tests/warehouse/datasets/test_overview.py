@@ -8,15 +8,15 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from schemas.arrow import to_frame
-from schemas.dataset import DatasetVersion
-from schemas.episode import Verdict
-from schemas.shard import EpisodeTokenizer
-from warehouse.catalog import Warehouse
-from warehouse.datasets.overview import _spread, documents_by_generator, models_of, samples, version_funnel
-from warehouse.datasets.versions import EpisodeFilter, publish
-from warehouse.lineage.trace import documents_of
-from warehouse.shards.shard_sets import build_shards
+from evoembedding.schemas.arrow import to_frame
+from evoembedding.schemas.dataset import DatasetVersion
+from evoembedding.schemas.episode import Verdict
+from evoembedding.schemas.shard import EpisodeTokenizer
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.overview import _spread, documents_by_generator, models_of, samples, version_funnel
+from evoembedding.warehouse.datasets.versions import EpisodeFilter, publish
+from evoembedding.warehouse.lineage.trace import documents_of
+from evoembedding.warehouse.shards.shard_sets import build_shards
 
 Partition = Callable[[int, int], dict[str, pl.DataFrame]]
 

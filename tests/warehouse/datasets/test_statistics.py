@@ -14,10 +14,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synth.text import tokens
-from warehouse.catalog import Warehouse
-from warehouse.datasets.statistics import APART, PAPER, TOKEN, accepted_under, histogram, of_version, statistics
-from warehouse.datasets.versions import EpisodeFilter, episodes_of, publish
+from evoembedding.synth.text import tokens
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.statistics import (
+    APART,
+    PAPER,
+    TOKEN,
+    accepted_under,
+    histogram,
+    of_version,
+    statistics,
+)
+from evoembedding.warehouse.datasets.versions import EpisodeFilter, episodes_of, publish
 
 
 def counted(texts: list[str]) -> list[int]:

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.errors import EvoError
-from warehouse.catalog import Warehouse
-from warehouse.datasets.tags import TAG, remove_tag, set_tag, tag_history
-from warehouse.datasets.versions import EpisodeFilter, publish, resolve, tags
-from warehouse.lineage.impact import impact
-from warehouse.lineage.trace import trace
+from evoembedding.schemas.errors import EvoError
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.tags import TAG, remove_tag, set_tag, tag_history
+from evoembedding.warehouse.datasets.versions import EpisodeFilter, publish, resolve, tags
+from evoembedding.warehouse.lineage.impact import impact
+from evoembedding.warehouse.lineage.trace import trace
 
 HOSTILE = ["../x", "a'; drop table episodes; --", "🙂", "x" * 300, "", "1", "007", "9a", "A", "a@b", "a\n", "a/b", " a"]
 

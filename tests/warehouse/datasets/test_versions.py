@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.errors import EvoError
-from warehouse.catalog import Warehouse
-from warehouse.datasets.versions import (
+from evoembedding.schemas.errors import EvoError
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.versions import (
     EpisodeFilter,
     check_name,
     episodes_of,

@@ -8,15 +8,15 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from schemas.arrow import to_frame
-from schemas.dataset import DatasetVersion, StageFingerprint
-from schemas.episode import Context, Document, Episode, Evidence, Question, Segment, Verdict
-from schemas.ids import content_id
-from schemas.teacher import TeacherCall
-from synth.checks import episode
+from evoembedding.schemas.arrow import to_frame
+from evoembedding.schemas.dataset import DatasetVersion, StageFingerprint
+from evoembedding.schemas.episode import Context, Document, Episode, Evidence, Question, Segment, Verdict
+from evoembedding.schemas.ids import content_id
+from evoembedding.schemas.teacher import TeacherCall
+from evoembedding.synth.checks import episode
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.versions import EpisodeFilter, publish
 from tests.records import NOW, teacher_call
-from warehouse.catalog import Warehouse
-from warehouse.datasets.versions import EpisodeFilter, publish
 
 # What an export hands on, with the columns that it leaves out or cannot know.
 TABLES = {

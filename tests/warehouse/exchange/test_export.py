@@ -14,12 +14,12 @@ import datasets
 import pytest
 from huggingface_hub import DatasetCard
 
-from schemas.dataset import DatasetVersion
-from schemas.errors import EvoError
-from warehouse.catalog import Warehouse
-from warehouse.datasets.statistics import PAPER
-from warehouse.datasets.versions import EpisodeFilter, publish, resolve
-from warehouse.exchange.export import export_version
+from evoembedding.schemas.dataset import DatasetVersion
+from evoembedding.schemas.errors import EvoError
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.statistics import PAPER
+from evoembedding.warehouse.datasets.versions import EpisodeFilter, publish, resolve
+from evoembedding.warehouse.exchange.export import export_version
 
 TOLD = [
     ([("I moved to Lisbon.", "How nice."), ("Plain text. ", "")], [("Where do I live?", "Lisbon", (0,))]),
@@ -142,8 +142,9 @@ def test_a_killed_export_leaves_no_half_folder(world: Any, home: Path, tmp_path:
     folder = exported(home, tmp_path / "out")
     before = world.files(folder)
     script = (
-        "import os, signal, sys; from pathlib import Path; from warehouse.catalog import Warehouse; "
-        "from warehouse.exchange.export import export_version; from warehouse.datasets.versions import resolve\n"
+        "import os, signal, sys; from pathlib import Path; from evoembedding import Warehouse\n"
+        "from evoembedding.warehouse.exchange.export import export_version\n"
+        "from evoembedding.warehouse.datasets.versions import resolve\n"
         "with Warehouse.open(Path(sys.argv[1])) as w:\n"
         "  export_version(w, resolve(w, 'odd'), Path(sys.argv[2]), 'jsonl', force=True,\n"
         "                 progress=lambda *_: os.kill(os.getpid(), signal.SIGKILL))"

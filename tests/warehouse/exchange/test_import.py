@@ -17,19 +17,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from schemas.dataset import DatasetVersion
-from schemas.errors import EvoError
-from schemas.exchange import FORM, MANIFEST
-from schemas.files import file_digest
-from warehouse.catalog import Warehouse
-from warehouse.datasets.funnel import assert_balanced
-from warehouse.datasets.versions import EpisodeFilter, episodes_of, list_versions, publish, resolve
-from warehouse.exchange import import_dataset as module
-from warehouse.exchange import import_source
-from warehouse.exchange.export import export_version
-from warehouse.exchange.import_dataset import Imported, import_dataset
-from warehouse.lineage.trace import trace
-from warehouse.lineage.tree import render_tree
+from evoembedding.schemas.dataset import DatasetVersion
+from evoembedding.schemas.errors import EvoError
+from evoembedding.schemas.exchange import FORM, MANIFEST
+from evoembedding.schemas.files import file_digest
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.funnel import assert_balanced
+from evoembedding.warehouse.datasets.versions import EpisodeFilter, episodes_of, list_versions, publish, resolve
+from evoembedding.warehouse.exchange import import_dataset as module
+from evoembedding.warehouse.exchange import import_source
+from evoembedding.warehouse.exchange.export import export_version
+from evoembedding.warehouse.exchange.import_dataset import Imported, import_dataset
+from evoembedding.warehouse.lineage.trace import trace
+from evoembedding.warehouse.lineage.tree import render_tree
 
 TABLES = ("documents", "contexts", "questions", "evidence", "verdicts", "episodes", "failures", "imports")
 # No NUL: such rows are rejected.
@@ -312,8 +312,8 @@ def test_more_rows_are_the_next_version(tmp_path: Path) -> None:
 def test_a_killed_import_goes_on(tmp_path: Path) -> None:
     path = jsonl(tmp_path / "rows.jsonl", [row(f"Where {n}?") for n in range(50)])
     script = (
-        "import os, signal, sys; from pathlib import Path; from warehouse.exchange import import_dataset as m; "
-        "from warehouse.catalog import Warehouse\n"
+        "import os, signal, sys; from pathlib import Path; from evoembedding import Warehouse\n"
+        "from evoembedding.warehouse.exchange import import_dataset as m\n"
         "m.ROWS_A_COMMIT = 20\n"
         "with Warehouse.open(Path(sys.argv[1])) as w:\n"
         "  m.import_dataset(w, 'odd', sys.argv[2], 'abc',\n"

@@ -8,16 +8,16 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from schemas.arrow import to_frame
-from schemas.dataset import DatasetVersion
-from schemas.errors import EvoError
-from schemas.shard import EpisodeTokenizer
-from warehouse.catalog import Warehouse
-from warehouse.datasets.versions import EpisodeFilter, as_of, list_versions, publish, resolve, snapshot_of
-from warehouse.lineage.impact import impact
-from warehouse.lineage.trace import trace
-from warehouse.lineage.tree import as_dict
-from warehouse.shards.shard_sets import build_shards
+from evoembedding.schemas.arrow import to_frame
+from evoembedding.schemas.dataset import DatasetVersion
+from evoembedding.schemas.errors import EvoError
+from evoembedding.schemas.shard import EpisodeTokenizer
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.versions import EpisodeFilter, as_of, list_versions, publish, resolve, snapshot_of
+from evoembedding.warehouse.lineage.impact import impact
+from evoembedding.warehouse.lineage.trace import trace
+from evoembedding.warehouse.lineage.tree import as_dict
+from evoembedding.warehouse.shards.shard_sets import build_shards
 
 Frames = dict[str, pl.DataFrame]
 

@@ -8,17 +8,17 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from schemas.arrow import to_frame
-from schemas.episode import Context, Episode, Segment
-from schemas.errors import EvoError
-from schemas.shard import EpisodeTokenizer
-from schemas.teacher import TeacherCall
+from evoembedding.schemas.arrow import to_frame
+from evoembedding.schemas.episode import Context, Episode, Segment
+from evoembedding.schemas.errors import EvoError
+from evoembedding.schemas.shard import EpisodeTokenizer
+from evoembedding.schemas.teacher import TeacherCall
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.versions import EpisodeFilter, publish
+from evoembedding.warehouse.lineage.impact import impact, models_of
+from evoembedding.warehouse.lineage.tree import render_tree
+from evoembedding.warehouse.shards.shard_sets import build_shards
 from tests.records import teacher_call
-from warehouse.catalog import Warehouse
-from warehouse.datasets.versions import EpisodeFilter, publish
-from warehouse.lineage.impact import impact, models_of
-from warehouse.lineage.tree import render_tree
-from warehouse.shards.shard_sets import build_shards
 
 
 def taught(name: str, calls: tuple[str, ...], sources: tuple[str, ...] = ()) -> tuple[Context, Episode]:

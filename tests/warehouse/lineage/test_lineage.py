@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from schemas.arrow import to_frame
-from schemas.episode import Question
-from schemas.errors import EvoError
-from schemas.shard import EpisodeTokenizer
-from warehouse.catalog import Warehouse
-from warehouse.datasets.funnel import assert_balanced, funnel
-from warehouse.datasets.versions import EpisodeFilter, publish
-from warehouse.lineage.trace import documents_of, trace
-from warehouse.lineage.tree import TraceNode, as_dict, render_tree
-from warehouse.shards.shard_sets import build_shards
+from evoembedding.schemas.arrow import to_frame
+from evoembedding.schemas.episode import Question
+from evoembedding.schemas.errors import EvoError
+from evoembedding.schemas.shard import EpisodeTokenizer
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.funnel import assert_balanced, funnel
+from evoembedding.warehouse.datasets.versions import EpisodeFilter, publish
+from evoembedding.warehouse.lineage.trace import documents_of, trace
+from evoembedding.warehouse.lineage.tree import TraceNode, as_dict, render_tree
+from evoembedding.warehouse.shards.shard_sets import build_shards
 
 
 @pytest.fixture(scope="module")

@@ -10,15 +10,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from schemas.arrow import to_frame
-from schemas.dataset import DatasetVersion, ModelRecord, ShardSet, TrainingRun
+from evoembedding.schemas.arrow import to_frame
+from evoembedding.schemas.dataset import DatasetVersion, ModelRecord, ShardSet, TrainingRun
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.versions import EpisodeFilter, episodes_of, publish
+from evoembedding.warehouse.lineage.impact import impact, models_of
+from evoembedding.warehouse.lineage.trace import documents_of, trace
+from evoembedding.warehouse.lineage.tree import TraceNode
+from evoembedding.warehouse.lineage.withdrawal import withdraw
 from tests.records import shard_set, trained_model, training_run
-from warehouse.catalog import Warehouse
-from warehouse.datasets.versions import EpisodeFilter, episodes_of, publish
-from warehouse.lineage.impact import impact, models_of
-from warehouse.lineage.trace import documents_of, trace
-from warehouse.lineage.tree import TraceNode
-from warehouse.lineage.withdrawal import withdraw
 
 worlds = count()
 

@@ -10,16 +10,16 @@ from typing import Any
 import polars as pl
 import pytest
 
-from schemas.arrow import to_frame
-from schemas.dataset import StageFingerprint
-from schemas.episode import Context
-from schemas.shard import EpisodeTokenizer
+from evoembedding.schemas.arrow import to_frame
+from evoembedding.schemas.dataset import StageFingerprint
+from evoembedding.schemas.episode import Context
+from evoembedding.schemas.shard import EpisodeTokenizer
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.versions import EpisodeFilter, publish
+from evoembedding.warehouse.lineage.trace import documents_of, trace
+from evoembedding.warehouse.lineage.tree import TraceNode, as_dict, json_parts, render_tree, tree_lines
+from evoembedding.warehouse.shards.shard_sets import build_shards
 from tests.records import NOW
-from warehouse.catalog import Warehouse
-from warehouse.datasets.versions import EpisodeFilter, publish
-from warehouse.lineage.trace import documents_of, trace
-from warehouse.lineage.tree import TraceNode, as_dict, json_parts, render_tree, tree_lines
-from warehouse.shards.shard_sets import build_shards
 
 Frames = dict[str, pl.DataFrame]
 CALLS = ("context", "question", "vote-0", "vote-1", "vote-2", "grounded", "closed_book")

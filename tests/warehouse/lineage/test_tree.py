@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from warehouse.lineage.tree import (
+from evoembedding.warehouse.lineage.tree import (
     MERMAID_CHARACTERS,
     TraceNode,
     as_dict,

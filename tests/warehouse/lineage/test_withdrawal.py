@@ -9,19 +9,19 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from schemas.dataset import Withdrawal
-from schemas.errors import EvoError
-from schemas.shard import EpisodeTokenizer
-from warehouse.catalog import Warehouse
-from warehouse.datasets.diff import diff
-from warehouse.datasets.versions import EpisodeFilter, as_of, episodes_of, list_versions, publish, resolve
-from warehouse.lineage import withdrawal as module
-from warehouse.lineage.impact import impact
-from warehouse.lineage.trace import trace
-from warehouse.lineage.tree import TraceNode, render_mermaid, render_tree
-from warehouse.lineage.withdrawal import Withdrawn, withdraw
-from warehouse.lineage.withdrawal_marks import withdrawals
-from warehouse.shards.shard_sets import build_shards
+from evoembedding.schemas.dataset import Withdrawal
+from evoembedding.schemas.errors import EvoError
+from evoembedding.schemas.shard import EpisodeTokenizer
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.diff import diff
+from evoembedding.warehouse.datasets.versions import EpisodeFilter, as_of, episodes_of, list_versions, publish, resolve
+from evoembedding.warehouse.lineage import withdrawal as module
+from evoembedding.warehouse.lineage.impact import impact
+from evoembedding.warehouse.lineage.trace import trace
+from evoembedding.warehouse.lineage.tree import TraceNode, render_mermaid, render_tree
+from evoembedding.warehouse.lineage.withdrawal import Withdrawn, withdraw
+from evoembedding.warehouse.lineage.withdrawal_marks import withdrawals
+from evoembedding.warehouse.shards.shard_sets import build_shards
 
 Frames = dict[str, pl.DataFrame]
 ALL = EpisodeFilter()

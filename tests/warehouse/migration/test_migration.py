@@ -16,32 +16,30 @@ import duckdb
 import polars as pl
 import pytest
 
-from schemas.arrow import polars_schema
-from schemas.dataset import StageFingerprint
-from schemas.errors import EvoError
-from schemas.ids import canonical
-from warehouse.backend import CATALOG_URL, DATA_URL, Backend
-from warehouse.catalog import Warehouse
-from warehouse.datasets import outcomes
-from warehouse.datasets.fingerprints import Fingerprints
-from warehouse.datasets.versions import as_of, list_versions, members_digest, resolve, snapshot_of
-from warehouse.lineage.trace import trace
-from warehouse.tables import SCHEMA, TABLES
-from warehouse.upkeep.doctor import examine
-from warehouse.upkeep.retention import expire
+from evoembedding.schemas.arrow import polars_schema
+from evoembedding.schemas.dataset import StageFingerprint
+from evoembedding.schemas.errors import EvoError
+from evoembedding.schemas.ids import canonical
+from evoembedding.warehouse.backend import CATALOG_URL, DATA_URL, Backend
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets import outcomes
+from evoembedding.warehouse.datasets.fingerprints import Fingerprints
+from evoembedding.warehouse.datasets.versions import as_of, list_versions, members_digest, resolve, snapshot_of
+from evoembedding.warehouse.lineage.trace import trace
+from evoembedding.warehouse.tables import SCHEMA, TABLES
+from evoembedding.warehouse.upkeep.doctor import examine
+from evoembedding.warehouse.upkeep.retention import expire
 
 Rows = dict[str, list[dict[str, Any]]]
 SCRIPT = Path(__file__).with_name("schema_1.sql")
 MADE = datetime(2026, 3, 1, 10, 0, 0, 123456, tzinfo=UTC)
-OPENS = (
-    "import sys; from pathlib import Path; from warehouse.catalog import Warehouse; Warehouse.open(Path(sys.argv[1]))"
-)
+OPENS = "import sys; from pathlib import Path; from evoembedding import Warehouse; Warehouse.open(Path(sys.argv[1]))"
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from warehouse.catalog import Warehouse
-from warehouse.upkeep.doctor import examine
-from warehouse.migration import from_1
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.upkeep.doctor import examine
+from evoembedding.warehouse.migration import from_1
 where, copy = sys.argv[2], from_1._copy
 def killing(name, there):
     if name == where:
@@ -49,7 +47,7 @@ def killing(name, there):
     return copy(name, there)
 from_1._copy = killing
 if where == "commit":
-    from warehouse.migration import schema
+    from evoembedding.warehouse.migration import schema
     schema.now = lambda: os.kill(os.getpid(), signal.SIGKILL)
 Warehouse.open(Path(sys.argv[1]))
 """

@@ -20,19 +20,19 @@ from openlineage.client import generated
 from openlineage.client.event_v2 import RunState
 from openlineage.client.serde import Serde
 
-from schemas.benchmark import Benchmark
-from schemas.dataset import DatasetVersion, ModelRecord
-from schemas.teacher import TeacherConfig
+from evoembedding.schemas.benchmark import Benchmark
+from evoembedding.schemas.dataset import DatasetVersion, ModelRecord
+from evoembedding.schemas.teacher import TeacherConfig
+from evoembedding.warehouse.backend import Backend
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.versions import EpisodeFilter, publish
+from evoembedding.warehouse.openlineage import assets
+from evoembedding.warehouse.openlineage.assets import place
+from evoembedding.warehouse.openlineage.event_log import append_line, read_events
+from evoembedding.warehouse.openlineage.events import Job, Run, event, without_secrets
+from evoembedding.warehouse.shards.shard_sets import build_shards
+from evoembedding.warehouse.tables import TABLES
 from tests.records import NOW
-from warehouse.backend import Backend
-from warehouse.catalog import Warehouse
-from warehouse.datasets.versions import EpisodeFilter, publish
-from warehouse.openlineage import assets
-from warehouse.openlineage.assets import place
-from warehouse.openlineage.event_log import append_line, read_events
-from warehouse.openlineage.events import Job, Run, event, without_secrets
-from warehouse.shards.shard_sets import build_shards
-from warehouse.tables import TABLES
 
 Check = Callable[[dict[str, Any]], list[str]]
 IDENTITY = "0190b2c4-8e9f-7d3a-9b3c-0123456789ab"
@@ -225,7 +225,7 @@ def test_message_holds_no_secret(run: Run, monkeypatch: pytest.MonkeyPatch) -> N
 APPEND = """
 import json, sys
 from pathlib import Path
-from warehouse.openlineage.event_log import append_line
+from evoembedding.warehouse.openlineage.event_log import append_line
 for number in range(40):
     row = {"writer": int(sys.argv[2]), "number": number, "pad": "x" * 30_000}
     append_line(Path(sys.argv[1]), json.dumps(row).encode())
@@ -253,7 +253,7 @@ def test_half_a_line_of_a_killed_writer_harms_no_other(tmp_path: Path) -> None:
 FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
-from warehouse.openlineage.event_log import append_line
+from evoembedding.warehouse.openlineage.event_log import append_line
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 try:

@@ -12,18 +12,18 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from warehouse.catalog import Warehouse
-from warehouse.datasets.versions import EpisodeFilter, publish
-from warehouse.upkeep.orphans import orphans, remove
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.versions import EpisodeFilter, publish
+from evoembedding.warehouse.upkeep.orphans import orphans, remove
 
 # Stops at its first step, until it is killed or told to go on.
 SHARD = """
 import sys
 from pathlib import Path
 from tests.warehouse.conftest import WordTokenizer
-from warehouse.shards import shard_sets as shards
-from warehouse.catalog import Warehouse
-from warehouse.datasets.versions import resolve
+from evoembedding.warehouse.shards import shard_sets as shards
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.versions import resolve
 def stop(*_):
     print("there", flush=True)
     sys.stdin.readline()
@@ -38,9 +38,9 @@ with Warehouse.open(home) as warehouse:
 EXPORT = """
 import sys
 from pathlib import Path
-from warehouse.catalog import Warehouse
-from warehouse.exchange.export import export_version
-from warehouse.datasets.versions import resolve
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.exchange.export import export_version
+from evoembedding.warehouse.datasets.versions import resolve
 def stop(*_):
     print("there", flush=True)
     sys.stdin.readline()

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from schemas.arrow import polars_schema
-from schemas.dataset import DatasetVersion, ShardSet
-from schemas.errors import EvoError
-from schemas.shard import EpisodeTokenizer, ShardRow
-from warehouse.catalog import Warehouse
-from warehouse.datasets.versions import EpisodeFilter, episodes_of, publish
-from warehouse.shards.shard_sets import MANIFEST, build_shards, read_manifest, read_shards
+from evoembedding.schemas.arrow import polars_schema
+from evoembedding.schemas.dataset import DatasetVersion, ShardSet
+from evoembedding.schemas.errors import EvoError
+from evoembedding.schemas.shard import EpisodeTokenizer, ShardRow
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.versions import EpisodeFilter, episodes_of, publish
+from evoembedding.warehouse.shards.shard_sets import MANIFEST, build_shards, read_manifest, read_shards
 
 
 @pytest.fixture(scope="module")

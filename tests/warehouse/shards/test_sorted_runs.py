@@ -9,10 +9,10 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.arrow import to_frame
-from schemas.shard import ShardQuestion, ShardRow
-from warehouse.shards import sorted_runs
-from warehouse.shards.sorted_runs import KEY, merged, write_run
+from evoembedding.schemas.arrow import to_frame
+from evoembedding.schemas.shard import ShardQuestion, ShardRow
+from evoembedding.warehouse.shards import sorted_runs
+from evoembedding.warehouse.shards.sorted_runs import KEY, merged, write_run
 
 
 def row(number: int, segments: int, tokens: int) -> ShardRow:

@@ -12,17 +12,17 @@ import duckdb_extensions
 import polars as pl
 import pytest
 
-from schemas.arrow import polars_schema
-from schemas.shard import EpisodeTokenizer
-from warehouse.catalog import Warehouse
-from warehouse.datasets.versions import EpisodeFilter, publish
-from warehouse.lineage.trace import documents_of
-from warehouse.lineage.withdrawal import withdraw
-from warehouse.shards.shard_sets import build_shards
-from warehouse.sql.comments import column_comment, table_comment
-from warehouse.sql.document import documented
-from warehouse.sql.views import VIEWS
-from warehouse.tables import TABLES
+from evoembedding.schemas.arrow import polars_schema
+from evoembedding.schemas.shard import EpisodeTokenizer
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.versions import EpisodeFilter, publish
+from evoembedding.warehouse.lineage.trace import documents_of
+from evoembedding.warehouse.lineage.withdrawal import withdraw
+from evoembedding.warehouse.shards.shard_sets import build_shards
+from evoembedding.warehouse.sql.comments import column_comment, table_comment
+from evoembedding.warehouse.sql.document import documented
+from evoembedding.warehouse.sql.views import VIEWS
+from evoembedding.warehouse.tables import TABLES
 
 Frames = dict[str, pl.DataFrame]
 PAGE = Path(__file__).parents[3] / "docs" / "sql.md"
@@ -150,7 +150,7 @@ def test_a_view_that_an_older_code_made_is_made_anew(tmp_path: Path) -> None:
 
 def test_the_page_is_of_the_tables_of_today() -> None:
     page = PAGE.read_text(encoding="utf-8")
-    assert page == documented(page), "python -m warehouse.sql.document docs/sql.md"
+    assert page == documented(page), "python -m evoembedding.warehouse.sql.document docs/sql.md"
 
 
 def test_no_column_is_a_word_of_sql() -> None:

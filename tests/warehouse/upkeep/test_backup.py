@@ -15,33 +15,33 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from schemas.errors import EvoError
-from schemas.files import remove_folder, whole_folder
-from schemas.leases import leased
+from evoembedding.schemas.errors import EvoError
+from evoembedding.schemas.files import remove_folder, whole_folder
+from evoembedding.schemas.leases import leased
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.versions import list_versions
+from evoembedding.warehouse.ledger import SqliteLedger
+from evoembedding.warehouse.shards.shard_sets import check_shards
+from evoembedding.warehouse.upkeep import backup
+from evoembedding.warehouse.upkeep.backup import back_up
+from evoembedding.warehouse.upkeep.backup_manifest import MANIFEST, digest_of
+from evoembedding.warehouse.upkeep.doctor import examine
+from evoembedding.warehouse.upkeep.restore import restore
+from evoembedding.warehouse.upkeep.retention import expire
 from tests.soak import count
-from warehouse.catalog import Warehouse
-from warehouse.datasets.versions import list_versions
-from warehouse.ledger import SqliteLedger
-from warehouse.shards.shard_sets import check_shards
-from warehouse.upkeep import backup
-from warehouse.upkeep.backup import back_up
-from warehouse.upkeep.backup_manifest import MANIFEST, digest_of
-from warehouse.upkeep.doctor import examine
-from warehouse.upkeep.restore import restore
-from warehouse.upkeep.retention import expire
 
 WEIGHTS = "model.safetensors"
 # Appends, asks, publishes and shards, a step after the other; a rerun goes on.
 WRITER = """
 import sys
 from pathlib import Path
-from schemas.teacher import TeacherRequest
+from evoembedding.schemas.teacher import TeacherRequest
 from tests.records import teacher_call
 from tests.warehouse.conftest import WordTokenizer, partition
-from warehouse.catalog import Warehouse
-from warehouse.ledger import SqliteLedger
-from warehouse.shards.shard_sets import build_shards
-from warehouse.datasets.versions import EpisodeFilter, publish
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.ledger import SqliteLedger
+from evoembedding.warehouse.shards.shard_sets import build_shards
+from evoembedding.warehouse.datasets.versions import EpisodeFilter, publish
 home, steps = Path(sys.argv[1]), int(sys.argv[2])
 ledger = SqliteLedger.open(home)
 with Warehouse.open(home) as warehouse:
@@ -194,7 +194,7 @@ def test_nothing_expires_while_a_backup_is_taken(home: Path) -> None:
 
 
 def test_a_killed_backup_is_none_and_the_next_removes_what_it_left(home: Path, tmp_path: Path) -> None:
-    script = "import sys, os; from pathlib import Path; from warehouse.upkeep.backup import back_up; "
+    script = "import sys, os; from pathlib import Path; from evoembedding.warehouse.upkeep.backup import back_up; "
     script += "back_up(Path(sys.argv[1]), Path(sys.argv[2]), 'w', lambda done, total: os.kill(os.getpid(), 9))"
     target = tmp_path / "backups" / "one"
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

@@ -14,25 +14,25 @@ from typing import Any
 import polars as pl
 import pytest
 
-from flows.synthesize import commit
-from schemas.arrow import polars_schema, to_frame
-from schemas.configs import ClozeConfig, SimulatorConfig
-from schemas.dataset import DatasetVersion, DocumentSource, Evaluation
-from schemas.episode import Document
-from synth.cloze import cloze
-from synth.documents import document
-from synth.simulator import simulate
+from evoembedding.flows.synthesize import commit
+from evoembedding.schemas.arrow import polars_schema, to_frame
+from evoembedding.schemas.configs import ClozeConfig, SimulatorConfig
+from evoembedding.schemas.dataset import DatasetVersion, DocumentSource, Evaluation
+from evoembedding.schemas.episode import Document
+from evoembedding.synth.cloze import cloze
+from evoembedding.synth.documents import document
+from evoembedding.synth.simulator import simulate
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.versions import EpisodeFilter, publish
+from evoembedding.warehouse.exchange.export import export_version
+from evoembedding.warehouse.exchange.import_dataset import import_dataset
+from evoembedding.warehouse.row_digests import changed
+from evoembedding.warehouse.tables import DIGEST, TABLES, columns
+from evoembedding.warehouse.upkeep.doctor import examine
+from evoembedding.warehouse.upkeep.retention import expire
 from tests.records import NOW
 from tests.soak import count
 from tests.warehouse.migration.test_migration import make_old
-from warehouse.catalog import Warehouse
-from warehouse.datasets.versions import EpisodeFilter, publish
-from warehouse.exchange.export import export_version
-from warehouse.exchange.import_dataset import import_dataset
-from warehouse.row_digests import changed
-from warehouse.tables import DIGEST, TABLES, columns
-from warehouse.upkeep.doctor import examine
-from warehouse.upkeep.retention import expire
 
 SEEDS = (1, 2, 3)
 SEEN = DocumentSource(

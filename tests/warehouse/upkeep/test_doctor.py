@@ -10,15 +10,15 @@ import boto3
 import polars as pl
 import pytest
 
-from schemas.arrow import to_frame
-from schemas.episode import Context, Evidence, Question, Segment
-from schemas.ids import content_id
-from warehouse.backend import DATA_URL
-from warehouse.catalog import Warehouse
-from warehouse.datasets.versions import EpisodeFilter, members_digest, publish
-from warehouse.upkeep.content_ids import changed_rows
-from warehouse.upkeep.doctor import examine
-from warehouse.upkeep.retention import expire
+from evoembedding.schemas.arrow import to_frame
+from evoembedding.schemas.episode import Context, Evidence, Question, Segment
+from evoembedding.schemas.ids import content_id
+from evoembedding.warehouse.backend import DATA_URL
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.versions import EpisodeFilter, members_digest, publish
+from evoembedding.warehouse.upkeep.content_ids import changed_rows
+from evoembedding.warehouse.upkeep.doctor import examine
+from evoembedding.warehouse.upkeep.retention import expire
 
 Make = Callable[[int, int], dict[str, pl.DataFrame]]
 

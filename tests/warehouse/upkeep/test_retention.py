@@ -8,20 +8,20 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from schemas.arrow import to_frame
-from schemas.dataset import DatasetVersion, Outcome
-from schemas.episode import Verdict
-from schemas.errors import EvoError
-from schemas.shard import EpisodeTokenizer
+from evoembedding.schemas.arrow import to_frame
+from evoembedding.schemas.dataset import DatasetVersion, Outcome
+from evoembedding.schemas.episode import Verdict
+from evoembedding.schemas.errors import EvoError
+from evoembedding.schemas.shard import EpisodeTokenizer
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.diff import diff
+from evoembedding.warehouse.datasets.funnel import assert_balanced, funnel
+from evoembedding.warehouse.datasets.tags import set_tag
+from evoembedding.warehouse.datasets.versions import EpisodeFilter, episodes_of, list_versions, publish, resolve
+from evoembedding.warehouse.lineage.trace import trace
+from evoembedding.warehouse.shards.shard_sets import build_shards, check_shards
+from evoembedding.warehouse.upkeep.retention import Expired, expire
 from tests.records import NOW
-from warehouse.catalog import Warehouse
-from warehouse.datasets.diff import diff
-from warehouse.datasets.funnel import assert_balanced, funnel
-from warehouse.datasets.tags import set_tag
-from warehouse.datasets.versions import EpisodeFilter, episodes_of, list_versions, publish, resolve
-from warehouse.lineage.trace import trace
-from warehouse.shards.shard_sets import build_shards, check_shards
-from warehouse.upkeep.retention import Expired, expire
 
 Frames = dict[str, pl.DataFrame]
 Make = Callable[[int, int], Frames]

@@ -9,7 +9,7 @@ import io
 import sys
 from typing import Any, NoReturn
 
-from flows.terminal import interrupt
+from evoembedding.flows.terminal import interrupt
 
 TRAINING = {"deepspeed", "peft", "safetensors", "tokenizers", "torch", "transformers"}  # of the extra `train`
 
@@ -29,13 +29,13 @@ def main() -> NoReturn:
 
 
 def _run() -> int:
-    from flows.commands.app import app
+    from evoembedding.flows.commands.app import app
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # not every terminal shows every character
             stream.reconfigure(errors="backslashreplace")
     _check(sys.argv[1:])
-    done = app(standalone_mode=False)
+    done = app(standalone_mode=False, prog_name="evo")
     return done if isinstance(done, int) else 0
 
 
@@ -65,9 +65,9 @@ def _failed(error: Any) -> int:
     Raises:
         BaseException: a fault of our own.
     """
-    from flows.terminal.console import fail, warn
-    from schemas.errors import EvoError, InterruptionError
-    from schemas.files import disk_fault
+    from evoembedding.flows.terminal.console import fail, warn
+    from evoembedding.schemas.errors import EvoError, InterruptionError
+    from evoembedding.schemas.files import disk_fault
 
     if isinstance(error, InterruptionError):
         interrupt.leave(str(error))

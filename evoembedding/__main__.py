@@ -1,0 +1,5 @@
+"""`python -m evoembedding` is `evo`."""
+
+from evoembedding.flows.commands.entry import main
+
+main()
