@@ -13,7 +13,7 @@ export EVO_HOME ?= $(CURDIR)/.evo
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 BACKBONE := $(EVO_HOME)/backbones/smollm2
 
-.PHONY: demo test test-all test-pythons soak lint setup smollm2 teacher clean
+.PHONY: demo test test-all test-pythons soak lint docs setup smollm2 teacher clean
 
 demo: $(VENV)/.ready  ## the whole pipeline, offline: table, funnel and lineage tree
 	$(BIN)/evo demo
@@ -50,6 +50,9 @@ lint: $(VENV)/.ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(VENV)/.ready  ## the parts of the pages that are made from the code
+	$(BIN)/python -m docs.make
 
 setup: $(VENV)/.ready
 

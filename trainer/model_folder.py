@@ -113,8 +113,7 @@ pipeline_tag: sentence-similarity
 An EvoEmbedding model: it reads segments in order, keeps a latent memory, and embeds segments and queries with it.
 
 ```python
-from evoembedding.schemas.episode import Segment
-from evoembedding.trainer.embedder import EvoEmbedder
+from evoembedding import EvoEmbedder, Segment
 
 embedder = EvoEmbedder.load("{folder.name}")  # this folder
 session = embedder.session()

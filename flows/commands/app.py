@@ -392,7 +392,7 @@ def report(
 
 app.command(epilog="Example: evo doctor   evo doctor --deep --json   evo doctor --remove-orphans")(doctor)
 app.command(epilog="Example: evo backup /mnt/backups/2026-11-25")(backup)
-app.command(epilog="Example: evo restore /mnt/backups/2026-11-25   with EVO_HOME at an empty folder")(restore)
+app.command(epilog="Example: evo restore /mnt/backups/2026-11-25")(restore)
 app.command("import-model", epilog="Example: evo import-model EvoEmbedding-4B/ qwen3-4b models/evoembedding-4b")(
     import_model
 )

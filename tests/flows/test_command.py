@@ -16,7 +16,6 @@ from typing import Any, TypeVar
 import polars as pl
 import pytest
 
-from evoembedding.flows.commands.app import app
 from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.lineage.trace import documents_of
 from evoembedding.warehouse.openlineage.event_log import read_events
@@ -310,20 +309,3 @@ def test_kill_in_train_then_rerun_continues_the_curve(world: tuple[Path, str], t
         assert evo(home, *words).returncode == 0
     assert [step for step, _ in curve(run)] == list(range(1, 41))
     assert dict(curve(run)) == pytest.approx(dict(curve(whole / "runs" / run.name)))
-
-
-def test_every_command_has_an_example() -> None:
-    for registered in app.registered_commands:
-        assert registered.epilog
-        assert registered.epilog.startswith("Example: evo")
-
-
-def test_readme_lists_every_command_and_every_file() -> None:
-    root = Path(__file__).parents[2]
-    readme = (root / "README.md").read_text()
-    for registered in app.registered_commands:
-        name = registered.name or (registered.callback.__name__ if registered.callback else "")
-        assert f"`evo {name}" in readme
-    rooms = ("schemas", "warehouse", "synth", "trainer", "evaluation", "flows")
-    for path in (p for room in rooms for p in (root / room).rglob("*.py") if p.name != "__init__.py"):
-        assert path.name in readme, path

@@ -232,12 +232,14 @@ def test_lineage_and_card(folder: Path) -> None:
     assert "evo trace the-model_id" in (folder / "README.md").read_text()
 
 
-@pytest.mark.parametrize("page", ["model card", "docs/embedder.md"])
+@pytest.mark.parametrize("page", ["model card", "docs/embedder.md", "README.md"])
 def test_the_examples_of_a_page_run(folder: Path, page: str, monkeypatch: pytest.MonkeyPatch) -> None:
     names = ("model_id", "dataset", "dataset_digest", "training_run_id", "git_commit")
     write_lineage(folder, dict.fromkeys(names, "it"))
     path = folder / "README.md" if page == "model card" else Path(__file__).parents[2] / page
-    examples = re.findall(r"```python\n(.*?)```", path.read_text(), flags=re.DOTALL)
+    told = path.read_text().replace(".evo/runs/run-.../model", "model")
+    examples = re.findall(r"```python\n(.*?)```", told, flags=re.DOTALL)
+    assert "from evoembedding import " in examples[0]
     monkeypatch.chdir(folder.parent)
     names_of_examples: dict[str, Any] = {}
     for example in examples:

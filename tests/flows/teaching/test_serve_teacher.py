@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from evoembedding.flows.commands.teacher import teacher_app
 from evoembedding.flows.teaching import serve_teacher
 from evoembedding.flows.teaching.serve_teacher import arguments, last_words, running, served, served_name
 from evoembedding.schemas.errors import EvoError
@@ -247,10 +246,3 @@ def test_last_words_of_odd_logs(tmp_path: Path) -> None:
     ):
         log.write_text(text)
         assert last_words(log).startswith(says)
-
-
-def test_every_teacher_command_has_an_example_and_is_in_the_readme() -> None:
-    readme = (Path(__file__).parents[3] / "README.md").read_text()
-    for registered in teacher_app.registered_commands:
-        assert (registered.epilog or "").startswith("Example: evo teacher")
-        assert f"`evo teacher {registered.name}" in readme

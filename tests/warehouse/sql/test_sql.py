@@ -20,7 +20,6 @@ from evoembedding.warehouse.lineage.trace import documents_of
 from evoembedding.warehouse.lineage.withdrawal import withdraw
 from evoembedding.warehouse.shards.shard_sets import build_shards
 from evoembedding.warehouse.sql.comments import column_comment, table_comment
-from evoembedding.warehouse.sql.document import documented
 from evoembedding.warehouse.sql.views import VIEWS
 from evoembedding.warehouse.tables import TABLES
 
@@ -146,11 +145,6 @@ def test_a_view_that_an_older_code_made_is_made_anew(tmp_path: Path) -> None:
         warehouse.query("COMMENT ON COLUMN lake.schema_versions.version IS 'of an older code'")
     with Warehouse.open(tmp_path) as warehouse:
         assert "metric" in warehouse.query("SELECT * FROM scores").columns
-
-
-def test_the_page_is_of_the_tables_of_today() -> None:
-    page = PAGE.read_text(encoding="utf-8")
-    assert page == documented(page), "python -m evoembedding.warehouse.sql.document docs/sql.md"
 
 
 def test_no_column_is_a_word_of_sql() -> None:

@@ -1,0 +1,70 @@
+"""The pages say what the code is: their generated parts are those of today, and their links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from docs.make import commands, tree
+from docs.make.pages import DOCS, PAGES, current, replaced
+from evoembedding.flows.commands.app import app
+
+ROOT = DOCS.parent
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+HEADING = re.compile(r"^#+ (.*)$", re.M)
+WRITTEN = sorted(path.relative_to(ROOT).as_posix() for path in (*ROOT.glob("*.md"), *DOCS.glob("*.md")))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_is_of_the_code_of_today(page: str) -> None:
+    assert (DOCS / page).read_text(encoding="utf-8") == current(page), "run: make docs"
+
+
+def test_what_stands_around_a_part_stays() -> None:
+    page = "before\n<!-- x: made by docs/make -->\nold\n<!-- end of x -->\nafter"
+    assert replaced(page, "x", "new") == page.replace("old", "\nnew\n")
+    with pytest.raises(ValueError, match="no part between '<!-- y: made by docs/make -->'"):
+        replaced(page, "y", "new")
+
+
+def test_every_file_of_the_rooms_is_in_the_tree_with_a_sentence() -> None:
+    lines = tree.tree().splitlines()
+    for path in (p for room in tree.FOLDERS[:6] for p in (ROOT / room).rglob("*.py") if p.name != "__init__.py"):
+        assert tree.sentence(path), path
+        assert any(line.split()[:1] == [path.name] for line in lines), path
+
+
+def test_every_command_is_listed_and_has_a_section_with_an_example() -> None:
+    listed = [name for name, _ in commands.commands()]
+    apps = [("evo", app), *((f"evo {group.name}", group.typer_instance) for group in app.registered_groups)]
+    for group, typed in apps:
+        for registered in typed.registered_commands:
+            assert registered.callback is not None
+            name = f"{group} {registered.name or registered.callback.__name__}"
+            assert name in listed
+            assert (registered.epilog or "").startswith("Example: "), name
+            assert name in (registered.epilog or "")
+    sections = set(re.findall(r"^#+ `(.*)`$", commands.reference(), flags=re.M))
+    assert set(listed) <= sections
+
+
+@pytest.mark.parametrize("page", WRITTEN)
+def test_links_lead_somewhere(page: str) -> None:
+    """Files and headings of this checkout; what lies elsewhere is not asked."""
+    for link in LINK.findall((ROOT / page).read_text(encoding="utf-8")):
+        if "://" in link:
+            continue
+        place, _, heading = link.partition("#")
+        target = (ROOT / page).parent / place if place else ROOT / page
+        assert target.exists(), f"{page}: {link}"
+        if heading:
+            assert heading in {_anchor(one) for one in HEADING.findall(target.read_text(encoding="utf-8"))}, link
+
+
+def _anchor(heading: str) -> str:
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 120
