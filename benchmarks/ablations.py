@@ -20,7 +20,7 @@ sys.path.pop(0)  # this folder: its files have names of our packages
 
 import polars as pl
 
-from evoembedding.evaluation.benchmarks.episodes import from_drafts
+from evoembedding.evaluation.benchmarks.heldout import from_drafts
 from evoembedding.evaluation.score import score
 from evoembedding.flows.build_dataset import build_dataset
 from evoembedding.flows.commands.app import EXAMPLES

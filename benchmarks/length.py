@@ -20,7 +20,7 @@ sys.path.pop(0)  # this folder: its files have names of our packages
 import polars as pl
 
 from evoembedding.evaluation.baselines import baselines
-from evoembedding.evaluation.benchmarks.episodes import from_drafts
+from evoembedding.evaluation.benchmarks.heldout import from_drafts
 from evoembedding.evaluation.metrics import rank, recall
 from evoembedding.flows.commands.app import EXAMPLES
 from evoembedding.flows.pipeline import pipeline

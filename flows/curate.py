@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import NamedTuple
 
 import polars as pl
 
+from evoembedding.evaluation.benchmarks import BENCHMARKS, texts
 from evoembedding.flows.progress import tell
 from evoembedding.schemas.arrow import to_frame
 from evoembedding.schemas.configs import CurationConfig
@@ -25,6 +27,7 @@ from evoembedding.warehouse.datasets.versions import (
 )
 
 STAGE = "curate"
+READERS = {one.name: partial(texts, one.name) for one in BENCHMARKS.values() if one.file}
 KEYS: dict[str, pl.DataType] = {"episode_id": pl.String(), "question_id": pl.String()}
 WHY: dict[str, pl.DataType] = {"check_name": pl.String(), "reason": pl.String(), "score": pl.Float64()}
 
@@ -45,7 +48,7 @@ def curate(warehouse: Warehouse, config: CurationConfig, where: EpisodeFilter, s
     Raises:
         EvoError: a benchmark cannot be read.
     """
-    benchmarks = Benchmarks(config.benchmarks, config.overlap_words) if config.benchmarks else None
+    benchmarks = Benchmarks(config.benchmarks, config.overlap_words, READERS) if config.benchmarks else None
     if benchmarks is None and config.near_duplicate is None:
         return Curated("", "")
     episodes = matching_digest(warehouse, where)

@@ -10,8 +10,8 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from evoembedding.evaluation.baselines import baselines
-from evoembedding.evaluation.benchmarks.episodes import from_drafts
-from evoembedding.evaluation.benchmarks.locomo import load_locomo
+from evoembedding.evaluation.benchmarks import read_benchmark
+from evoembedding.evaluation.benchmarks.benchmark import Given
 from evoembedding.evaluation.report import markdown_table
 from evoembedding.evaluation.score import score, summarise
 from evoembedding.flows.lineage_events import emits, reads, writes
@@ -19,7 +19,7 @@ from evoembedding.flows.progress import tell
 from evoembedding.flows.report.task import report
 from evoembedding.flows.synthesize import simulators
 from evoembedding.schemas.arrow import to_frame
-from evoembedding.schemas.benchmark import Benchmark
+from evoembedding.schemas.benchmark import BenchmarkData
 from evoembedding.schemas.configs import Recipe, SimulatorConfig
 from evoembedding.schemas.dataset import Evaluation, ModelRecord
 from evoembedding.schemas.errors import EvoError
@@ -48,28 +48,18 @@ def model_of(warehouse: Warehouse, model_id: str) -> ModelRecord:
     return ModelRecord(**rows.row(0, named=True))
 
 
-def read_benchmark(benchmark: str, path: str | None, config: SimulatorConfig) -> Benchmark:
-    """The benchmark under its full name.
-
-    Raises:
-        EvoError: there is no such benchmark, or its file cannot be used.
-    """
-    if benchmark == "heldout":
-        told = {"drafts": fingerprint(config), "contexts": config.contexts}
-        return Benchmark(name=f"heldout:{content_id('sim', told)}", conversations=from_drafts(simulate(config)))
-    if benchmark == "locomo":
-        if path is None:
-            raise EvoError("benchmark 'locomo' needs --path FILE; nothing was evaluated; give its locomo10.json")
-        return load_locomo(Path(path))
-    raise EvoError(f"unknown benchmark '{benchmark}'; nothing was evaluated; the benchmarks are: heldout, locomo")
+def given(path: str | None, config: SimulatorConfig) -> Given:
+    """What benchmarks are read from: a file, and the simulator of held-out worlds."""
+    told = {"drafts": fingerprint(config), "contexts": config.contexts}
+    return Given(None if path is None else Path(path), content_id("sim", told), lambda: simulate(config))
 
 
-def heldout(recipe: Recipe) -> Benchmark:
+def heldout(recipe: Recipe) -> BenchmarkData:
     """The worlds that the recipe keeps apart from training."""
-    return read_benchmark("heldout", None, simulators(recipe)[1])
+    return read_benchmark("heldout", given(None, simulators(recipe)[1]))
 
 
-def stored_scores(warehouse: Warehouse, model_id: str, benchmark: Benchmark) -> pl.DataFrame:
+def stored_scores(warehouse: Warehouse, model_id: str, benchmark: BenchmarkData) -> pl.DataFrame:
     """Score rows of a model on exactly what the benchmark holds now: none of a file that has changed since."""
     return warehouse.query(
         """select * from evaluations where model_id = ? and benchmark = ? and measured_on = ?
@@ -85,7 +75,7 @@ def score_systems(home: Path, model_id: str, benchmark: str, path: str | None, c
 
     with Warehouse.open(home) as warehouse:
         model = model_of(warehouse, model_id)
-        read = read_benchmark(benchmark, path, config)
+        read = read_benchmark(benchmark, given(path, config))
         reads(assets.model(home, model), assets.benchmark(read), *([assets.source(path)] if path else []))
         folder = resolve(model.place, home)
         systems = [EvoEmbedder.load(folder), EvoEmbedder.load(folder, memory=False), *baselines()]
@@ -99,7 +89,7 @@ def score_systems(home: Path, model_id: str, benchmark: str, path: str | None, c
         return stored_scores(warehouse, model_id, read)
 
 
-def _evaluation(model_id: str, benchmark: Benchmark, row: dict[str, object]) -> Evaluation:
+def _evaluation(model_id: str, benchmark: BenchmarkData, row: dict[str, object]) -> Evaluation:
     fields = {k: row[k] for k in ("system", "question_type", "metric", "value", "low", "high", "questions")}
     key = {k: fields[k] for k in ("system", "question_type", "metric")}
     measured = {"benchmark": benchmark.name, "measured_on": benchmark.digest}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Protocol
 
 from evoembedding.schemas.episode import Record, Segment
 from evoembedding.schemas.ids import digest
+
+if TYPE_CHECKING:  # the command's help reads this file, and can do without numpy
+    import numpy as np
+    from numpy.typing import NDArray
 
 MEMORY_OFF = ", memory off"  # ends the name of an encoder whose memory is switched off
 
@@ -31,7 +32,7 @@ class Conversation(Record):
     queries: tuple[Query, ...]
 
 
-class Benchmark(Record):
+class BenchmarkData(Record):
     """Conversations under a name, and how many of the benchmark's questions cannot be asked."""
 
     name: str

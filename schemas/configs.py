@@ -144,7 +144,7 @@ class CurationConfig(Config):
 
     near_duplicate: float | None = Field(0.8, gt=0.2, le=1)  # Jaccard similarity of two contexts; None: all are kept
     shingle_words: int = Field(5, ge=1)  # runs of words whose sets are compared
-    benchmarks: tuple[str, ...] = ()  # files and folders whose texts must not be trained on
+    benchmarks: tuple[str, ...] = ()  # files and folders, or NAME=FILE: their texts are not trained on
     overlap_words: int = Field(13, ge=5)  # a context or question shares no run of so many words with them
 
 

@@ -11,12 +11,12 @@ import re
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, TypeAdapter
 
-from evoembedding.schemas.benchmark import Benchmark, Conversation, Query
+from evoembedding.evaluation.benchmarks.benchmark import Benchmark
+from evoembedding.schemas.benchmark import BenchmarkData, Conversation, Query
 from evoembedding.schemas.episode import Segment
-from evoembedding.schemas.errors import EvoError, first_fault
-from evoembedding.schemas.text import clean, shown
+from evoembedding.schemas.text import clean
 
 CATEGORIES = {1: "multi_hop", 2: "temporal", 3: "open_domain", 4: "single_hop"}  # 5, adversarial, has no answer
 _SESSION = re.compile(r"session_([0-9]{1,6})")
@@ -71,37 +71,29 @@ _SESSIONS = TypeAdapter(dict[str, tuple[_Turn, ...]])
 _TIMES = TypeAdapter(dict[str, Text])
 
 
-def load_locomo(path: Path) -> Benchmark:
+def read_locomo(path: Path) -> BenchmarkData:
     """Read `locomo10.json`. Questions of categories 1 to 4 whose evidence is not in the conversation are left out.
 
     Raises:
-        EvoError: the file cannot be read, is not LoCoMo, or leaves nothing to ask.
+        pydantic.ValidationError: the file is not LoCoMo.
+        OSError, ValueError, RecursionError: it cannot be read, or is no JSON.
     """
-    where = f"benchmark file '{shown(str(path))}'"
-    try:
-        samples = _SAMPLES.validate_python(json.loads(path.read_text(encoding="utf-8-sig")))
-        read = [_conversation(sample) for sample in samples]
-    except ValidationError as error:
-        raise EvoError(
-            f"{where} is not LoCoMo ({shown(first_fault(error), 300)}); nothing was evaluated; give its locomo10.json"
-        ) from None
-    except (OSError, ValueError, RecursionError) as error:
-        said = error.strerror if isinstance(error, OSError) else str(error)
-        raise EvoError(
-            f"{where} cannot be read ({shown(str(said), 300)}); nothing was evaluated; give LoCoMo's locomo10.json"
-        ) from None
-    found = Benchmark(
+    samples = _SAMPLES.validate_python(json.loads(path.read_text(encoding="utf-8-sig")))
+    read = [_conversation(sample) for sample in samples]
+    return BenchmarkData(
         name="locomo",
         conversations=tuple(conversation for conversation, _ in read),
         left_out=sum(left_out for _, left_out in read),
     )
-    if not found.questions:
-        raise EvoError(
-            f"{where} holds no question that can be asked, in {len(read)} conversations: {found.left_out} of "
-            "categories 1 to 4 were left out, since their evidence is not in the conversation; nothing was evaluated; "
-            "give LoCoMo's locomo10.json"
-        )
-    return found
+
+
+LOCOMO = Benchmark(
+    "locomo",
+    "LoCoMo",
+    "ten long conversations between two people",
+    lambda given: read_locomo(given.file),
+    file="locomo10.json",
+)
 
 
 def _conversation(sample: _Sample) -> tuple[Conversation, int]:

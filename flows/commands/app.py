@@ -16,6 +16,7 @@ from evoembedding.flows.commands.doctor import doctor
 from evoembedding.flows.commands.import_model import import_model
 from evoembedding.flows.commands.lineage import lineage_app
 from evoembedding.flows.commands.options import (
+    BenchmarkName,
     BudgetCalls,
     BudgetMoney,
     BudgetTokens,
@@ -342,20 +343,21 @@ def train(
 @app.command(epilog="Example: evo evaluate model-0a1b --benchmark locomo --path locomo10.json")
 def evaluate(
     model: Annotated[str, typer.Argument(help="A model id, or its beginning.", autocompletion=completion.models)],
-    benchmark: Annotated[str, typer.Option(help="heldout or locomo.")] = "heldout",
+    benchmark: BenchmarkName = "heldout",
     path: Annotated[str | None, typer.Option(help="The benchmark's file, where it has one.")] = None,
     recipe: RecipeName = "demo",
     as_json: Json = False,
 ) -> None:
     """Score a model, the same model without its memory, and the baselines."""
+    from evoembedding.evaluation.benchmarks import read_benchmark
     from evoembedding.flows.evaluate import evaluate as flow
-    from evoembedding.flows.evaluate import model_of, read_benchmark, stored_scores
+    from evoembedding.flows.evaluate import given, model_of, stored_scores
     from evoembedding.flows.synthesize import simulators
     from evoembedding.warehouse.short_ids import whole_id
 
     chosen = named_recipe(recipe)
     model = _look(lambda warehouse: model_of(warehouse, whole_id(warehouse, model)).model_id)
-    read = read_benchmark(benchmark, path, simulators(chosen)[1])
+    read = read_benchmark(benchmark, given(path, simulators(chosen)[1]))
     scores = _look(lambda warehouse: stored_scores(warehouse, model, read))
     if scores.is_empty():
         prefect_server.ready(state())

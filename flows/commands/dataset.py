@@ -10,6 +10,7 @@ from evoembedding.flows.commands.dataset_versions import diff, expire, tag
 from evoembedding.flows.commands.options import (
     Contexts,
     Dataset,
+    Decontaminate,
     Model,
     RecipeName,
     Seed,
@@ -32,10 +33,7 @@ def dataset_publish(
     seed: Seed = None,
     teacher: Teachers = None,
     model: Model = None,
-    decontaminate: Annotated[
-        list[str] | None,
-        typer.Option(metavar="PATH", help="A benchmark's file or folder, repeatable: nothing of it is published."),
-    ] = None,
+    decontaminate: Decontaminate = None,
     as_json: Json = False,
 ) -> None:
     """Publish the recipe's episodes as NAME@N, less near-duplicates and what benchmarks hold.

@@ -6,9 +6,10 @@ from typing import Annotated, NamedTuple
 
 import typer
 
+from evoembedding.evaluation.benchmarks import BENCHMARKS, listed
 from evoembedding.flows.recipes import RECIPES, changed, checked, with_teacher
 from evoembedding.flows.recipes import recipe as named_recipe
-from evoembedding.flows.terminal.completion import datasets, recipes
+from evoembedding.flows.terminal.completion import benchmarks, datasets, recipes
 from evoembedding.schemas.configs import Recipe
 from evoembedding.schemas.errors import EvoError
 
@@ -16,6 +17,15 @@ RecipeName = Annotated[
     str, typer.Option("--recipe", help=f"One of: {', '.join(RECIPES)}; or a file.", autocompletion=recipes)
 ]
 Dataset = Annotated[str, typer.Argument(help="NAME@N or NAME@TAG, or NAME for its newest.", autocompletion=datasets)]
+BenchmarkName = Annotated[str, typer.Option("--benchmark", help=f"One of: {listed()}.", autocompletion=benchmarks)]
+Decontaminate = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="PATH",
+        help="A benchmark's file or folder, repeatable: nothing of it is published. NAME=PATH reads a file as "
+        f"that benchmark: {', '.join(one.name for one in BENCHMARKS.values() if one.file)}.",
+    ),
+]
 Contexts = Annotated[int | None, typer.Option(min=0, help="Simulated training contexts (the recipe's by default).")]
 Seed = Annotated[int | None, typer.Option(help="Seed of simulator and teaching (the recipe's by default).")]
 Teachers = Annotated[

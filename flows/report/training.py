@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
+from evoembedding.evaluation.benchmarks import BENCHMARKS
 from evoembedding.evaluation.metrics import METRICS
 from evoembedding.evaluation.report import BY_TYPE
 from evoembedding.flows.report.charts import Point, counted, curve, curves, number
@@ -26,7 +27,6 @@ TITLES = {
     "gradient_norm": "Gradient norm",
     "tokens_per_second": "Tokens per second",
 }
-BENCHMARKS = {"heldout": "held-out simulated dialogues", "locomo": "LoCoMo"}
 TYPES = 12  # in sight
 ALL = "all"
 
@@ -221,7 +221,7 @@ def _content(row: dict[str, Any], newest: str) -> str:
 
 def _title(name: str) -> tuple[str, str]:
     short, _, detail = name.partition(":")
-    return BENCHMARKS.get(short, short), detail
+    return BENCHMARKS[short].title if short in BENCHMARKS else short, detail  # it may be of other code
 
 
 def _metric(rows: Sequence[dict[str, Any]]) -> str:

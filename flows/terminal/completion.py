@@ -32,6 +32,14 @@ def recipes(incomplete: str) -> Iterable[str]:
 
 
 @_quiet
+def benchmarks(incomplete: str) -> Iterable[str]:
+    """Names of benchmarks."""
+    from evoembedding.evaluation.benchmarks import BENCHMARKS
+
+    return BENCHMARKS
+
+
+@_quiet
 def datasets(incomplete: str) -> Iterable[str]:
     """NAME@N, the newest first, and NAME@TAG."""
     return _ask("SELECT name || '@' || number FROM lake.dataset_versions ORDER BY created_at DESC, number DESC") + _ask(

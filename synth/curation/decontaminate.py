@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,18 @@ from evoembedding.synth.curation.shingles import Words
 
 VERSION = "decontaminate-3"
 SUFFIXES = (".json", ".jsonl", ".parquet", ".txt", ".md", ".rst")
+Readers = Mapping[str, Callable[[Path], Iterable[str]]]  # the texts of a benchmark's file, by the benchmark's name
 LEAST_WORDS = 5  # a shorter text of a benchmark is no evidence of anything
 
 
 class Benchmarks:
     """The runs of words of benchmark files, and their shorter texts as a whole."""
 
-    def __init__(self, paths: Sequence[str], words: int) -> None:
-        """`words` is the length of a run that is too long to be chance.
+    def __init__(self, paths: Sequence[str], words: int, readers: Readers | None = None) -> None:
+        """All texts in files of common forms; those of a file `NAME=PATH` as the reader of that name gives them.
+
+        Args:
+            words: the length of a run that is too long to be chance.
 
         Raises:
             EvoError: a file is missing, of an unknown kind, damaged, or without any text.
@@ -33,11 +37,17 @@ class Benchmarks:
         self._words = words
         self._short: set[str] = set()
         found = [np.zeros(0, dtype=np.uint64)]
-        files = [file for path in paths for file in _files(Path(path))]
+        read_as, plain = _split(paths, readers or {})
+        files = [file for path in plain for file in _files(path)]
         for file in files:
-            found.append(self._add(file))
+            found.append(self._add(file, _texts(file)))
+        for name, file in read_as:
+            found.append(self._add(file, (readers or {})[name](file)))
         self._runs = np.unique(np.concatenate(found))
-        self.digest = digest({"version": VERSION, "words": words, "files": sorted(map(file_digest, files))}, 10)
+        held: dict[str, Any] = {"version": VERSION, "words": words, "files": sorted(map(file_digest, files))}
+        if read_as:  # what was published before there were readers keeps its digest
+            held["read as"] = sorted([name, file_digest(file)] for name, file in read_as)
+        self.digest = digest(held, 10)
 
     def shared(self, texts: Sequence[str] | pl.Series, whole: bool = False) -> list[str]:
         """Of each text the first run of words that it shares with a benchmark, or ''.
@@ -63,9 +73,9 @@ class Benchmarks:
         place = np.searchsorted(self._runs, hashes)
         return np.equal(self._runs[np.minimum(place, len(self._runs) - 1)], hashes)
 
-    def _add(self, file: Path) -> NDArray[np.uint64]:
+    def _add(self, file: Path, texts: Iterable[str]) -> NDArray[np.uint64]:
         """The runs of a file's texts; shorter texts are kept as a whole."""
-        words = Words.of(list(_texts(file)))
+        words = Words.of(list(texts))
         lengths = words.lengths
         if not (lengths >= LEAST_WORDS).any():
             raise EvoError(
@@ -76,6 +86,18 @@ class Benchmarks:
             self._short.add(words.text(int(words.offsets[n]), self._words, int(n)))
         runs = words.shingles(self._words)
         return runs.hashes[np.repeat(lengths >= self._words, np.diff(runs.offsets))]
+
+
+def _split(paths: Sequence[str], readers: Readers) -> tuple[list[tuple[str, Path]], list[Path]]:
+    """Files under the names of their readers, and the other paths, which may hold a `=` too."""
+    read_as, plain = [], []
+    for path in paths:
+        name, _, file = path.partition("=")
+        if name in readers and file:
+            read_as.append((name, Path(file)))
+        else:
+            plain.append(Path(path))
+    return read_as, plain
 
 
 def _files(path: Path) -> list[Path]:

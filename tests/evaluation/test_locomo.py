@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from evoembedding.evaluation.benchmarks.locomo import load_locomo
+from evoembedding.evaluation.benchmarks import read_benchmark
+from evoembedding.evaluation.benchmarks.benchmark import Given
+from evoembedding.schemas.benchmark import BenchmarkData
 from evoembedding.schemas.errors import EvoError
 
 
@@ -54,6 +56,10 @@ def written(folder: Path, content: object) -> Path:
     return path
 
 
+def load_locomo(path: Path) -> BenchmarkData:
+    return read_benchmark("locomo", Given(path))
+
+
 def test_pairs_captions_repairs_and_what_is_left_out(tmp_path: Path) -> None:
     read = load_locomo(written(tmp_path, [sample()]))
     (conversation,) = read.conversations
@@ -95,7 +101,7 @@ def test_evidence_and_category_as_strings_say_the_same(tmp_path: Path) -> None:
 def test_a_file_that_leaves_nothing_to_ask_is_refused_with_its_count(tmp_path: Path) -> None:
     content = sample()
     content["qa"] = content["qa"][3:]
-    with pytest.raises(EvoError, match=r"no question that can be asked, in 1 conversations: 2 of .* were left out"):
+    with pytest.raises(EvoError, match=r"no question that can be asked, in 1 conversations: 2 were left out"):
         load_locomo(written(tmp_path, [content]))
 
 

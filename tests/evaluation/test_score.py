@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from evoembedding.evaluation.baselines import baselines
-from evoembedding.evaluation.benchmarks.episodes import from_drafts
+from evoembedding.evaluation.benchmarks.heldout import from_drafts
 from evoembedding.evaluation.report import markdown_table, score_table
 from evoembedding.evaluation.score import score, summarise
 from evoembedding.schemas.benchmark import Conversation, Query

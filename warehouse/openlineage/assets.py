@@ -20,7 +20,7 @@ from openlineage.client import set_producer
 from pydantic import BaseModel
 
 from evoembedding.schemas.arrow import polars_schema
-from evoembedding.schemas.benchmark import Benchmark
+from evoembedding.schemas.benchmark import BenchmarkData
 from evoembedding.schemas.dataset import DatasetVersion, ModelRecord, ShardSet
 from evoembedding.schemas.episode import Episode
 from evoembedding.schemas.places import resolve
@@ -116,7 +116,7 @@ def teacher(config: TeacherConfig) -> Asset:
     return Asset(f"teachers/{config.model}", _facets(config.revision, "MODEL", said))
 
 
-def benchmark(read: Benchmark) -> Asset:
+def benchmark(read: BenchmarkData) -> Asset:
     """A benchmark by its full name, as scores name it; its version is the digest of what it holds."""
     return Asset(
         f"benchmarks/{read.name}", _facets(read.digest, "FILE", "conversations with questions and gold segments")

@@ -20,7 +20,7 @@ from openlineage.client import generated
 from openlineage.client.event_v2 import RunState
 from openlineage.client.serde import Serde
 
-from evoembedding.schemas.benchmark import Benchmark
+from evoembedding.schemas.benchmark import BenchmarkData
 from evoembedding.schemas.dataset import DatasetVersion, ModelRecord
 from evoembedding.schemas.teacher import TeacherConfig
 from evoembedding.warehouse.backend import Backend
@@ -119,7 +119,7 @@ def test_event_of_every_asset_and_facet_is_valid(
             assets.source("owner/name"),
             assets.source(str(assets.EXAMPLES / "peps.parquet")),
             assets.teacher(teacher),
-            assets.benchmark(Benchmark(name="heldout:sim-1", conversations=())),
+            assets.benchmark(BenchmarkData(name="heldout:sim-1", conversations=())),
             *assets.tables(TABLES, warehouse.snapshot(), {"episodes": 3}),
         ]
     )

@@ -1,0 +1,89 @@
+"""The registry of benchmarks: what holds for each entry, whichever there are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from evoembedding.evaluation.benchmarks import BENCHMARKS, listed, read_benchmark, texts
+from evoembedding.evaluation.benchmarks.benchmark import Benchmark, Given
+from evoembedding.flows.evaluate import given
+from evoembedding.flows.report.training import benchmarks
+from evoembedding.schemas.benchmark import BenchmarkData, Conversation, Query
+from evoembedding.schemas.configs import SimulatorConfig
+from evoembedding.schemas.episode import Segment
+from evoembedding.schemas.errors import EvoError
+from evoembedding.synth.curation.decontaminate import Benchmarks
+
+WORLDS = SimulatorConfig(contexts=2, split="heldout")
+SAID = "the ferry to wexholm ran twice a day in spring and once in winter"
+
+
+def of_lines(path: Path) -> BenchmarkData:
+    """A line a segment, one question."""
+    segments = tuple(Segment(user=line) for line in path.read_text().splitlines())
+    queries = (Query(text="How often did the old ferry run?", gold=(0,), question_type="plain"),)
+    return BenchmarkData(
+        name="lines", conversations=(Conversation(conversation_id="c", segments=segments, queries=queries),)
+    )
+
+
+@pytest.fixture
+def lines(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The file of a benchmark `lines`, which is registered for this test."""
+    entry = Benchmark("lines", "Lines", "lines of text", lambda given: of_lines(given.file), file="lines.log")
+    monkeypatch.setitem(BENCHMARKS, "lines", entry)
+    path = tmp_path / "lines.log"
+    path.write_text(f"{SAID}\nnothing else\n")
+    return path
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_an_entry_is_complete_and_its_mistakes_are_sentences(name: str, tmp_path: Path) -> None:
+    entry = BENCHMARKS[name]
+    assert entry.name == name
+    assert entry.title and entry.says and f"{name}: {entry.says}" in listed()
+    if not entry.file:
+        read = read_benchmark(name, given(None, WORLDS))
+        assert read.questions
+        assert read.name.split(":")[0] == name
+        with pytest.raises(EvoError, match="read from no file; nothing was evaluated; leave --path out"):
+            read_benchmark(name, given("x", WORLDS))
+        return
+    with pytest.raises(EvoError, match=f"needs --path FILE; nothing was evaluated; give its {entry.file}"):
+        read_benchmark(name, given(None, WORLDS))
+    (tmp_path / entry.file).write_bytes(b"\xff\xfe[")
+    for path in (tmp_path / "none", tmp_path, tmp_path / entry.file):
+        with pytest.raises(EvoError, match=f"nothing was evaluated; give {entry.title}'s {entry.file}") as caught:
+            read_benchmark(name, Given(path))
+        assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_name_is_told_all_there_are(lines: Path) -> None:
+    with pytest.raises(EvoError, match=r"unknown benchmark 'no'; nothing was evaluated; .* are: heldout, locomo, lines"):
+        read_benchmark("no", Given(lines))
+
+
+def test_what_is_registered_is_kept_out_of_training(lines: Path) -> None:
+    """Also a file of a form that is read in no other way; with it the digest names how it was read."""
+    readers = {"lines": lambda path: texts("lines", path)}
+    with pytest.raises(EvoError, match=r"is no \.json"):
+        Benchmarks([str(lines)], 8)
+    found = Benchmarks([f"lines={lines}"], 8, readers)
+    assert found.shared([f"Well, {SAID}.", "nothing else"]) == ["the ferry to wexholm ran twice a day", ""]
+    assert found.shared(["How often did the old ferry run?"], whole=True) == ["how often did the old ferry run"]
+    with pytest.raises(EvoError, match=r"cannot be read .*; nothing was published; give Lines's lines.log"):
+        Benchmarks([f"lines={lines}.none"], 8, readers)
+    copied = lines.with_suffix(".txt")
+    copied.write_bytes(lines.read_bytes())
+    assert Benchmarks([str(copied)], 8, readers).digest == Benchmarks([str(copied)], 8).digest != found.digest
+    (odd := lines.parent / "odd=name.txt").write_text(SAID)
+    assert Benchmarks([str(odd)], 8, readers).digest == Benchmarks([str(odd)], 8).digest
+
+
+def test_reports_name_it_by_its_title(lines: Path) -> None:
+    row = {"question_type": "all", "metric": "MRR", "system": "x", "value": 1.0, "low": 1.0, "high": 1.0}
+    row |= {"questions": 1, "left_out": 0, "measured_on": "d"}
+    told = benchmarks([row | {"benchmark": name} for name in ("lines", "of other code:x", "heldout:sim-1")])
+    assert [one.title for one in told] == ["Lines", "of other code", "held-out simulated dialogues"]
