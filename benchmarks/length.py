@@ -21,11 +21,13 @@ import polars as pl
 
 from evoembedding.evaluation.baselines import baselines
 from evoembedding.evaluation.benchmarks.heldout import from_drafts
-from evoembedding.evaluation.metrics import rank, recall
+from evoembedding.evaluation.metrics import recall
+from evoembedding.evaluation.score import TIES
 from evoembedding.flows.commands.app import EXAMPLES
 from evoembedding.flows.pipeline import pipeline
 from evoembedding.flows.recipes import demo, seeded
 from evoembedding.flows.report.charts import lines
+from evoembedding.retrieval.ranking import rank
 from evoembedding.schemas.benchmark import Conversation, Encoder
 from evoembedding.schemas.configs import SimulatorConfig
 from evoembedding.schemas.home import home
@@ -59,7 +61,7 @@ def recalls(encoder: Encoder, conversations: Sequence[Conversation], k: int) -> 
         scores = encoder.score(conversation.segments, [query.text for query in conversation.queries])
         for query, of_query in zip(conversation.queries, scores, strict=True):
             distance = len(conversation.segments) - 1 - max(query.gold)
-            rows.append((distance, recall(rank(of_query), query.gold, k)))
+            rows.append((distance, recall(rank(of_query, seed=TIES), query.gold, k)))
     return pl.DataFrame(rows, schema=["distance", "recall"], orient="row")
 
 

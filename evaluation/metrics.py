@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 
 def recall(ranked: Sequence[int], gold: Collection[int], k: int) -> float:
@@ -32,12 +31,6 @@ METRICS: dict[str, Callable[[Sequence[int], Collection[int]], float]] = {
     "nDCG@10": lambda ranked, gold: ndcg(ranked, gold, 10),
     "MRR": reciprocal_rank,
 }
-
-
-def rank(scores: NDArray[np.float32], seed: int = 0) -> list[int]:
-    """Segment indices, best first. Ties fall in a seeded random order, so that no position gains by them."""
-    order = np.random.default_rng(seed).permutation(len(scores))
-    return [int(i) for i in order[np.argsort(-scores[order], kind="stable")]]
 
 
 def bootstrap(

@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 
-from evoembedding.evaluation.metrics import METRICS, bootstrap, rank
+from evoembedding.evaluation.metrics import METRICS, bootstrap
+from evoembedding.retrieval.ranking import rank
 from evoembedding.schemas.benchmark import Conversation, Encoder
 
 ALL = "all"
+TIES = 0  # the seed of the order in which equal scores fall
 
 
 def score(encoder: Encoder, conversations: Sequence[Conversation]) -> pl.DataFrame:
@@ -20,7 +22,7 @@ def score(encoder: Encoder, conversations: Sequence[Conversation]) -> pl.DataFra
             continue
         scores = encoder.score(conversation.segments, [query.text for query in conversation.queries])
         for query, of_query in zip(conversation.queries, scores, strict=True):
-            ranked = rank(of_query)
+            ranked = rank(of_query, seed=TIES)
             values = {name: metric(ranked, query.gold) for name, metric in METRICS.items()}
             rows.append(
                 {"conversation_id": conversation.conversation_id, "question_type": query.question_type, **values}

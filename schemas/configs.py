@@ -150,7 +150,7 @@ class CurationConfig(Config):
 
 class ModelConfig(Config):
     """EvoEmbedding. `backbone` is `tiny` (from scratch), or takes LoRA adapters: a name of
-    `trainer.backbones.names` (`smollm2`, `qwen3-0.6b`, `qwen3-4b`), or a Hugging Face folder or id.
+    `trainer.backbones.known`, or a Hugging Face folder or id.
 
     Letters as in the docs: D hidden size, K latents a segment, C queue capacity in latents, E embedding size. The upper
     bounds are beyond any model: a config may come from anywhere, and to look at its shapes must take no time.

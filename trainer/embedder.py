@@ -99,7 +99,7 @@ class EvoEmbedder:
 
         They are read in the given order, which should be that of time.
         """
-        return ranked(self.score(candidates, [query])[0])[:k]
+        return ranked(self.score(candidates, [query])[0], k)
 
     @overload
     def encode(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from evoembedding.retrieval.ranking import rank
 from evoembedding.schemas.episode import Segment
 from evoembedding.schemas.errors import EvoError
 from evoembedding.schemas.files import whole
@@ -122,7 +123,7 @@ class Session:
 
     def top(self, query: str, k: int = 10) -> list[Hit]:
         """The k segments nearest to a query, best first; all of them where there are fewer."""
-        return ranked(self.score([query])[0])[:k]
+        return ranked(self.score([query])[0], k)
 
     def save(self, path: Path | str) -> None:
         """Write the session as one safetensors file, whole or not at all.
@@ -182,9 +183,9 @@ def read_together(reader: Reader, conversations: Mapping[str, Sequence[Segment]]
     return [Session(reader, state=state) for state in states]
 
 
-def ranked(scores: NDArray[np.float32]) -> list[Hit]:
-    """All indices of [T] scores, best first; of equal ones the earlier."""
-    return [Hit(int(i), float(scores[i])) for i in np.argsort(-scores, kind="stable")]
+def ranked(scores: NDArray[np.float32], k: int | None = None) -> list[Hit]:
+    """The k best of [T] scores, or all, best first; of equal ones the earlier."""
+    return [Hit(i, float(scores[i])) for i in rank(scores, k)]
 
 
 def _kept(state: State) -> NDArray[np.float32]:

@@ -10,7 +10,7 @@ from textwrap import wrap
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = (
-    *("schemas", "warehouse", "synth", "trainer", "evaluation", "flows"),
+    *("schemas", "retrieval", "warehouse", "synth", "trainer", "evaluation", "flows"),
     *("evoembedding", "examples", "benchmarks", "docs/make"),
 )
 COLUMN, WIDTH = 28, 120

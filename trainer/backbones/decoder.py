@@ -25,6 +25,7 @@ from transformers import (
 from evoembedding.schemas.configs import ModelConfig, TrainConfig
 from evoembedding.schemas.errors import EvoError
 from evoembedding.trainer.backbones.attention import FULL, SLIDING, layer_kinds, layer_masks
+from evoembedding.trainer.backbones.known import KINDS
 from evoembedding.trainer.backbones.names import readable, source
 from evoembedding.trainer.model_files import check_held, check_sizes, finite
 
@@ -280,7 +281,7 @@ def _check_kind(name: str, config: Any) -> None:
     elif odd := sorted(layer_kinds(text) - {FULL, SLIDING}):
         said = f"has layers of kind '{odd[0]}', which would carry text over from one packed segment to the next"
     if said:
-        raise EvoError(f"backbone '{name}' {said}; nothing was trained; choose a Llama, Qwen2, Qwen3 or Gemma 3 model")
+        raise EvoError(f"backbone '{name}' {said}; nothing was trained; choose a {KINDS} model")
 
 
 def _lora_targets(causal: Any, name: str) -> str:
@@ -290,7 +291,7 @@ def _lora_targets(causal: Any, name: str) -> str:
     if missing := [target for target in LORA_TARGETS if target not in here]:
         raise EvoError(
             f"backbone '{name}' has no layer named {', '.join(missing)}, which the adapters are put on; "
-            "nothing was trained; choose a Llama, Qwen2, Qwen3 or Gemma 3 model"
+            f"nothing was trained; choose a {KINDS} model"
         )
     prefix = next(n for n, m in causal.named_modules() if m is decoder)
     return rf"{re.escape(prefix)}\..*\.({'|'.join(LORA_TARGETS)})"

@@ -11,11 +11,10 @@ from huggingface_hub import HfApi, try_to_load_from_cache
 from evoembedding.schemas.errors import EvoError
 from evoembedding.schemas.home import home
 from evoembedding.schemas.text import shown
+from evoembedding.trainer.backbones.known import BACKBONES
 from evoembedding.trainer.model_files import check_backbone
 
-HUB = {"qwen3-0.6b": "Qwen/Qwen3-0.6B", "qwen3-4b": "Qwen/Qwen3-4B-Instruct-2507"}  # arXiv 2606.21649: qwen3-4b
 HUB_S = 10.0  # for the hub to say that it has a model
-PREPARED = {"smollm2": "make smollm2"}  # made from a package, without a hub
 
 
 def source(name: str) -> str:
@@ -24,11 +23,12 @@ def source(name: str) -> str:
     Raises:
         EvoError: the backbone is prepared by a command that has not run here.
     """
-    if name not in PREPARED:
-        return HUB.get(name, name)
+    known = BACKBONES.get(name)
+    if known is None or not known.prepared_by:
+        return known.hub if known and known.hub else name
     folder = home() / "backbones" / name
     if not (folder / "config.json").exists():
-        raise EvoError(f"backbone '{name}' is not in '{folder}'; nothing was trained; run '{PREPARED[name]}' once")
+        raise EvoError(f"backbone '{name}' is not in '{folder}'; nothing was trained; run '{known.prepared_by}' once")
     return str(folder)
 
 
@@ -43,7 +43,7 @@ def check_backbone_name(name: str) -> None:
     place = source(name)
     if place and Path(place).is_dir():
         return
-    known = f"give {', '.join(('tiny', *PREPARED, *HUB))}, a Hugging Face folder, or an id OWNER/NAME"
+    known = f"give {', '.join(BACKBONES)}, a Hugging Face folder, or an id OWNER/NAME"
     if place.count("/") != 1 or Path(place).is_absolute():  # the hub's models of one word are of no kind that we train
         raise EvoError(f"unknown backbone '{shown(name, 200)}', and no such folder; nothing was trained; {known}")
     try:

@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 from evoembedding.flows.commands.app import app
 from evoembedding.schemas.errors import EvoError
-from evoembedding.trainer.backbones.names import check_backbone_name
+from evoembedding.trainer.backbones.known import BACKBONES
+from evoembedding.trainer.backbones.names import check_backbone_name, source
 
 
 @pytest.fixture(autouse=True)
@@ -36,6 +37,21 @@ def test_a_name_that_stands_for_nothing_is_one_sentence(name: str, says: str) ->
     with pytest.raises(EvoError, match=f"{re.escape(says)}.*nothing was trained") as caught:
         check_backbone_name(name)
     assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_a_known_name_stands_for_one_thing(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVO_HOME", str(tmp_path))
+    known = BACKBONES[name]
+    assert known.says and not (known.hub and known.prepared_by)
+    if not known.prepared_by:
+        assert source(name) == (known.hub or name)
+        return
+    with pytest.raises(EvoError, match=f"run '{known.prepared_by}' once"):
+        source(name)
+    (tmp_path / "backbones" / name).mkdir(parents=True)
+    (tmp_path / "backbones" / name / "config.json").write_text("{}")
+    assert source(name) == str(tmp_path / "backbones" / name)
 
 
 def test_tiny_and_folders_need_no_hub(tmp_path: Path) -> None:
