@@ -6,6 +6,7 @@ import getpass
 import os
 import subprocess
 from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import evoembedding
@@ -85,6 +86,14 @@ def _keep_loopback_from_proxies() -> None:
     if "*" not in names:
         names += [name for name in LOOPBACK if name not in names]
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = ",".join(names)
+
+
+def package_version() -> str:
+    """The version of the installed package; `unknown` of a code that is not installed."""
+    try:
+        return version("evoembedding")
+    except PackageNotFoundError:
+        return "unknown"
 
 
 def git_commit() -> str:

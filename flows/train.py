@@ -17,7 +17,7 @@ from prefect.client.schemas.objects import State
 from evoembedding.flows.build_dataset import shard_version, tokenizer_folder
 from evoembedding.flows.lineage_events import emits, reads, writes
 from evoembedding.flows.progress import tell
-from evoembedding.flows.settings import git_commit
+from evoembedding.flows.settings import git_commit, package_version
 from evoembedding.flows.terminal.console import warn
 from evoembedding.schemas.arrow import to_frame
 from evoembedding.schemas.configs import TrainConfig
@@ -187,6 +187,7 @@ def _register(
             "dataset_id": version.dataset_id,
             "dataset_digest": version.digest,
             "dataset_recipe": json.loads(version.recipe),
+            "package_version": package_version(),
             "git_commit": git_commit(),
             "weights_digest": digest,
         },

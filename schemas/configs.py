@@ -14,22 +14,22 @@ from evoembedding.schemas.teacher import Budget, Sampling, TeacherConfig
 class SimulatorConfig(Config):
     """Simulated dialogues: how many, how long, from which half of the fillers and paraphrases."""
 
-    contexts: int = Field(2000, ge=0)
-    min_segments: int = Field(14, ge=8)
-    max_segments: int = Field(20, ge=8)
-    questions_per_context: int = Field(6, ge=1)
-    split: Split = "train"
-    seed: int = 0
+    contexts: int = Field(2000, ge=0, description="How many dialogues.")
+    min_segments: int = Field(14, ge=8, description="Segments of the shortest dialogue.")
+    max_segments: int = Field(20, ge=8, description="Segments of the longest dialogue.")
+    questions_per_context: int = Field(6, ge=1, description="Questions asked of each dialogue, at most.")
+    split: Split = Field("train", description="Which half of the fillers and paraphrases: `train` or `heldout`.")
+    seed: int = Field(0, description="Seed of the dialogues and their questions.")
 
 
 class ClozeConfig(Config):
     """Cloze questions over documents: sliding windows of about `window_words`, `overlap_words` shared."""
 
-    window_words: int = Field(60, ge=10)
-    overlap_words: int = Field(12, ge=0)
-    max_segments: int = Field(32, ge=2)
-    questions_per_document: int = Field(2, ge=1)
-    seed: int = 0
+    window_words: int = Field(60, ge=10, description="Words of a window, about.")
+    overlap_words: int = Field(12, ge=0, description="Words that neighbouring windows share.")
+    max_segments: int = Field(32, ge=2, description="Windows of a context, at most.")
+    questions_per_document: int = Field(2, ge=1, description="Questions asked of each document, at most.")
+    seed: int = Field(0, description="Seed of which terms are masked.")
 
 
 class LengthConfig(Config):
@@ -38,11 +38,11 @@ class LengthConfig(Config):
     The defaults give EvoTrain-180K's statistics (arXiv 2606.21649: mean 21, up to 246 segments, up to 10.3K tokens).
     """
 
-    mean_segments: float = Field(21, ge=1)
-    min_segments: int = Field(4, ge=2)
-    max_segments: int = Field(246, ge=2)
-    spread: float = Field(0.62, ge=0)  # standard deviation of the logarithm
-    max_tokens: int = Field(10_300, ge=50)  # estimated; a context is cut there
+    mean_segments: float = Field(21, ge=1, description="Mean number of segments.")
+    min_segments: int = Field(4, ge=2, description="The fewest segments.")
+    max_segments: int = Field(246, ge=2, description="The most segments.")
+    spread: float = Field(0.62, ge=0, description="Standard deviation of the logarithm.")
+    max_tokens: int = Field(10_300, ge=50, description="Estimated; a context is cut there.")
 
     @model_validator(mode="after")
     def _in_order(self) -> LengthConfig:
@@ -57,33 +57,33 @@ class LengthConfig(Config):
 class WebConfig(Config):
     """Contexts from documents, a run of sliding windows each; no teacher is asked for them."""
 
-    documents: int | None = Field(None, ge=0)  # the first of them by id; None: all
-    window_tokens: int = Field(72, ge=10)  # at most; sentences fill about 62 of them, as in the paper
-    overlap_tokens: int = Field(12, ge=0)
+    documents: int | None = Field(None, ge=0, description="The first of them by id; None: all.")
+    window_tokens: int = Field(72, ge=10, description="At most; sentences fill about 62 of them, as in the paper.")
+    overlap_tokens: int = Field(12, ge=0, description="Tokens that neighbouring windows share.")
 
 
 class DialogueConfig(Config):
     """Contexts from personas: a plan of life events, then turns that tell them."""
 
-    personas: int = Field(1000, ge=0)
-    events_a_plan: int = Field(24, ge=1, le=64)  # asked for in one call
-    events_a_call: int = Field(8, ge=1, le=64)  # told in one call
-    words_a_turn: int = Field(46, ge=5)  # asked for; 62 tokens, as in the paper
+    personas: int = Field(1000, ge=0, description="How many personas, a dialogue each.")
+    events_a_plan: int = Field(24, ge=1, le=64, description="Asked for in one call.")
+    events_a_call: int = Field(8, ge=1, le=64, description="Told in one call.")
+    words_a_turn: int = Field(46, ge=5, description="Asked for; 62 tokens, as in the paper.")
 
 
 class MemoryConfig(Config):
     """Contexts of typed statements, extracted from the contexts of a share of documents and personas."""
 
-    share: float = Field(1 / 3, ge=0, le=1)
-    segments_a_call: int = Field(8, ge=1)
+    share: float = Field(1 / 3, ge=0, le=1, description="Share of documents and personas whose contexts get a memory.")
+    segments_a_call: int = Field(8, ge=1, description="Segments from which statements are extracted in one call.")
 
 
 class QuestionConfig(Config):
     """Questions of a context: their types are drawn by weight, without replacement."""
 
-    a_context: int = Field(4, ge=1)
-    types: tuple[str, ...] = ()  # of the taxonomy; empty: all
-    weights: dict[str, float] = Field(default_factory=dict)  # by type, in place of the taxonomy's
+    a_context: int = Field(4, ge=1, description="How many questions.")
+    types: tuple[str, ...] = Field((), description="Of the taxonomy; empty: all.")
+    weights: dict[str, float] = Field(default_factory=dict, description="By type, in place of the taxonomy's.")
 
     @model_validator(mode="after")
     def _weights_count(self) -> QuestionConfig:
@@ -96,32 +96,40 @@ class QuestionConfig(Config):
 class VerifyConfig(Config):
     """Thresholds of the checks. Those named `_least` and `_most` may be moved without a single new call."""
 
-    min_votes: int | None = Field(None, ge=1)  # of annotators, for a segment to be evidence; None: more than half
-    agreement_least: float = Field(0.5, ge=0, le=1)  # votes for chosen segments, of all votes they could have had
-    samples: int = Field(1, ge=1)  # answers asked for in each of the three checks by answering
-    evidence_only_least: float = Field(1.0, ge=0, le=1)  # share of right answers from the evidence alone
-    closed_book_most: float = Field(0.0, ge=0, le=1)  # share of right answers without any context
-    evidence_removed_most: float = Field(0.0, ge=0, le=1)  # share of right answers without the evidence
-    sampling: Sampling = Sampling(temperature=0, max_tokens=512)
+    min_votes: int | None = Field(
+        None, ge=1, description="Of annotators, for a segment to be evidence; None: more than half."
+    )
+    agreement_least: float = Field(
+        0.5, ge=0, le=1, description="Votes for chosen segments, of all votes they could have had."
+    )
+    samples: int = Field(1, ge=1, description="Answers asked for in each of the three checks by answering.")
+    evidence_only_least: float = Field(1.0, ge=0, le=1, description="Share of right answers from the evidence alone.")
+    closed_book_most: float = Field(0.0, ge=0, le=1, description="Share of right answers without any context.")
+    evidence_removed_most: float = Field(0.0, ge=0, le=1, description="Share of right answers without the evidence.")
+    sampling: Sampling = Field(
+        Sampling(temperature=0, max_tokens=512), description="How the judge's answers are sampled."
+    )
 
 
 class TeachingConfig(Config):
     """The three stages with teachers. A role takes a teacher by name; left empty, it is the first teacher's."""
 
-    teachers: tuple[TeacherConfig, ...] = Field(min_length=1)
-    writer: str = ""  # of dialogues and memory statements
-    askers: tuple[str, ...] = ()  # of questions, in turn
-    annotators: tuple[str, ...] = ()  # of evidence; a name given twice votes twice
-    judge: str = ""  # of the checks
-    budget: Budget = Budget()
-    lengths: LengthConfig = LengthConfig()
-    web: WebConfig = WebConfig()
-    dialogue: DialogueConfig = DialogueConfig()
-    memory: MemoryConfig = MemoryConfig()
-    questions: QuestionConfig = QuestionConfig()
-    annotation: Sampling = Sampling(temperature=0, max_tokens=512)
-    verify: VerifyConfig = VerifyConfig()
-    seed: int = 0
+    teachers: tuple[TeacherConfig, ...] = Field(min_length=1, description="Who may be asked.")
+    writer: str = Field("", description="Of dialogues and memory statements.")
+    askers: tuple[str, ...] = Field((), description="Of questions, in turn.")
+    annotators: tuple[str, ...] = Field((), description="Of evidence; a name given twice votes twice.")
+    judge: str = Field("", description="Of the checks.")
+    budget: Budget = Field(Budget(), description="The most that may be spent.")
+    lengths: LengthConfig = Field(LengthConfig(), description="How long contexts are.")
+    web: WebConfig = Field(WebConfig(), description="Contexts from documents.")
+    dialogue: DialogueConfig = Field(DialogueConfig(), description="Contexts from personas.")
+    memory: MemoryConfig = Field(MemoryConfig(), description="Contexts of statements.")
+    questions: QuestionConfig = Field(QuestionConfig(), description="Questions of each context.")
+    annotation: Sampling = Field(
+        Sampling(temperature=0, max_tokens=512), description="How votes on evidence are sampled."
+    )
+    verify: VerifyConfig = Field(VerifyConfig(), description="Thresholds of the checks.")
+    seed: int = Field(0, description="Seed of personas, lengths and drawn types.")
 
     @model_validator(mode="after")
     def _roles_are_filled(self) -> TeachingConfig:
@@ -142,10 +150,14 @@ class TeachingConfig(Config):
 class CurationConfig(Config):
     """What a dataset version leaves out of the episodes that passed their checks."""
 
-    near_duplicate: float | None = Field(0.8, gt=0.2, le=1)  # Jaccard similarity of two contexts; None: all are kept
-    shingle_words: int = Field(5, ge=1)  # runs of words whose sets are compared
-    benchmarks: tuple[str, ...] = ()  # files and folders, or NAME=FILE: their texts are not trained on
-    overlap_words: int = Field(13, ge=5)  # a context or question shares no run of so many words with them
+    near_duplicate: float | None = Field(
+        0.8, gt=0.2, le=1, description="Jaccard similarity of two contexts; None: all are kept."
+    )
+    shingle_words: int = Field(5, ge=1, description="Runs of words whose sets are compared.")
+    benchmarks: tuple[str, ...] = Field(
+        (), description="Files and folders, or NAME=FILE: their texts are not trained on."
+    )
+    overlap_words: int = Field(13, ge=5, description="A context or question shares no run of so many words with them.")
 
 
 class ModelConfig(Config):
@@ -156,18 +168,20 @@ class ModelConfig(Config):
     bounds are beyond any model: a config may come from anywhere, and to look at its shapes must take no time.
     """
 
-    backbone: str = "tiny"
-    latents: int = Field(2, ge=1, le=4096)  # K
-    capacity: int = Field(64, ge=1, le=1 << 20)  # C, at least K; rounded down to whole segments
-    embedding: int = Field(96, ge=1, le=1 << 16)  # E
-    hidden: int = Field(96, ge=2, le=1 << 16)  # D, tiny only
-    layers: int = Field(3, ge=1, le=512)  # tiny only
-    heads: int = Field(4, ge=1, le=4096)  # tiny only; their size, D over heads, is even
-    vocabulary: int = Field(1536, ge=1, le=4_000_000)  # tiny only
-    lora_rank: int = Field(64, ge=1, le=1 << 14)
-    lora_alpha: int = Field(128, ge=1)
-    lora_dropout: float = Field(0.1, ge=0, lt=1)
-    memory: bool = True  # False: the memory-off ablation, a static model
+    backbone: str = Field("tiny", description="The decoder under the model.")
+    latents: int = Field(2, ge=1, le=4096, description="K, latent vectors that a segment leaves in the memory.")
+    capacity: int = Field(
+        64, ge=1, le=1 << 20, description="C, latents in the queue, at least K; rounded down to whole segments."
+    )
+    embedding: int = Field(96, ge=1, le=1 << 16, description="E, size of an embedding.")
+    hidden: int = Field(96, ge=2, le=1 << 16, description="D, size of a hidden state; `tiny` only.")
+    layers: int = Field(3, ge=1, le=512, description="Of the decoder; `tiny` only.")
+    heads: int = Field(4, ge=1, le=4096, description="Of each layer; their size, D over heads, is even; `tiny` only.")
+    vocabulary: int = Field(1536, ge=1, le=4_000_000, description="Tokens of the tokenizer, `tiny` only.")
+    lora_rank: int = Field(64, ge=1, le=1 << 14, description="Rank of the two adapters of a backbone.")
+    lora_alpha: int = Field(128, ge=1, description="Their scale, over the rank.")
+    lora_dropout: float = Field(0.1, ge=0, lt=1, description="Dropout before the adapters, in training.")
+    memory: bool = Field(True, description="False: the memory-off ablation, a static model.")
 
     @model_validator(mode="after")
     def _fits(self) -> ModelConfig:
@@ -181,26 +195,32 @@ class ModelConfig(Config):
 class TrainConfig(Config):
     """One training job."""
 
-    model: ModelConfig = ModelConfig()
-    steps: int = Field(800, ge=1)
-    epochs: int = Field(0, ge=0)  # passes over the shards in place of `steps`; 0: `steps`
-    batches_per_step: int = Field(1, ge=1)  # over all ranks: each accumulates the gradients of its share
-    batch_episodes: int = Field(16, ge=1)  # contexts a batch, each with its questions
-    token_budget: int = Field(8192, ge=1)  # memory tokens a batch, padding included
-    learning_rate: float = Field(1e-3, gt=0)
-    final_lr_fraction: float = Field(0.1, ge=0, le=1)
-    warmup_fraction: float = Field(0.05, ge=0, le=1)
-    gradient_clip: float = Field(1.0, ge=0)  # 0: none
-    memory_loss_weight: float = Field(1.0, ge=0)
-    length_weight: bool = True  # log(N+1) in L_con
-    temperature: float = Field(0.1, gt=0)  # tau
-    batch_segments: int = Field(16, ge=1)  # a segment batch closes at this many segments...
-    batch_tokens: int = Field(2048, ge=1)  # ...or before this many tokens
-    precision: Literal["float32", "bfloat16"] = "float32"  # bfloat16: GPUs, and CPUs that multiply it
-    checkpoint_activations: bool = False  # recompute every pass in backward: less memory, about a third more time
-    zero_stage: Literal[0, 1, 2, 3] = 1
-    checkpoint_every: int = Field(100, ge=1)
-    seed: int = 0
+    model: ModelConfig = Field(ModelConfig(), description="What is trained.")
+    steps: int = Field(800, ge=1, description="Optimizer steps.")
+    epochs: int = Field(0, ge=0, description="Passes over the shards in place of `steps`; 0: `steps`.")
+    batches_per_step: int = Field(1, ge=1, description="Over all ranks: each accumulates the gradients of its share.")
+    batch_episodes: int = Field(16, ge=1, description="Contexts a batch, each with its questions.")
+    token_budget: int = Field(8192, ge=1, description="Memory tokens a batch, padding included.")
+    learning_rate: float = Field(1e-3, gt=0, description="The highest, after warm-up.")
+    final_lr_fraction: float = Field(
+        0.1, ge=0, le=1, description="Share of the learning rate that is left at the last step."
+    )
+    warmup_fraction: float = Field(0.05, ge=0, le=1, description="Share of the steps in which the learning rate rises.")
+    gradient_clip: float = Field(1.0, ge=0, description="Largest norm of a step's gradient; 0: none.")
+    memory_loss_weight: float = Field(1.0, ge=0, description="Weight of the memory loss beside the contrastive one.")
+    length_weight: bool = Field(True, description="The factor log(N+1) in L_con.")
+    temperature: float = Field(0.1, gt=0, description="tau of the contrastive loss.")
+    batch_segments: int = Field(16, ge=1, description="A segment batch closes at this many segments.")
+    batch_tokens: int = Field(2048, ge=1, description="A segment batch closes before this many tokens.")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="bfloat16: GPUs, and CPUs that multiply it."
+    )
+    checkpoint_activations: bool = Field(
+        False, description="Recompute every pass in backward: less memory, about a third more time."
+    )
+    zero_stage: Literal[0, 1, 2, 3] = Field(1, description="What ranks hold a part of each: docs/training.md.")
+    checkpoint_every: int = Field(100, ge=1, description="Steps between checkpoints.")
+    seed: int = Field(0, description="Seed of the weights, the batches and dropout.")
 
 
 class Recipe(Config):
@@ -209,10 +229,12 @@ class Recipe(Config):
     Offline generators and teachers are equal choices: `cloze` and `teaching` may be None, simulated contexts 0.
     """
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
-    simulator: SimulatorConfig = SimulatorConfig()
-    cloze: ClozeConfig | None = ClozeConfig()
-    teaching: TeachingConfig | None = None
-    curation: CurationConfig = CurationConfig()
-    train: TrainConfig = TrainConfig()
-    heldout_contexts: int = Field(150, ge=1)
+    name: str = Field(
+        pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="What datasets, budgets and stored runs know it by."
+    )
+    simulator: SimulatorConfig = Field(SimulatorConfig(), description="Simulated dialogues.")
+    cloze: ClozeConfig | None = Field(ClozeConfig(), description="Cloze questions over documents; None: none.")
+    teaching: TeachingConfig | None = Field(None, description="Synthesis with teachers; None: none.")
+    curation: CurationConfig = Field(CurationConfig(), description="What versions leave out.")
+    train: TrainConfig = Field(TrainConfig(), description="How a model is trained.")
+    heldout_contexts: int = Field(150, ge=1, description="Dialogues of the held-out split that models are scored on.")

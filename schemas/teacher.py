@@ -25,17 +25,19 @@ class Message(Record):
 class Sampling(Config):
     """How answers are sampled. vLLM on CPU cannot take a seed per request, so none is sent by default."""
 
-    temperature: float = Field(0.7, ge=0, le=2)
-    top_p: float = Field(1.0, gt=0, le=1)
-    max_tokens: int = Field(512, ge=1)
-    seed: int | None = None
+    temperature: float = Field(0.7, ge=0, le=2, description="0 takes the likeliest token each time.")
+    top_p: float = Field(1.0, gt=0, le=1, description="Share of the probability that is sampled from.")
+    max_tokens: int = Field(512, ge=1, description="Of an answer, at most.")
+    seed: int | None = Field(
+        None, description="Sent with a request, plus the number of the sample; None: none is sent."
+    )
 
 
 class Price(Config):
     """Money per million tokens."""
 
-    prompt: float = Field(0.0, ge=0)
-    completion: float = Field(0.0, ge=0)
+    prompt: float = Field(0.0, ge=0, description="Of tokens that are sent.")
+    completion: float = Field(0.0, ge=0, description="Of tokens that come back.")
 
     def of(self, prompt_tokens: int, completion_tokens: int) -> float:
         """The cost of a call."""
@@ -45,9 +47,9 @@ class Price(Config):
 class Budget(Config):
     """The most that may be spent, over all runs together; None sets no limit."""
 
-    calls: int | None = Field(None, ge=0)
-    tokens: int | None = Field(None, ge=0)
-    money: float | None = Field(None, ge=0)
+    calls: int | None = Field(None, ge=0, description="Requests that were sent and may have been charged.")
+    tokens: int | None = Field(None, ge=0, description="Of prompts and answers.")
+    money: float | None = Field(None, ge=0, description="By the teachers' prices.")
 
 
 class ServeConfig(Config):
@@ -55,16 +57,18 @@ class ServeConfig(Config):
 
     model_config = ConfigDict(hide_input_in_errors=True)  # an argument may hold a secret
 
-    model: str = ""  # a folder or hub id; empty: the SmolLM2 that `make teacher` prepares
-    served_name: str = ""  # what callers name the model; empty: the last part of `model`
-    host: str = "127.0.0.1"
-    port: int = Field(0, ge=0, le=65535)  # 0: a free one
-    dtype: str = "auto"
-    max_model_len: int | None = Field(None, ge=64)  # tokens of the context window
-    max_num_seqs: int | None = Field(None, ge=1)  # calls that it works on at once
-    tensor_parallel_size: int = Field(1, ge=1)
-    extra_args: tuple[str, ...] = ()
-    start_timeout_s: float = Field(900, gt=0)
+    model: str = Field("", description="A folder or hub id; empty: the SmolLM2 that `make teacher` prepares.")
+    served_name: str = Field("", description="What callers name the model; empty: the last part of `model`.")
+    host: str = Field("127.0.0.1", description="The address that it listens on; 0.0.0.0 lets other machines in.")
+    port: int = Field(0, ge=0, le=65535, description="0: a free one.")
+    dtype: str = Field("auto", description="Such as bfloat16; on a CPU float32 by default.")
+    max_model_len: int | None = Field(None, ge=64, description="Tokens of the context window; None: the model's own.")
+    max_num_seqs: int | None = Field(None, ge=1, description="Calls that it works on at once; None: vLLM's own.")
+    tensor_parallel_size: int = Field(1, ge=1, description="GPUs that share the model.")
+    extra_args: tuple[str, ...] = Field((), description="Flags passed on to vLLM; no secrets.")
+    start_timeout_s: float = Field(
+        900, gt=0, description="Seconds until it must answer, of which a download may need many."
+    )
 
     @field_validator("extra_args")
     @classmethod
@@ -85,19 +89,21 @@ class TeacherConfig(Config):
 
     model_config = ConfigDict(hide_input_in_errors=True)  # an endpoint may hold a secret
 
-    name: str = "teacher"
-    model: str
-    revision: str = ""
-    endpoints: tuple[str, ...] = ()  # base URLs, such as http://127.0.0.1:8000/v1
-    serve: ServeConfig | None = None
-    api_key_env: str = "EVO_TEACHER_API_KEY"  # the variable that holds the key; the key itself is stored nowhere
-    sampling: Sampling = Sampling()
-    price: Price = Price()
-    max_in_flight: int = Field(64, ge=1)  # an endpoint
-    timeout_s: float = Field(600, gt=0)  # a call
-    attempts: int = Field(8, ge=1)  # a call, at a server that fails
-    repairs: int = Field(5, ge=0)  # an answer of the wrong form
-    patience_s: float = Field(600, ge=0)  # while every endpoint is unreachable or busy
+    name: str = Field("teacher", description="What roles call it.")
+    model: str = Field(description="What its endpoints call the model.")
+    revision: str = Field("", description="Tells weights of one name apart; part of what is asked.")
+    endpoints: tuple[str, ...] = Field((), description="Base URLs, such as http://127.0.0.1:8000/v1.")
+    serve: ServeConfig | None = Field(None, description="A server that the run starts itself; None: none.")
+    api_key_env: str = Field(
+        "EVO_TEACHER_API_KEY", description="The variable that holds the key; the key itself is stored nowhere."
+    )
+    sampling: Sampling = Field(Sampling(), description="How its answers are sampled.")
+    price: Price = Field(Price(), description="What its tokens cost.")
+    max_in_flight: int = Field(64, ge=1, description="Calls at once, an endpoint.")
+    timeout_s: float = Field(600, gt=0, description="Seconds a call.")
+    attempts: int = Field(8, ge=1, description="A call, at a server that fails.")
+    repairs: int = Field(5, ge=0, description="An answer of the wrong form.")
+    patience_s: float = Field(600, ge=0, description="Seconds while every endpoint is unreachable or busy.")
 
     @model_validator(mode="after")
     def _somewhere(self) -> TeacherConfig:

@@ -6,9 +6,12 @@ import re
 
 import pytest
 
-from docs.make import commands, tree
+import evoembedding
+from docs.make import api, commands, configuration, tree
 from docs.make.pages import DOCS, PAGES, current, replaced
 from evoembedding.flows.commands.app import app
+from evoembedding.schemas.configs import Recipe
+from evoembedding.schemas.identity import Config
 
 ROOT = DOCS.parent
 LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -30,7 +33,8 @@ def test_what_stands_around_a_part_stays() -> None:
 
 def test_every_file_of_the_rooms_is_in_the_tree_with_a_sentence() -> None:
     lines = tree.tree().splitlines()
-    for path in (p for room in tree.FOLDERS[:7] for p in (ROOT / room).rglob("*.py") if p.name != "__init__.py"):
+    rooms = [path.name for path in (ROOT / "evoembedding").iterdir() if path.is_symlink()]
+    for path in (p for room in rooms for p in (ROOT / room).rglob("*.py") if p.name != "__init__.py"):
         assert tree.sentence(path), path
         assert any(line.split()[:1] == [path.name] for line in lines), path
 
@@ -47,6 +51,17 @@ def test_every_command_is_listed_and_has_a_section_with_an_example() -> None:
             assert name in (registered.epilog or "")
     sections = set(re.findall(r"^#+ `(.*)`$", commands.reference(), flags=re.M))
     assert set(listed) <= sections
+
+
+@pytest.mark.parametrize("kind", configuration.configs(Recipe))
+def test_every_setting_is_described(kind: type[Config]) -> None:
+    assert not [name for name, field in kind.model_fields.items() if not field.description]
+
+
+@pytest.mark.parametrize("name", evoembedding.__all__)
+def test_the_front_door_opens_on_what_is_described(name: str) -> None:
+    assert getattr(evoembedding, name).__doc__
+    assert f"\n## {name}\n" in f"\n{api.reference()}"
 
 
 @pytest.mark.parametrize("page", WRITTEN)

@@ -126,8 +126,9 @@ embedder.encode(["a text", "another"])  # each alone, without memory, as a stati
 Append segments in the order of time, in the portions in which they come: those of one call are read in segment batches,
 as in training. A query is put to the memory as it stands, and does not change it.
 
-Trained on `{lineage["dataset"]}` (digest `{lineage["dataset_digest"]}`) by `{lineage["training_run_id"]}` with the code
-at `{lineage["git_commit"]}`; `lineage.json` holds the ids, `evo trace {lineage["model_id"]}` the tree.
+Trained on `{lineage["dataset"]}` (digest `{lineage["dataset_digest"]}`) by `{lineage["training_run_id"]}` with
+evoembedding {lineage["package_version"]}, the code at `{lineage["git_commit"]}`. `lineage.json` holds the ids,
+`evo trace {lineage["model_id"]}` the tree.
 """
     )
 

@@ -36,7 +36,7 @@ from evoembedding.flows.commands.teacher import teacher_app
 from evoembedding.flows.commands.trace import impact, trace
 from evoembedding.flows.recipes import changed
 from evoembedding.flows.recipes import recipe as named_recipe
-from evoembedding.flows.settings import state
+from evoembedding.flows.settings import package_version, state
 from evoembedding.flows.terminal import completion, prefect_server
 from evoembedding.flows.terminal.console import Json, console, say, say_json, say_table, say_text, warn
 from evoembedding.flows.terminal.tables import fitted
@@ -80,13 +80,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 
 def _print_version(asked: bool) -> None:
     if asked:
-        from importlib.metadata import PackageNotFoundError
-        from importlib.metadata import version as of
-
-        try:
-            say_text(f"evo {of('evoembedding')}")
-        except PackageNotFoundError:  # the code alone, without `make setup`
-            say_text("evo, not installed")
+        say_text("evo, not installed" if package_version() == "unknown" else f"evo {package_version()}")
         raise typer.Exit
 
 

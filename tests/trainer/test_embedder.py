@@ -226,15 +226,17 @@ def test_a_device_that_is_not_there_is_one_sentence(folder: Path) -> None:
 
 
 def test_lineage_and_card(folder: Path) -> None:
-    names = ("model_id", "dataset", "dataset_digest", "training_run_id", "git_commit")
+    names = ("model_id", "dataset", "dataset_digest", "training_run_id", "package_version", "git_commit")
     write_lineage(folder, {name: f"the-{name}" for name in names})
     assert json.loads((folder / "lineage.json").read_text())["model_id"] == "the-model_id"
-    assert "evo trace the-model_id" in (folder / "README.md").read_text()
+    card = (folder / "README.md").read_text()
+    assert "evo trace the-model_id" in card
+    assert "evoembedding the-package_version, the code at `the-git_commit`" in card
 
 
 @pytest.mark.parametrize("page", ["model card", "docs/embedder.md", "README.md"])
 def test_the_examples_of_a_page_run(folder: Path, page: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    names = ("model_id", "dataset", "dataset_digest", "training_run_id", "git_commit")
+    names = ("model_id", "dataset", "dataset_digest", "training_run_id", "package_version", "git_commit")
     write_lineage(folder, dict.fromkeys(names, "it"))
     path = folder / "README.md" if page == "model card" else Path(__file__).parents[2] / page
     told = path.read_text().replace(".evo/runs/run-.../model", "model")

@@ -402,9 +402,11 @@ def test_a_checkpoint_that_claims_more_than_it_holds(backbone: Path, tmp_path: P
 
 def test_every_changed_byte_of_a_model_folder_is_found(folder: Path, tmp_path: Path) -> None:
     """But in the card, which is text for people, and where a changed `lineage.json` still says the same digests."""
-    write_lineage(
-        folder, dict.fromkeys(("model_id", "dataset", "dataset_digest", "training_run_id", "git_commit"), "x")
+    names_of_lineage = (
+        *("model_id", "dataset", "dataset_digest", "training_run_id"),
+        *("package_version", "git_commit"),
     )
+    write_lineage(folder, dict.fromkeys(names_of_lineage, "x"))
     EvoEmbedder.load(folder)
     chosen = random.Random(0)
     names = [path.name for path in sorted(folder.iterdir()) if path.name not in ("README.md", "lineage.json")]
