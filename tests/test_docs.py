@@ -81,5 +81,18 @@ def _anchor(heading: str) -> str:
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
+def test_the_way_of_a_segment_names_files_that_are_there() -> None:
+    """A name alone lies in the folder of the one before it."""
+    way = (DOCS / "architecture.md").read_text(encoding="utf-8").split("## One segment")[1].split("\n## ")[0]
+    named = [re.findall(r"`([\w/]+(?:\.py|/))`", row.rsplit("|", 2)[1]) for row in way.splitlines() if row[:1] == "|"]
+    assert sum(map(len, named)) > 30
+    for row in named:
+        folder = ROOT
+        for name in row:
+            path = ROOT / name if "/" in name else folder / name
+            assert path.exists(), name
+            folder = path.parent
+
+
 def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 120

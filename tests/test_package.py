@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import yaml
@@ -98,12 +98,20 @@ def test_a_worker_loads_the_flows_of_the_package(tmp_path: Path) -> None:
     assert json.loads(python("-c", FLOWS, *entrypoints, cwd=tmp_path, env=env).splitlines()[-1]) == entrypoints
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+class Site(NamedTuple):
     """A folder with the wheel's content beside foreign packages that have the names of ours."""
+
+    folder: Path
+    commit: str  # that it was built from, without what says that files differ
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     place = tmp_path_factory.mktemp("installed")
     source, wheels, target = place / "source", place / "wheels", place / "site"
+    commit = git_commit().removesuffix("+dirty")
     subprocess.run(["git", "clone", "-q", str(ROOT), str(source)], check=True)
+    subprocess.run(["git", "-C", str(source), "checkout", "-q", commit], check=True)
     listed = ["git", "-C", str(ROOT), "ls-files", "-co", "--exclude-standard", "-z"]
     for name in subprocess.run(listed, check=True, capture_output=True, text=True).stdout.split("\0"):
         if name and (ROOT / name).exists() and not (ROOT / name).is_dir():  # as it is here, committed or not
@@ -118,26 +126,26 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (target / name / "__init__.py").write_text("WHOSE = 'foreign'\n")
     subprocess.run([*pip, "install", "--no-deps", "--no-index", "--target", str(target), str(wheel)], check=True)
     shutil.rmtree(source)
-    return target
+    return Site(target, commit)
 
 
-def test_the_wheel_brings_one_package_with_all_its_data(site: Path) -> None:
-    brought = {path.name for path in site.iterdir()} - set(FOREIGN)
+def test_the_wheel_brings_one_package_with_all_its_data(site: Site) -> None:
+    brought = {path.name for path in site.folder.iterdir()} - set(FOREIGN)
     assert {name for name in brought if not name.endswith(".dist-info") and name != "bin"} == {"evoembedding"}
     for name in FOREIGN:
-        assert [path.name for path in (site / name).iterdir() if path.name != "__pycache__"] == ["__init__.py"]
+        assert [path.name for path in (site.folder / name).iterdir() if path.name != "__pycache__"] == ["__init__.py"]
     listed = subprocess.run(
         ["git", "-C", str(ROOT), "ls-files", "-co", "--exclude-standard"], capture_output=True, text=True
     )
     ours = [name for name in listed.stdout.splitlines() if name.partition("/")[0] in ROOMS and (ROOT / name).is_file()]
     assert {"synth/prompts/question.md", "flows/examples/peps.parquet", "flows/report/report.html.jinja"} <= set(ours)
     for name in ours:
-        assert (site / "evoembedding" / name).read_bytes() == (ROOT / name).read_bytes(), name
-    assert (site / "evoembedding" / "py.typed").exists()
+        assert (site.folder / "evoembedding" / name).read_bytes() == (ROOT / name).read_bytes(), name
+    assert (site.folder / "evoembedding" / "py.typed").exists()
 
 
-def test_it_runs_outside_the_checkout_and_knows_its_commit(site: Path, tmp_path: Path) -> None:
-    env = environment(site, tmp_path / "home")
+def test_it_runs_outside_the_checkout_and_knows_its_commit(site: Site, tmp_path: Path) -> None:
+    env = environment(site.folder, tmp_path / "home")
     assert python("-m", "evoembedding", "--version", cwd=tmp_path, env=env) == f"evo {package_version()}\n"
     script = (
         "import schemas, evoembedding; from evoembedding.flows.settings import git_commit; "
@@ -146,21 +154,21 @@ def test_it_runs_outside_the_checkout_and_knows_its_commit(site: Path, tmp_path:
     )
     whose, module, commit, place = python("-c", script, cwd=tmp_path, env=env).split()
     assert (whose, module) == ("foreign", "evoembedding.schemas.episode")
-    assert commit.removesuffix("+dirty") == git_commit().removesuffix("+dirty")
-    assert place.startswith(str(site))
+    assert commit.removesuffix("+dirty") == site.commit
+    assert place.startswith(str(site.folder))
 
 
 @pytest.mark.slow
-def test_the_demo_runs_from_the_wheel_with_no_bare_room_in_any_process(site: Path, tmp_path: Path) -> None:
+def test_the_demo_runs_from_the_wheel_with_no_bare_room_in_any_process(site: Site, tmp_path: Path) -> None:
     """Commands, Prefect's server and a DeepSpeed rank; and the model names what it was made with."""
     (tmp_path / "sitecustomize.py").write_text(WATCH)
-    env = environment(site, tmp_path / "home", WATCHED=str(tmp_path / "told"))
-    env["PYTHONPATH"] = os.pathsep.join((str(tmp_path), str(site)))
+    env = environment(site.folder, tmp_path / "home", WATCHED=str(tmp_path / "told"))
+    env["PYTHONPATH"] = os.pathsep.join((str(tmp_path), str(site.folder)))
     told = json.loads(python("-m", "evoembedding", "demo", "--smallest", "--json", cwd=tmp_path, env=env))
     model = tmp_path / "home" / told["model"]["place"]
     lineage = json.loads((model / "lineage.json").read_text())
     assert lineage["package_version"] == package_version()
-    assert lineage["git_commit"].removesuffix("+dirty") == git_commit().removesuffix("+dirty")
+    assert lineage["git_commit"].removesuffix("+dirty") == site.commit
     assert f"evoembedding {package_version()}" in (model / "README.md").read_text()
     lines = (tmp_path / "told").read_text().splitlines()
     assert [line for line in lines if line.startswith("bare")] == []

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from docs.make import api, commands, configuration, registries, tables, tree
+from docs.make import api, arrows, commands, configuration, registries, tables, tree
 
 DOCS = Path(__file__).parents[1]
 PAGES: dict[str, dict[str, Callable[[], str]]] = {
     "api.md": {"reference": api.reference},
-    "architecture.md": {"tree": tree.tree},
+    "architecture.md": {"layers": arrows.layers, "tree": tree.tree},
     "commands.md": {"commands": commands.overview, "reference": commands.reference},
     "configuration.md": {"settings": configuration.settings},
     "evaluation.md": {"benchmarks": registries.benchmarks, "baselines": registries.baselines},
