@@ -26,11 +26,11 @@ from evoembedding.flows.build_dataset import build_dataset
 from evoembedding.flows.commands.app import EXAMPLES
 from evoembedding.flows.ingest import ingest
 from evoembedding.flows.recipes import demo, seeded
-from evoembedding.flows.synthesize import simulators, synthesize
+from evoembedding.flows.synthesize import synthesize
 from evoembedding.flows.train import train
 from evoembedding.schemas.ablations import ABLATIONS, ablated
 from evoembedding.schemas.home import home
-from evoembedding.synth.simulator import simulate
+from evoembedding.synth.simulator import simulate, simulators
 from evoembedding.synth.taxonomy import STATE_TYPES
 from evoembedding.trainer.embedder import EvoEmbedder
 from evoembedding.warehouse.catalog import Warehouse

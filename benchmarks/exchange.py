@@ -21,7 +21,7 @@ from typing import Any
 
 sys.path.pop(0)  # this folder: its files have names of our packages
 
-from evoembedding.flows.synthesize import CONTEXTS_A_PARTITION, commit
+from evoembedding.flows.synthesize import A_PARTITION, commit_drafts
 from evoembedding.schemas.configs import SimulatorConfig
 from evoembedding.synth import simulator
 from evoembedding.warehouse.catalog import Warehouse
@@ -33,8 +33,8 @@ from evoembedding.warehouse.exchange.import_dataset import import_dataset
 def make(folder: Path, episodes: int) -> None:
     config = SimulatorConfig(contexts=episodes, min_segments=18, max_segments=24, questions_per_context=1)
     with Warehouse.open(folder / "here") as warehouse:
-        for start in range(0, episodes, CONTEXTS_A_PARTITION):
-            commit(warehouse, simulator.simulate(config, start, min(episodes, start + CONTEXTS_A_PARTITION)))
+        for start in range(0, episodes, A_PARTITION["seeds"]):
+            commit_drafts(warehouse, simulator.simulate(config, start, min(episodes, start + A_PARTITION["seeds"])))
         publish(warehouse, "simulated", "{}", None, EpisodeFilter())
 
 

@@ -18,7 +18,7 @@ sys.path.pop(0)  # this folder: its files have names of our packages
 
 import duckdb
 
-from evoembedding.flows.synthesize import commit
+from evoembedding.flows.synthesize import commit_drafts
 from evoembedding.schemas.arrow import to_frame
 from evoembedding.schemas.configs import SimulatorConfig
 from evoembedding.schemas.dataset import Evaluation, ModelRecord, ShardSet, TrainingRun
@@ -101,9 +101,9 @@ def _sample(warehouse: Warehouse) -> None:
     config = SimulatorConfig(
         contexts=SAMPLE, min_segments=18, max_segments=24, questions_per_context=1, split="heldout"
     )
-    commit(warehouse, simulator.simulate(config))
+    commit_drafts(warehouse, simulator.simulate(config))
     numbered = f"""(SELECT *, row_number() OVER (ORDER BY context_id) - 1 AS s FROM lake.contexts
-                    WHERE fingerprint = '{simulator.fingerprint(config)}')"""
+                    WHERE fingerprint = '{simulator.generator.fingerprint(config)}')"""
 
     def work(con: duckdb.DuckDBPyConnection) -> None:
         con.execute(f"CREATE TEMP TABLE sample_contexts AS SELECT * FROM {numbered}")

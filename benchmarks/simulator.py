@@ -9,8 +9,8 @@ import argparse
 import time
 
 from evoembedding.schemas.configs import SimulatorConfig
-from evoembedding.synth.checks import verify
 from evoembedding.synth.simulator import simulate
+from evoembedding.synth.verification import verify
 
 
 def main() -> None:

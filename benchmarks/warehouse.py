@@ -28,7 +28,7 @@ from rensa import RMinHash, RMinHashLSH
 
 from evoembedding.flows.build_dataset import TOKENIZER_CONTEXTS
 from evoembedding.flows.curate import curate
-from evoembedding.flows.synthesize import CONTEXTS_A_PARTITION, commit
+from evoembedding.flows.synthesize import A_PARTITION, commit_drafts
 from evoembedding.schemas.configs import CurationConfig, SimulatorConfig, TrainConfig
 from evoembedding.schemas.episode import Draft, Segment
 from evoembedding.synth import simulator
@@ -75,11 +75,11 @@ def ours(home: Path, config: SimulatorConfig, benchmarks: list[str], stages: Sta
     """All stages in a new state folder; where the shards are."""
     where = EpisodeFilter()
     with Warehouse.open(home) as warehouse, Path("/dev/null").open("w") as nowhere, redirect_stderr(nowhere):
-        for start in range(0, config.contexts, CONTEXTS_A_PARTITION):
+        for start in range(0, config.contexts, A_PARTITION["seeds"]):
             with stages.stage("generate"):
-                drafts = list(simulator.simulate(config, start, min(config.contexts, start + CONTEXTS_A_PARTITION)))
+                drafts = list(simulator.simulate(config, start, min(config.contexts, start + A_PARTITION["seeds"])))
             with stages.stage("check and append"):
-                commit(warehouse, drafts)
+                commit_drafts(warehouse, drafts)
         with stages.stage("near-duplicates"):
             curate(warehouse, CURATION, where, "near")
         with stages.stage("benchmark texts"):

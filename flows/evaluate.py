@@ -17,7 +17,6 @@ from evoembedding.evaluation.score import score, summarise
 from evoembedding.flows.lineage_events import emits, reads, writes
 from evoembedding.flows.progress import tell
 from evoembedding.flows.report.task import report
-from evoembedding.flows.synthesize import simulators
 from evoembedding.schemas.arrow import to_frame
 from evoembedding.schemas.benchmark import BenchmarkData
 from evoembedding.schemas.configs import Recipe, SimulatorConfig
@@ -25,7 +24,7 @@ from evoembedding.schemas.dataset import Evaluation, ModelRecord
 from evoembedding.schemas.errors import EvoError
 from evoembedding.schemas.ids import content_id
 from evoembedding.schemas.places import resolve
-from evoembedding.synth.simulator import fingerprint, simulate
+from evoembedding.synth.simulator import generator, simulate, simulators
 from evoembedding.synth.taxonomy import STATE_TYPES
 from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.openlineage import assets
@@ -50,7 +49,7 @@ def model_of(warehouse: Warehouse, model_id: str) -> ModelRecord:
 
 def given(path: str | None, config: SimulatorConfig) -> Given:
     """What benchmarks are read from: a file, and the simulator of held-out worlds."""
-    told = {"drafts": fingerprint(config), "contexts": config.contexts}
+    told = {"drafts": generator.fingerprint(config), "contexts": config.contexts}
     return Given(None if path is None else Path(path), content_id("sim", told), lambda: simulate(config))
 
 

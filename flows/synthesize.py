@@ -6,9 +6,10 @@ it stopped and a finished one does nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any, TypeVar
 
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
@@ -20,62 +21,54 @@ from evoembedding.flows.teaching.serve_teacher import served
 from evoembedding.flows.teaching.synthesis_report import report_path, synthesis_report
 from evoembedding.flows.teaching.teach import alone, pending_items, record_stages, teach
 from evoembedding.flows.teaching.unanswered import nothing_made, unanswered
-from evoembedding.schemas.arrow import to_frame
-from evoembedding.schemas.configs import ClozeConfig, Recipe, SimulatorConfig
+from evoembedding.schemas.configs import Recipe
 from evoembedding.schemas.dataset import Failure
-from evoembedding.schemas.episode import Context, Document, Draft, Episode, Evidence, Question, Verdict
+from evoembedding.schemas.episode import Draft
 from evoembedding.schemas.errors import EvoError
 from evoembedding.schemas.files import write_whole
 from evoembedding.schemas.ids import content_id
-from evoembedding.synth import cloze, simulator
-from evoembedding.synth.checks import verify
-from evoembedding.synth.fingerprints import Drafted, chains, offline
+from evoembedding.schemas.made import Made
+from evoembedding.synth.fingerprints import Drafted, chains
+from evoembedding.synth.generator import Generator
+from evoembedding.synth.generators import GENERATORS, offline
+from evoembedding.synth.verification import verify
 from evoembedding.warehouse.catalog import Warehouse
-from evoembedding.warehouse.datasets.drafts import drafted_documents, drafted_seeds, read_drafts, unverified
+from evoembedding.warehouse.datasets.commit import commit
+from evoembedding.warehouse.datasets.drafts import (
+    drafted_documents,
+    drafted_seeds,
+    failed_documents,
+    read_drafts,
+    unverified,
+)
 from evoembedding.warehouse.datasets.funnel import assert_balanced, funnel
 from evoembedding.warehouse.datasets.versions import EpisodeFilter
-from evoembedding.warehouse.documents.texts import USABLE
+from evoembedding.warehouse.documents.texts import documents_of, usable_documents
 from evoembedding.warehouse.ledger import SqliteLedger
 from evoembedding.warehouse.lineage.withdrawal_marks import withdrawn_ids
 from evoembedding.warehouse.openlineage import assets
 
-CONTEXTS_A_PARTITION = 2000
-DOCUMENTS_A_PARTITION = 100
+T = TypeVar("T")
+A_PARTITION = {"seeds": 2000, "documents": 100, "contexts": 2000}  # what a task commits at once
 MADE = ("contexts", "questions", "evidence", "verdicts", "episodes")
-
-
-def simulators(recipe: Recipe) -> tuple[SimulatorConfig, SimulatorConfig]:
-    """The recipe's training simulator and its held-out one: other fillers, other paraphrases."""
-    train = recipe.simulator
-    return train, train.replace(split="heldout", contexts=recipe.heldout_contexts)
 
 
 def made_by(recipe: Recipe) -> EpisodeFilter:
     """The training episodes that this recipe's stages make."""
-    free = [stages.verify for stages in offline([recipe.simulator], [recipe.cloze] if recipe.cloze else [])]
+    free = [one.stages.verify for one in offline(recipe) if getattr(one.config, "split", "train") == "train"]
     taught = [stages.verify for stages in chains(recipe.teaching).values()] if recipe.teaching else []
     return EpisodeFilter(split="train", verified=tuple(stage.fingerprint for stage in (*free, *taught)))
 
 
-def drafting(recipe: Recipe) -> list[Drafted]:
-    """The stages of the recipe's offline generators."""
-    return offline(simulators(recipe), [recipe.cloze] if recipe.cloze else [])
-
-
-def pending_seeds(warehouse: Warehouse, config: SimulatorConfig) -> list[int]:
-    """Indices of the simulated contexts that are not yet drafted."""
-    return sorted(set(range(config.contexts)) - drafted_seeds(warehouse, simulator.fingerprint(config)))
-
-
-def pending_documents(warehouse: Warehouse, config: ClozeConfig | None) -> list[str]:
-    """Ids of the usable documents that have neither a cloze context nor a recorded failure under this config."""
-    if config is None:
-        return []
-    left = warehouse.query(
-        f"{USABLE} AND document_id NOT IN (SELECT item FROM failures WHERE stage = 'cloze' AND fingerprint = ?)",  # noqa: S608
-        (cloze.fingerprint(config),),
-    )["document_id"]
-    return sorted(set(left) - drafted_documents(warehouse, cloze.fingerprint(config)))
+def pending_sources(warehouse: Warehouse, generator: Generator, config: Any) -> list[Any]:
+    """The seeds that are not yet drafted; or the ids of the usable documents that have neither a context nor a recorded
+    failure.
+    """
+    fingerprint = generator.fingerprint(config)
+    if generator.source == "seeds":
+        return sorted(set(range(generator.seeds(config))) - drafted_seeds(warehouse, fingerprint))
+    usable = usable_documents(warehouse) - failed_documents(warehouse, generator.name, fingerprint)
+    return sorted(usable - drafted_documents(warehouse, fingerprint))
 
 
 def pending_checks(warehouse: Warehouse, stages: Drafted) -> list[str]:
@@ -85,10 +78,10 @@ def pending_checks(warehouse: Warehouse, stages: Drafted) -> list[str]:
 
 def pending(warehouse: Warehouse, recipe: Recipe) -> int:
     """How many contexts and documents a run of this recipe would still work on."""
-    seeds = sum(len(pending_seeds(warehouse, config)) for config in simulators(recipe))
-    unchecked = sum(len(pending_checks(warehouse, stages)) for stages in drafting(recipe))
+    sources = sum(len(pending_sources(warehouse, one.generator, one.config)) for one in offline(recipe))
+    unchecked = sum(len(pending_checks(warehouse, one.stages)) for one in offline(recipe))
     taught = len(pending_items(warehouse, recipe)) if recipe.teaching else 0
-    return seeds + len(pending_documents(warehouse, recipe.cloze)) + unchecked + taught
+    return sources + unchecked + taught
 
 
 def finished(warehouse: Warehouse, recipe: Recipe) -> bool:
@@ -96,62 +89,37 @@ def finished(warehouse: Warehouse, recipe: Recipe) -> bool:
     return not pending(warehouse, recipe) and not funnel(warehouse).is_empty()
 
 
-def commit(warehouse: Warehouse, drafts: Iterable[Draft], failures: Sequence[Failure] = ()) -> int:
+def commit_drafts(warehouse: Warehouse, drafts: Iterable[Draft], failures: Sequence[Failure] = ()) -> int:
     """Check the drafts and append everything they hold in one transaction; the number of new episodes."""
     seen: set[str] = set()
-    checked = [verify(draft, seen) for draft in drafts]
-    counts = warehouse.append_all(
-        {
-            "contexts": to_frame(Context, [c.draft.context for c in checked]),
-            "questions": to_frame(Question, [q for c in checked for q in c.draft.questions]),
-            "evidence": to_frame(Evidence, [e for c in checked for e in c.draft.evidence]),
-            "verdicts": to_frame(Verdict, [v for c in checked for v in c.verdicts]),
-            "episodes": to_frame(Episode, [e for c in checked for e in c.episodes]),
-            "failures": to_frame(Failure, failures),
-        }
-    )
-    return counts["episodes"]
-
-
-@task(cache_policy=NO_CACHE, task_run_name="simulate-{config.split}-{start}")
-def simulate_partition(home: Path, config: SimulatorConfig, start: int, stop: int) -> int:
-    """Simulate contexts `start` to `stop` and commit them."""
-    with Warehouse.open(home) as warehouse:
-        return commit(warehouse, simulator.simulate(config, start, stop))
+    return commit(warehouse, [*(verify(draft, seen) for draft in drafts), Made(failures=tuple(failures))])
 
 
 @task(cache_policy=NO_CACHE)
 def verify_partition(home: Path, drafts: str, context_ids: list[str]) -> int:
     """Put stored drafts to the checks of today: nothing is generated anew."""
     with Warehouse.open(home) as warehouse:
-        return commit(warehouse, read_drafts(warehouse, drafts, context_ids))
+        return commit_drafts(warehouse, read_drafts(warehouse, drafts, context_ids))
 
 
-@task(cache_policy=NO_CACHE)
-def cloze_partition(home: Path, config: ClozeConfig, document_ids: list[str]) -> int:
-    """Ask cloze questions of these documents and commit them; a document without any is a failure with a reason."""
+@task(cache_policy=NO_CACHE, task_run_name="draft-{name}-{sources[0]}")
+def draft_partition(home: Path, name: str, config: Any, sources: list[Any]) -> int:
+    """Draft from these seeds or documents and commit it; a document without any draft is a failure with a reason."""
+    generator = GENERATORS[name]
     with Warehouse.open(home) as warehouse:
-        rows = warehouse.query("select * from documents where document_id in (select unnest(?))", (document_ids,))
-        drafts, failures = [], []
-        for row in sorted(rows.iter_rows(named=True), key=lambda row: str(row["document_id"])):
-            of_document = list(cloze.cloze(Document(**row), config))
+        if generator.from_seeds:
+            return commit_drafts(warehouse, generator.from_seeds(config, sources))
+        assert generator.from_document is not None
+        drafts: list[Draft] = []
+        failures: list[Failure] = []
+        for document in documents_of(warehouse, sources):
+            of_document = list(generator.from_document(config, document))
             drafts += of_document
             if not of_document:
-                failures.append(_no_question(row["document_id"], config))
-        return commit(warehouse, drafts, failures)
-
-
-def _no_question(document_id: str, config: ClozeConfig) -> Failure:
-    what = {"stage": "cloze", "fingerprint": cloze.fingerprint(config), "item": document_id}
-    return Failure(failure_id=content_id("fail", what), **what, reason=cloze.NOTHING, payload="", attempts=1)
-
-
-def partitions(items: list[int], size: int) -> list[tuple[int, int]]:
-    """Sorted indices as runs `[start, stop)` aligned to multiples of `size`: the same cuts on every run."""
-    wanted: dict[int, list[int]] = {}
-    for item in items:
-        wanted.setdefault(item // size, []).append(item)
-    return [(run[0], run[-1] + 1) for run in wanted.values()]
+                what = {"stage": name, "fingerprint": generator.fingerprint(config), "item": document.document_id}
+                reason = {"reason": generator.nothing, "payload": "", "attempts": 1}
+                failures.append(Failure(failure_id=content_id("fail", what), **what, **reason))
+        return commit_drafts(warehouse, drafts, failures)
 
 
 @flow(name="synthesize")
@@ -162,30 +130,21 @@ def synthesize(home: Path, recipe: Recipe) -> int:
     Raises:
         EvoError: the funnel does not balance.
     """
-    new = 0
+    new, asked = 0, offline(recipe)
     with Warehouse.open(home) as warehouse:
-        documents = pending_documents(warehouse, recipe.cloze)
-        seeds = [(config, pending_seeds(warehouse, config)) for config in simulators(recipe)]
-        if recipe.cloze:
+        if any(one.generator.source == "documents" for one in asked):
             reads(assets.table("documents", warehouse.snapshot()))
-        unchecked = [(stages.drafts, pending_checks(warehouse, stages)) for stages in drafting(recipe)]
-        record_stages(warehouse, recipe.name, (stage for stages in drafting(recipe) for stage in stages))
-    for stage, contexts in unchecked:
-        for offset in range(0, len(contexts), CONTEXTS_A_PARTITION):
-            chunk = contexts[offset : offset + CONTEXTS_A_PARTITION]
-            new += verify_partition(home, stage.fingerprint, chunk)
-            tell(
-                f"synthesize: verified {stage.name} contexts {offset + len(chunk)}/{len(contexts)}, {new} new episodes"
-            )
-    for config, indices in seeds:
-        for start, stop in partitions(indices, CONTEXTS_A_PARTITION):
-            new += simulate_partition(home, config, start, stop)
-            tell(f"synthesize: simulated {config.split} contexts up to {stop}/{config.contexts}, {new} new episodes")
-    for offset in range(0, len(documents), DOCUMENTS_A_PARTITION):
-        assert recipe.cloze is not None
-        chunk = documents[offset : offset + DOCUMENTS_A_PARTITION]
-        new += cloze_partition(home, recipe.cloze, chunk)
-        tell(f"synthesize: cloze on documents {offset + len(chunk)}/{len(documents)}, {new} new episodes")
+        unchecked = [(one, pending_checks(warehouse, one.stages)) for one in asked]
+        sources = [(one, pending_sources(warehouse, one.generator, one.config)) for one in asked]
+        record_stages(warehouse, recipe.name, (stage for one in asked for stage in one.stages))
+    for one, contexts in unchecked:
+        for chunk, done in _partitions(contexts, "contexts"):
+            new += verify_partition(home, one.stages.drafts.fingerprint, chunk)
+            tell(f"synthesize: verified {one.kind} contexts {done}/{len(contexts)}, {new} new episodes")
+    for one, pending_ones in sources:
+        for chunk, done in _partitions(pending_ones, one.generator.source):
+            new += draft_partition(home, one.generator.name, one.config, chunk)
+            tell(f"synthesize: {one.kind} {one.generator.source} {done}/{len(pending_ones)}, {new} new episodes")
     if recipe.teaching:
         new += ask_teachers(home, recipe)
     with Warehouse.open(home) as warehouse:
@@ -196,6 +155,13 @@ def synthesize(home: Path, recipe: Recipe) -> int:
         raise EvoError("nothing was synthesized: no documents and no simulated contexts; run 'evo ingest PATH' first")
     create_markdown_artifact(key="funnel", markdown=f"```\n{table}\n```", description="Questions in, kept and rejected")
     return new
+
+
+def _partitions(items: list[T], of: str) -> Iterator[tuple[list[T], int]]:
+    """The items of a task after the other, and how many are then done."""
+    for offset in range(0, len(items), A_PARTITION[of]):
+        chunk = items[offset : offset + A_PARTITION[of]]
+        yield chunk, offset + len(chunk)
 
 
 @flow(name="retry")

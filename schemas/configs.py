@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from evoembedding.schemas.episode import Split
-from evoembedding.schemas.identity import Config
+from evoembedding.schemas.identity import Born, Config
 from evoembedding.schemas.teacher import Budget, Sampling, TeacherConfig
 
 
@@ -102,12 +102,15 @@ class VerifyConfig(Config):
     agreement_least: float = Field(
         0.5, ge=0, le=1, description="Votes for chosen segments, of all votes they could have had."
     )
-    samples: int = Field(1, ge=1, description="Answers asked for in each of the three checks by answering.")
+    samples: int = Field(1, ge=1, description="Answers asked for in each check by answering.")
     evidence_only_least: float = Field(1.0, ge=0, le=1, description="Share of right answers from the evidence alone.")
     closed_book_most: float = Field(0.0, ge=0, le=1, description="Share of right answers without any context.")
     evidence_removed_most: float = Field(0.0, ge=0, le=1, description="Share of right answers without the evidence.")
     sampling: Sampling = Field(
         Sampling(temperature=0, max_tokens=512), description="How the judge's answers are sampled."
+    )
+    limits: Annotated[dict[str, float], Born({})] = Field(
+        default_factory=dict, description="Thresholds of checks that have no field here, by name."
     )
 
 
@@ -238,3 +241,6 @@ class Recipe(Config):
     curation: CurationConfig = Field(CurationConfig(), description="What versions leave out.")
     train: TrainConfig = Field(TrainConfig(), description="How a model is trained.")
     heldout_contexts: int = Field(150, ge=1, description="Dialogues of the held-out split that models are scored on.")
+    generators: Annotated[dict[str, dict[str, Any]], Born({})] = Field(
+        default_factory=dict, description="Settings of further offline generators, by name; each checks its own."
+    )

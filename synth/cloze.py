@@ -12,8 +12,9 @@ import regex
 from evoembedding.schemas.configs import ClozeConfig
 from evoembedding.schemas.episode import Context, Document, Draft, Evidence, Question, Segment
 from evoembedding.schemas.identity import identity
-from evoembedding.schemas.ids import content_id, digest
+from evoembedding.schemas.ids import content_id
 from evoembedding.schemas.text import UNSPACED
+from evoembedding.synth.generator import Generator
 from evoembedding.synth.tables import tables
 from evoembedding.synth.taxonomy import QUESTION_TYPES
 from evoembedding.synth.text import TOKEN_CHARACTERS, joined, length, normalise, sentences, windows, words
@@ -58,23 +59,18 @@ def components(config: ClozeConfig) -> dict[str, Any]:
     return {"code": VERSION, "tables": held, "family": QUESTION_TYPES["cloze"].family, **identity(config)}
 
 
-def fingerprint(config: ClozeConfig) -> str:
-    """Identifies all of them."""
-    return digest({"stage": "cloze", **components(config)}, 10)
-
-
 def cloze(document: Document, config: ClozeConfig) -> Iterator[Draft]:
     """At most one draft: questions on one part of the document, chosen by the seed and the document's id.
 
     A text too short for two windows, or without a unique term, is tried again with windows of half the size.
     """
-    size, overlap, mark = config.window_words, config.overlap_words, fingerprint(config)
+    size, overlap, stage = config.window_words, config.overlap_words, generator.fingerprint(config)
     while size >= SMALLEST_WINDOW:
         rng = random.Random(f"{CHANCE}/{config.seed}/{document.document_id}/{size}")
         for part in _parts(rng, document.text, size, overlap, config.max_segments):
             found = _questions(rng, part, config.questions_per_document)
             if found:
-                yield _draft(document, config, part, found, mark)
+                yield _draft(document, config, part, found, stage)
                 return
         size, overlap = size // 2, overlap // 2
 
@@ -151,7 +147,7 @@ def _masked(sentence: str, match: regex.Match[str]) -> str:
     return " ".join(before[-AROUND - 1 :]) + BLANK + " ".join(after[: AROUND + 1])
 
 
-def _draft(document: Document, config: ClozeConfig, part: _Part, found: list[_Cloze], mark: str) -> Draft:
+def _draft(document: Document, config: ClozeConfig, part: _Part, found: list[_Cloze], stage: str) -> Draft:
     segments = tuple(Segment(user=text) for text in part.texts)
     content = {"segments": [[text, ""] for text in part.texts], "kind": "web", "generator": GENERATOR, "split": "train"}
     content["document_id"] = document.document_id
@@ -163,7 +159,7 @@ def _draft(document: Document, config: ClozeConfig, part: _Part, found: list[_Cl
         seed=config.seed,
         document_ids=(document.document_id,),
         segments=segments,
-        fingerprint=mark,
+        fingerprint=stage,
     )
     questions = tuple(_question(context, one) for one in found)
     evidence = tuple(
@@ -191,3 +187,14 @@ def _question(context: Context, one: _Cloze) -> Question:
         generator=GENERATOR,
         fingerprint=context.fingerprint,
     )
+
+
+generator = Generator(
+    GENERATOR,
+    "questions on documents: a term that only one window has, masked in its sentence",
+    "documents",
+    lambda recipe: (recipe.cloze,) if recipe.cloze else (),
+    components,
+    from_document=lambda config, document: cloze(document, config),
+    nothing=NOTHING,
+)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from evoembedding.schemas.configs import ClozeConfig, SimulatorConfig, TeachingConfig
+from evoembedding.schemas.configs import TeachingConfig
 from evoembedding.schemas.identity import identity
 from evoembedding.schemas.ids import digest
 from evoembedding.schemas.teacher import TeacherConfig
-from evoembedding.synth import checks, cloze, evidence, questions, simulator, verification
+from evoembedding.synth import evidence, questions
+from evoembedding.synth.checks import CHECKS
 from evoembedding.synth.contexts import dialogue, memory, web
 from evoembedding.synth.prompts import PROMPTS
-from evoembedding.synth.tables import tables
 from evoembedding.synth.taxonomy import QUESTION_TYPES, RULES, QuestionType
+from evoembedding.synth.verification import taught_components
 
 STAGES = ("contexts", "questions", "evidence", "verify")
 KINDS = ("dialogue", "web", "memory")
@@ -72,28 +72,6 @@ def chains(config: TeachingConfig) -> dict[str, Chain]:
     }
 
 
-def of_simulator(config: SimulatorConfig) -> Drafted:
-    """The stages of simulated dialogues."""
-    # Held-out worlds are of a kind of their own: no training world is made in their place.
-    kind = "simulator" if config.split == "train" else f"simulator {config.split}"
-    return _drafted("simulator", kind, simulator.fingerprint(config), simulator.components(config))
-
-
-def of_cloze(config: ClozeConfig) -> Drafted:
-    """The stages of cloze questions."""
-    return _drafted("cloze", "cloze", cloze.fingerprint(config), cloze.components(config))
-
-
-def offline(simulators: Iterable[SimulatorConfig], clozes: Iterable[ClozeConfig]) -> list[Drafted]:
-    """The stages of the generators that need no teacher, two a generator and config."""
-    return [*map(of_simulator, simulators), *map(of_cloze, clozes)]
-
-
-def _drafted(name: str, kind: str, fingerprint: str, components: dict[str, Any]) -> Drafted:
-    verify = Stage("verify", kind, checks.fingerprint(fingerprint, name), checks.components(), fingerprint)
-    return Drafted(Stage(name, kind, fingerprint, components), verify)
-
-
 def _chain(config: TeachingConfig, kind: str, contexts: dict[str, Any]) -> Chain:
     first = config.teachers[0].name
     asked: dict[str, Any] = {
@@ -111,11 +89,10 @@ def _chain(config: TeachingConfig, kind: str, contexts: dict[str, Any]) -> Chain
         **_prompts("evidence"),
     }
     verified: dict[str, Any] = {
-        "code": f"{verification.VERSION}, {checks.VERSION}",
-        "checks": [checks.held(), tables("synth.verification", but=("QUESTION_TYPES",))],
+        **taught_components(),
         **_teachers(config, [config.judge or first], sampling=False),
         "sampling": identity(config.verify.sampling),
-        **_prompts("answer", "supported", "same_answer"),
+        **_prompts(*dict.fromkeys(prompt for check in CHECKS.values() for prompt in check.prompts)),
         "thresholds": identity(config.verify, "sampling"),
     }
     stages: list[Stage] = []

@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 from evoembedding.schemas.configs import TeachingConfig
 from evoembedding.schemas.dataset import Failure, Outcome
-from evoembedding.schemas.episode import Context, Document, Episode, Evidence, Question, Record, Verdict
+from evoembedding.schemas.episode import Context, Document, Episode, Evidence, Question, Verdict
 from evoembedding.schemas.ids import content_id
+from evoembedding.schemas.made import Made
 from evoembedding.schemas.moments import now
 from evoembedding.schemas.secrets import scrubbed
-from evoembedding.synth.checks import episode, verdict
 from evoembedding.synth.contexts.dialogue import dialogue
 from evoembedding.synth.contexts.memory import memory
 from evoembedding.synth.contexts.web import NoContextError, web
@@ -24,9 +24,8 @@ from evoembedding.synth.taxonomy import QuestionType
 from evoembedding.synth.teachers.asking import Asker, together
 from evoembedding.synth.teachers.faults import NotAnsweredError
 from evoembedding.synth.text import normalise
-from evoembedding.synth.verification import verify_question
+from evoembedding.synth.verification import DUPLICATE, episode, verdict, verify_question
 
-DUPLICATE = "the context already has this question"
 FindDocument = Callable[[str], Document]
 
 
@@ -44,18 +43,6 @@ class Item(NamedTuple):
     def named(cls, name: str) -> Item:
         """The item of that name."""
         return cls(*name.split(":", 1))
-
-
-class Made(Record):
-    """All rows of one item. The outcome says that they are complete."""
-
-    contexts: tuple[Context, ...] = ()
-    questions: tuple[Question, ...] = ()
-    evidence: tuple[Evidence, ...] = ()
-    verdicts: tuple[Verdict, ...] = ()
-    episodes: tuple[Episode, ...] = ()
-    failures: tuple[Failure, ...] = ()
-    outcome: Outcome
 
 
 class _Asked(NamedTuple):
@@ -104,7 +91,7 @@ async def make(
         context = await _context(asker, config, stages, item, document)
     except (NotAnsweredError, NoContextError) as error:
         failure = _failure(chain, "contexts", item, "", error, attempt)
-        return Made(failures=(failure,), outcome=_outcome(item, chain, scope, attempt, [], failed_contexts=1))
+        return Made(failures=(failure,), outcomes=(_outcome(item, chain, scope, attempt, [], failed_contexts=1),))
     types = draw_types(context, config.questions, config.seed)
     asked = await together(
         [_ask(asker, config, chain, context, kind, n, item, attempt) for n, kind in enumerate(types)]
@@ -116,20 +103,20 @@ def broken(chain: Chain, item: Item, scope: str, error: Exception, attempt: int)
     """The rows of an item whose answers did what was not foreseen: it fails alone, and may be retried."""
     reason = NotAnsweredError(f"{type(error).__name__}: {scrubbed(str(error))[:300]}")
     failure = _failure(chain, "contexts", item, "", reason, attempt)
-    return Made(failures=(failure,), outcome=_outcome(item, chain, scope, attempt, [], failed_contexts=1))
+    return Made(failures=(failure,), outcomes=(_outcome(item, chain, scope, attempt, [], failed_contexts=1),))
 
 
 async def _context(
     asker: Asker, config: TeachingConfig, stages: dict[str, Chain], item: Item, document: FindDocument
 ) -> Context:
-    mark = stages[item.kind].contexts.fingerprint
+    stage = stages[item.kind].contexts.fingerprint
     if item.kind == "web":
-        return web(document(item.source), config, mark)
+        return web(document(item.source), config, stage)
     if item.kind == "dialogue":
-        return await dialogue(asker, config, int(item.source), mark)
+        return await dialogue(asker, config, int(item.source), stage)
     # The same requests as the source's own item makes: answered once, by the ledger or while under way.
     source = Item.named(item.source)
-    return await memory(asker, config, await _context(asker, config, stages, source, document), mark)
+    return await memory(asker, config, await _context(asker, config, stages, source, document), stage)
 
 
 async def _ask(
@@ -157,7 +144,7 @@ async def _ask(
 
 def _together(context: Context, asked: Sequence[_Asked], chain: Chain, item: Item, scope: str, attempt: int) -> Made:
     """The last word on each question: an episode, unless a check rejects it or an earlier one is the same."""
-    mark = chain.verify.fingerprint
+    stage = chain.verify.fingerprint
     seen: set[str] = set()
     verdicts: list[Verdict] = []
     episodes: list[Episode] = []
@@ -168,11 +155,11 @@ def _together(context: Context, asked: Sequence[_Asked], chain: Chain, item: Ite
         first = next((v.check_name for v in ours if not v.passed), "")
         if not first:
             repeated = key in seen
-            ours.append(verdict(one.question, "duplicate", DUPLICATE if repeated else "", mark))
+            ours.append(verdict(one.question, "duplicate", DUPLICATE if repeated else "", stage))
             first = "duplicate" if repeated else ""
             seen.add(key)
-        kept = None if first else episode(context, one.question, one.elected, mark)
-        verdicts += [*ours, verdict(one.question, "all", first, mark, kept.episode_id if kept else "")]
+        kept = None if first else episode(context, one.question, one.elected, stage)
+        verdicts += [*ours, verdict(one.question, "all", first, stage, kept.episode_id if kept else "")]
         episodes += [kept] if kept else []
     return Made(
         contexts=(context,),
@@ -181,7 +168,7 @@ def _together(context: Context, asked: Sequence[_Asked], chain: Chain, item: Ite
         verdicts=tuple(verdicts),
         episodes=tuple(episodes),
         failures=tuple(one.failure for one in asked if one.failure),
-        outcome=_outcome(item, chain, scope, attempt, asked, context.context_id, accepted=len(episodes)),
+        outcomes=(_outcome(item, chain, scope, attempt, asked, context.context_id, accepted=len(episodes)),),
     )
 
 

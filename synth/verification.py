@@ -1,38 +1,97 @@
-"""Stage 3, second half: the checks of a teacher's question. A verdict a check; those that ask a teacher ask together.
-
-No check waits for another one's verdict, so that every threshold can be moved later without a new call.
-"""
+"""Verification: drafts of offline generators and questions of teachers put to the checks, and what is kept of them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any
 
 from evoembedding.schemas.configs import TeachingConfig
-from evoembedding.schemas.episode import Context, Draft, Evidence, Question, Segment, Verdict
-from evoembedding.synth.checks import context_dependent, evidence_in_range, lengths, structure
-from evoembedding.synth.evidence import agreement
+from evoembedding.schemas.episode import Context, Draft, Episode, Evidence, Question, Verdict
+from evoembedding.schemas.ids import content_id, digest
+from evoembedding.schemas.made import Made
+from evoembedding.synth.checks import CHECKS
+from evoembedding.synth.checks.check import Case, Check
 from evoembedding.synth.evidence import elected as by_votes
-from evoembedding.synth.prompts.answers import Judgement, ShortAnswer
+from evoembedding.synth.tables import tables
 from evoembedding.synth.taxonomy import QUESTION_TYPES
 from evoembedding.synth.teachers.asking import Asker, together
 from evoembedding.synth.text import normalise
 
-VERSION = "verification-1"
-FREE = {
-    "structure": structure,
-    "evidence_in_range": evidence_in_range,
-    "lengths": lengths,
-    "context_dependent": context_dependent,
+VERSION = "checks-4"  # raised by hand for a change of code that changes a verdict
+TAUGHT = "verification-1"  # the same for checks of teachers' questions
+DUPLICATE = "the context already has this question"
+# What TAUGHT stands for. Fingerprints name these as they did when all of them were in two files.
+_FIRST = {
+    "synth.checks": ("structure", "evidence_in_range", "lengths", "context_dependent", "grounded"),
+    "synth.verification": ("agreement", "evidence_only", "closed_book", "evidence_removed", "answering"),
 }
-UNKNOWN = normalise("unknown")
 
 
-class Measured(NamedTuple):
-    """What a check that asks measured: a share of 0 to 1, and the calls that it took."""
+def components() -> dict[str, str]:
+    """What can change a verdict on a draft, by name."""
+    return {"code": VERSION, "checks": _read()}
 
-    score: float
-    calls: tuple[str, ...]
+
+def taught_components() -> dict[str, Any]:
+    """The same of a teacher's question, less what is asked of whom."""
+    reading = [[name, f"synth.checks.{name}"] for name, check in CHECKS.items() if not check.measures]
+    files = {f"synth.checks.{name}": "synth.verification" for name in _FIRST["synth.verification"]}
+    more = [
+        [name, check.threshold, tables(_module(check), but=("QUESTION_TYPES",))]
+        for name, check in CHECKS.items()
+        if check.measures and not any(name in first for first in _FIRST.values())
+    ]
+    measured = tables(files, but=("QUESTION_TYPES", "PROMPTS"), also={"synth.verification.FREE": reading})
+    return {"code": f"{TAUGHT}, {VERSION}", "checks": [_read(), measured, *more]}
+
+
+def _read() -> str:
+    """A digest of what checks that read compare with: limits, which there are, and what types ask of an answer."""
+    reading = [name for name, check in CHECKS.items() if check.reads]
+    files = {f"synth.checks.{name}": "synth.checks" for name in _FIRST["synth.checks"]}
+    files |= {_module(CHECKS[name]): _module(CHECKS[name]) for name in reading if name not in _FIRST["synth.checks"]}
+    which = {"synth.checks.CHECKS": [[name, f"synth.checks.{name}"] for name in reading]}
+    types = [[kind.name, kind.choice, kind.derived_answer] for kind in QUESTION_TYPES.values()]
+    return digest([tables({**files, "synth.text": "synth.text"}, but=("QUESTION_TYPES",), also=which), types], 10)
+
+
+def _module(check: Check) -> str:
+    made = check.measures or check.reads
+    assert made is not None
+    return made.__module__
+
+
+def fingerprint(before: str, generator: str) -> str:
+    """Identifies the verification of what the stage `before` drafted."""
+    return digest({"stage": "verify", "generator": generator, "before": before, **components()}, 10)
+
+
+def verify(draft: Draft, seen: set[str]) -> Made:
+    """Check each question up to its first failure. `seen` holds the questions already kept, and grows.
+
+    A rejected question has the verdict of the check that failed; every question has the last word, `all`. Of questions
+    that are the same, that with the smallest id is kept, in whatever order they come.
+    """
+    stage = fingerprint(draft.context.fingerprint, draft.context.generator)
+    verdicts: list[Verdict] = []
+    episodes: list[Episode] = []
+    evidence = {e.question_id: e for e in draft.evidence}
+    for question in sorted(draft.questions, key=lambda q: q.question_id):
+        found = evidence.get(question.question_id)
+        check, reason = _first_failure(draft, question, found, seen)
+        if reason:
+            verdicts += [verdict(question, check, reason, stage), verdict(question, "all", check, stage)]
+        elif found is not None:
+            kept = episode(draft.context, question, found, stage)
+            verdicts.append(verdict(question, "all", "", stage, kept.episode_id))
+            episodes.append(kept)
+    return Made(
+        contexts=(draft.context,),
+        questions=draft.questions,
+        evidence=draft.evidence,
+        verdicts=tuple(verdicts),
+        episodes=tuple(episodes),
+    )
 
 
 async def verify_question(
@@ -40,105 +99,86 @@ async def verify_question(
 ) -> tuple[Evidence, list[Verdict]]:
     """The evidence with enough votes, and the verdicts: those without a call first, the others if all of these pass.
 
+    No check that measures waits for another one's verdict, so that every threshold can be moved later without a new
+    call.
+
     Raises:
         NotAnsweredError: a check got no usable answer.
     """
     elected = by_votes(evidence, config.verify.min_votes)
-
-    def verdict(check: str, reason: str, score: float | None = None, calls: Sequence[str] = ()) -> Verdict:
-        return Verdict(
-            question_id=question.question_id,
-            check_name=check,
-            passed=not reason,
-            reason=reason,
-            fingerprint=fingerprint,
-            score=score,
-            calls=tuple(calls),
-        )
-
     draft = Draft(context=context, questions=(question,), evidence=(elected,))
-    verdicts = [verdict(name, check(draft, question, elected)) for name, check in FREE.items()]
+    verdicts = [
+        verdict(question, name, check.reads(draft, question, elected), fingerprint)
+        for name, check in CHECKS.items()
+        if check.reads and not check.measures
+    ]
     if not all(v.passed for v in verdicts):
         return elected, verdicts
-    wanted, agreed = config.verify, agreement(evidence)
-    inside = [context.segments[i] for i in elected.indices]
-    outside = [s for i, s in enumerate(context.segments) if i not in elected.indices]
-    grounded, only, closed, removed = await together(
-        [
-            _grounded(asker, config, question, inside),
-            _answered(asker, config, question, inside),
-            _answered(asker, config, question, []),
-            _answered(asker, config, question, outside),
-        ]
+    case = Case(asker, config, context, question, evidence, elected)
+    measuring = [check for check in CHECKS.values() if check.measures]
+    scores = await together([check.measures(case) for check in measuring if check.measures])
+    for check, measured in zip(measuring, scores, strict=True):
+        assert check.judges is not None
+        reason = check.judges(measured.score, config.verify)
+        verdicts.append(verdict(question, check.name, reason, fingerprint, score=measured.score, calls=measured.calls))
+    return elected, verdicts
+
+
+def verdict(
+    question: Question,
+    check: str,
+    reason: str,
+    fingerprint: str,
+    episode_id: str = "",
+    score: float | None = None,
+    calls: Sequence[str] = (),
+) -> Verdict:
+    """What a check says of a question under a fingerprint: it passed unless there is a reason."""
+    return Verdict(
+        question_id=question.question_id,
+        check_name=check,
+        passed=not reason,
+        reason=reason,
+        fingerprint=fingerprint,
+        episode_id=episode_id,
+        score=score,
+        calls=tuple(calls),
     )
-    return elected, [
-        *verdicts,
-        verdict("agreement", "annotators disagree" if agreed < wanted.agreement_least else "", agreed),
-        verdict("grounded", "" if grounded.score else "the evidence does not support the answer", *grounded),
-        verdict(
-            "evidence_only",
-            "not answered from the evidence alone" if only.score < wanted.evidence_only_least else "",
-            *only,
-        ),
-        verdict(
-            "closed_book", "answered without the context" if closed.score > wanted.closed_book_most else "", *closed
-        ),
-        verdict(
-            "evidence_removed",
-            "answered without the evidence" if removed.score > wanted.evidence_removed_most else "",
-            *removed,
-        ),
-    ]
 
 
-async def _grounded(asker: Asker, config: TeachingConfig, question: Question, inside: Sequence[Segment]) -> Measured:
-    """Whether the evidence holds the answer word by word, unless it is derived, or else by the judge's word."""
-    derived = QUESTION_TYPES[question.question_type].derived_answer
-    if not derived and any(normalise(question.answer) in normalise(segment.text) for segment in inside):
-        return Measured(1.0, ())
-    judged = await asker.ask(
-        asker.judge,
-        "verify",
-        "supported",
-        Judgement,
-        sampling=config.verify.sampling,
-        segments=inside,
+def _first_failure(draft: Draft, question: Question, evidence: Evidence | None, seen: set[str]) -> tuple[str, str]:
+    if evidence is None:
+        return "structure", "no evidence record"
+    for name, check in CHECKS.items():
+        reason = check.reads(draft, question, evidence) if check.reads else ""
+        if reason:
+            return name, reason
+    # Last, so that a question rejected for another reason does not shadow a good one.
+    key = f"{question.context_id}{normalise(question.text)}"
+    if key in seen:
+        return "duplicate", DUPLICATE
+    seen.add(key)
+    return "all", ""
+
+
+def episode(context: Context, question: Question, evidence: Evidence, fingerprint: str) -> Episode:
+    """The verified question as an episode."""
+    content = {
+        "context_id": context.context_id,
+        "question_id": question.question_id,
+        "evidence": list(evidence.indices),
+    }
+    return Episode(
+        episode_id=content_id("ep", content),
+        context_id=context.context_id,
+        question_id=question.question_id,
+        generator=question.generator,
+        split=context.split,
+        question_type=question.question_type,
+        family=question.family,
         question=question.text,
         answer=question.answer,
+        evidence=evidence.indices,
+        segments=len(context.segments),
+        fingerprint=fingerprint,
     )
-    return Measured(float(judged.value.verdict), judged.calls)
-
-
-async def _answered(asker: Asker, config: TeachingConfig, question: Question, shown: Sequence[Segment]) -> Measured:
-    """The share of right answers among those given from the shown segments."""
-    tries = await together(
-        [_one_answer(asker, config, question, shown, sample) for sample in range(config.verify.samples)]
-    )
-    calls = tuple(call for one in tries for call in one.calls)
-    return Measured(sum(one.score for one in tries) / len(tries), calls)
-
-
-async def _one_answer(
-    asker: Asker, config: TeachingConfig, question: Question, shown: Sequence[Segment], sample: int
-) -> Measured:
-    sampling = config.verify.sampling
-    given = await asker.ask(
-        asker.judge, "verify", "answer", ShortAnswer, sample, sampling, segments=shown, question=question.text
-    )
-    said, right = normalise(given.value.answer), normalise(question.answer)
-    if not said.strip() or said == UNKNOWN:
-        return Measured(0.0, given.calls)
-    if said == right:
-        return Measured(1.0, given.calls)
-    judged = await asker.ask(
-        asker.judge,
-        "verify",
-        "same_answer",
-        Judgement,
-        sample,
-        sampling,
-        question=question.text,
-        answer=question.answer,
-        other=given.value.answer,
-    )
-    return Measured(float(judged.value.verdict), (*given.calls, *judged.calls))

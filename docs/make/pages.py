@@ -13,12 +13,13 @@ from docs.make import api, arrows, commands, configuration, registries, tables, 
 DOCS = Path(__file__).parents[1]
 PAGES: dict[str, dict[str, Callable[[], str]]] = {
     "api.md": {"reference": api.reference},
-    "architecture.md": {"layers": arrows.layers, "tree": tree.tree},
+    "architecture.md": {"layers": arrows.layers, "generators": registries.generators, "tree": tree.tree},
     "commands.md": {"commands": commands.overview, "reference": commands.reference},
     "configuration.md": {"settings": configuration.settings},
     "evaluation.md": {"benchmarks": registries.benchmarks, "baselines": registries.baselines},
     "model.md": {"backbones": registries.backbones},
     "sql.md": {"tables": tables.tables},
+    "teachers.md": {"checks": registries.checks},
     "training.md": {"recipes": registries.recipes},
 }
 

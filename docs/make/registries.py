@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from evoembedding.evaluation.baselines import BASELINES
 from evoembedding.evaluation.benchmarks import BENCHMARKS
 from evoembedding.flows.recipes import RECIPES
+from evoembedding.synth.checks import CHECKS
+from evoembedding.synth.generators import GENERATORS
 from evoembedding.trainer.backbones.known import BACKBONES
 
 
@@ -25,6 +27,22 @@ def backbones() -> str:
     """Names and what they stand for."""
     rows = [(f"`{name}`", known.says) for name, known in BACKBONES.items()]
     return _table(("name", "what it is"), [*rows, ("a folder, or a hub id", "any Hugging Face decoder below")])
+
+
+def generators() -> str:
+    """Names, what they make, and of what."""
+    rows = ((f"`{one.name}`", one.says, one.source) for one in GENERATORS.values())
+    return _table(("generator", "what it makes", "from"), rows)
+
+
+def checks() -> str:
+    """Names, what they demand, and whom of."""
+    rows = []
+    for check in CHECKS.values():
+        taught = f"asks: {', '.join(check.prompts)}" if check.prompts else "no call"
+        offline = "reads" if check.reads else "none"
+        rows.append((f"`{check.name}`", check.says, offline, taught))
+    return _table(("check", "what it demands", "of offline drafts", "of teachers' questions"), rows)
 
 
 def recipes() -> str:

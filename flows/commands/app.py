@@ -347,7 +347,7 @@ def evaluate(
     from evoembedding.evaluation.benchmarks import read_benchmark
     from evoembedding.flows.evaluate import evaluate as flow
     from evoembedding.flows.evaluate import given, model_of, stored_scores
-    from evoembedding.flows.synthesize import simulators
+    from evoembedding.synth.simulator import simulators
     from evoembedding.warehouse.short_ids import whole_id
 
     chosen = named_recipe(recipe)

@@ -5,27 +5,28 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
-from evoembedding.flows.synthesize import pending_checks, pending_documents, pending_seeds, simulators
+from evoembedding.flows.synthesize import pending_checks, pending_sources
 from evoembedding.flows.teaching.teach import Todo, all_items, documents, pending_items
 from evoembedding.schemas.configs import Recipe, TeachingConfig
 from evoembedding.schemas.episode import Record
 from evoembedding.schemas.teacher import Price
-from evoembedding.synth.fingerprints import BEFORE, KINDS, STAGES, Drafted, Stage, chains, of_cloze, of_simulator
+from evoembedding.synth.checks import CHECKS
+from evoembedding.synth.fingerprints import BEFORE, KINDS, STAGES, Drafted, Stage, chains
+from evoembedding.synth.generators import offline
 from evoembedding.synth.items import make
 from evoembedding.synth.teachers.asking import Asker, Desk
 from evoembedding.synth.teachers.faults import NotAskedError
 from evoembedding.synth.teachers.replay import Replay
 from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.datasets.drafts import drafted_documents, drafted_seeds
-from evoembedding.warehouse.documents.texts import USABLE
+from evoembedding.warehouse.documents.texts import usable_documents
 from evoembedding.warehouse.ledger import SqliteLedger
 
-T = TypeVar("T", int, str)
 SAMPLE = 200  # pending items of a kind that are replayed; more are estimated from these
 # Tokens of a call where the ledger has no calls of the stage yet: a context of 1.3K tokens and a short answer.
 ASSUMED = {"contexts": (500, 600), "questions": (1600, 120), "evidence": (1600, 80), "verify": (900, 40)}
@@ -76,26 +77,16 @@ def plan_cells(rows: Sequence[PlanRow]) -> list[tuple[str, ...]]:
 def _offline(warehouse: Warehouse, recipe: Recipe) -> list[PlanRow]:
     rows: list[PlanRow] = []
     known = _Known(warehouse, recipe.name)
-    for config in simulators(recipe):
-        stages, seeds = of_simulator(config), set(pending_seeds(warehouse, config))
-        stale = _drafted_otherwise(warehouse, known, stages, drafted_seeds) & seeds
-        kind = f"simulator {config.split}"
-        rows += _drafted(warehouse, known, kind, stages, config.contexts - len(seeds), len(seeds), len(stale))
-    if recipe.cloze:
-        total = warehouse.query(
-            f"SELECT count(*) FROM ({USABLE})"  # noqa: S608
-        ).item()
-        stages, names = of_cloze(recipe.cloze), set(pending_documents(warehouse, recipe.cloze))
-        old = _drafted_otherwise(warehouse, known, stages, drafted_documents) & names
-        rows += _drafted(warehouse, known, "cloze", stages, total - len(names), len(names), len(old))
+    for one in offline(recipe):
+        generator, config = one.generator, one.config
+        seeds = generator.source == "seeds"
+        total = generator.seeds(config) if seeds else len(usable_documents(warehouse))
+        todo = set(pending_sources(warehouse, generator, config))
+        drafted = drafted_seeds if seeds else drafted_documents
+        others = (drafted(warehouse, other) for other in known.others(one.stages.drafts))
+        stale = len(set[Any]().union(*others) & todo)
+        rows += _drafted(warehouse, known, one.kind, one.stages, total - len(todo), len(todo), stale)
     return rows
-
-
-def _drafted_otherwise(
-    warehouse: Warehouse, known: _Known, stages: Drafted, drafted: Callable[[Warehouse, str], set[T]]
-) -> set[T]:
-    """What was drafted under other settings of the recipe."""
-    return set[T]().union(*(drafted(warehouse, other) for other in known.others(stages.drafts)))
 
 
 def _drafted(
@@ -227,7 +218,7 @@ def _usual(pace: dict[str, dict[str, float]], config: TeachingConfig) -> dict[st
     later = {
         "questions": float(asked),
         "evidence": float(asked * (len(config.annotators) or 1)),
-        "verify": asked * (1 + 4.0 * config.verify.samples),
+        "verify": asked * sum(check.calls(config.verify) for check in CHECKS.values()),
     }
     seen = {stage: pace[stage]["calls_an_item"] for stage in later if stage in pace}
     return {kind: {"contexts": contexts[kind], **later, **seen} for kind in KINDS}

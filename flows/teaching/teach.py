@@ -20,19 +20,21 @@ from filelock import FileLock, Timeout
 from evoembedding.flows.terminal.interrupt import stopped_by
 from evoembedding.schemas.arrow import to_frame
 from evoembedding.schemas.configs import Recipe, TeachingConfig
-from evoembedding.schemas.dataset import Failure, Outcome, StageFingerprint
-from evoembedding.schemas.episode import Context, Document, Episode, Evidence, Question, Verdict
+from evoembedding.schemas.dataset import StageFingerprint
+from evoembedding.schemas.episode import Document
 from evoembedding.schemas.errors import EvoError, InterruptionError
 from evoembedding.schemas.ids import canonical
+from evoembedding.schemas.made import Made
 from evoembedding.schemas.moments import now
 from evoembedding.schemas.teacher import Spent
 from evoembedding.synth.fingerprints import Chain, Stage, chains
-from evoembedding.synth.items import Item, Made, broken, items, make
+from evoembedding.synth.items import Item, broken, items, make
 from evoembedding.synth.teachers.asking import Asker, Desk
 from evoembedding.synth.teachers.purse import Purse
 from evoembedding.synth.teachers.teacher import Teacher
 from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.datasets import outcomes
+from evoembedding.warehouse.datasets.commit import commit
 from evoembedding.warehouse.documents.texts import HELD
 from evoembedding.warehouse.ledger import SqliteLedger
 
@@ -263,8 +265,8 @@ class _Run:
 
     def _count(self, made: Made) -> None:
         self.done += 1
-        self.accepted += made.outcome.accepted
-        self.failed += made.outcome.failed + made.outcome.failed_contexts
+        self.accepted += sum(one.accepted for one in made.outcomes)
+        self.failed += sum(one.failed + one.failed_contexts for one in made.outcomes)
         self.rejected.update(v.reason for v in made.verdicts if v.check_name == "all" and not v.passed)
 
     async def _commit_at_times(self) -> None:
@@ -299,22 +301,6 @@ class _Run:
             tokens_a_second=(spent.tokens - self.tokens_before) / max(seconds, 1e-9),
             in_flight=sum(desk.teacher.in_flight for desk in self.desks.values()),
         )
-
-
-def commit(warehouse: Warehouse, batch: Sequence[Made]) -> int:
-    """Everything that the items made, in one transaction; how many episodes are new."""
-    counts = warehouse.append_all(
-        {
-            "contexts": to_frame(Context, [row for made in batch for row in made.contexts]),
-            "questions": to_frame(Question, [row for made in batch for row in made.questions]),
-            "evidence": to_frame(Evidence, [row for made in batch for row in made.evidence]),
-            "verdicts": to_frame(Verdict, [row for made in batch for row in made.verdicts]),
-            "episodes": to_frame(Episode, [row for made in batch for row in made.episodes]),
-            "failures": to_frame(Failure, [row for made in batch for row in made.failures]),
-            "outcomes": to_frame(Outcome, [made.outcome for made in batch]),
-        }
-    )
-    return counts["episodes"]
 
 
 def record_stages(warehouse: Warehouse, scope: str, stages: Iterable[Stage]) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from evoembedding.schemas.configs import SimulatorConfig
+from evoembedding.schemas.configs import Recipe, SimulatorConfig
 from evoembedding.schemas.episode import Draft
 from evoembedding.schemas.identity import identity
-from evoembedding.schemas.ids import digest
+from evoembedding.synth.generator import Generator
 from evoembedding.synth.tables import tables
 
 VERSION = "simulator-2"  # raised by hand for a change of code that changes what is told or asked
@@ -32,15 +32,35 @@ def components(config: SimulatorConfig) -> dict[str, Any]:
     }
 
 
-def fingerprint(config: SimulatorConfig) -> str:
-    """Identifies all of them."""
-    return digest({"stage": "simulator", **components(config)}, 10)
-
-
 def simulate(config: SimulatorConfig, start: int = 0, stop: int | None = None) -> Iterator[Draft]:
     """Drafts of contexts `start` to `stop` (all of `config.contexts` by default), in order."""
     from evoembedding.synth.simulator.drafts import draft
 
-    mark = fingerprint(config)
+    stage = generator.fingerprint(config)
     for index in range(start, config.contexts if stop is None else stop):
-        yield draft(config, index, mark)
+        yield draft(config, index, stage)
+
+
+def simulators(recipe: Recipe) -> tuple[SimulatorConfig, SimulatorConfig]:
+    """The recipe's training simulator and its held-out one: other fillers, other paraphrases."""
+    train = recipe.simulator
+    return train, train.replace(split="heldout", contexts=recipe.heldout_contexts)
+
+
+def _from_seeds(config: SimulatorConfig, seeds: Sequence[int]) -> Iterator[Draft]:
+    for seed in seeds:
+        yield from simulate(config, seed, seed + 1)
+
+
+generator = Generator(
+    "simulator",
+    "dialogues between invented people, whose facts change, with exact evidence",
+    "seeds",
+    simulators,
+    components,
+    seeds=lambda config: int(config.contexts),
+    from_seeds=_from_seeds,
+    kind=lambda config: f"simulator {config.split}",
+    # Held-out worlds are of a kind of their own: no training world is made in their place.
+    kind_of_stage=lambda config: "simulator" if config.split == "train" else f"simulator {config.split}",
+)

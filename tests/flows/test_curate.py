@@ -10,19 +10,20 @@ from typing import Any
 import pytest
 
 from evoembedding.flows.curate import curate
-from evoembedding.flows.synthesize import commit
+from evoembedding.flows.synthesize import commit_drafts
 from evoembedding.schemas.configs import CurationConfig, SimulatorConfig
 from evoembedding.schemas.episode import Context, Draft, Segment
 from evoembedding.schemas.errors import EvoError
 from evoembedding.schemas.ids import content_id
-from evoembedding.synth.fingerprints import of_simulator
+from evoembedding.synth import simulator
+from evoembedding.synth.generators import drafted
 from evoembedding.synth.simulator import simulate
 from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.datasets.funnel import assert_balanced
 from evoembedding.warehouse.datasets.versions import EpisodeFilter, left_out, publish
 
 CONFIG = SimulatorConfig(contexts=12)
-WHERE = EpisodeFilter(verified=(of_simulator(CONFIG).verify.fingerprint,))
+WHERE = EpisodeFilter(verified=(drafted(simulator.generator, CONFIG).verify.fingerprint,))
 
 
 @pytest.fixture
@@ -53,11 +54,11 @@ def publish_curated(warehouse: Warehouse, config: CurationConfig) -> Any:
 
 def test_of_two_contexts_that_are_alike_one_is_published(warehouse: Warehouse) -> None:
     drafts = list(simulate(CONFIG))
-    commit(warehouse, drafts)
+    commit_drafts(warehouse, drafts)
     plain = publish_curated(warehouse, CurationConfig())
     assert left_out(warehouse, plain) == {}  # different simulated dialogues are no near-duplicates
     repeated = [again(draft) for draft in drafts[:3]]
-    commit(warehouse, repeated)
+    commit_drafts(warehouse, repeated)
     assert_balanced(warehouse)
     version = publish_curated(warehouse, CurationConfig())
     total = warehouse.query("SELECT count(*) FROM episodes").item()
@@ -84,7 +85,7 @@ def test_of_two_contexts_that_are_alike_one_is_published(warehouse: Warehouse) -
 
 def test_what_a_benchmark_holds_is_left_out(warehouse: Warehouse, tmp_path: Path) -> None:
     drafts = list(simulate(CONFIG))
-    commit(warehouse, drafts)
+    commit_drafts(warehouse, drafts)
     leaked = drafts[4].context
     path = tmp_path / "bench.json"
     path.write_text(json.dumps({"conversation": [s.text for s in leaked.segments]}))
@@ -102,9 +103,9 @@ def test_what_a_benchmark_holds_is_left_out(warehouse: Warehouse, tmp_path: Path
 
 def test_episodes_that_came_meanwhile_are_not_published_unseen(warehouse: Warehouse) -> None:
     drafts = list(simulate(CONFIG))
-    commit(warehouse, drafts[:6])
+    commit_drafts(warehouse, drafts[:6])
     curated = curate(warehouse, CurationConfig(), WHERE, "d")
-    commit(warehouse, drafts[6:])
+    commit_drafts(warehouse, drafts[6:])
     where = WHERE.model_copy(update={"curation": curated.fingerprint})
     with pytest.raises(EvoError, match="publish again"):
         publish(warehouse, "d", "{}", None, where, curated.episodes)
@@ -116,7 +117,7 @@ def test_the_command_tells_what_was_left_out(evo: Callable[..., Any], tmp_path: 
     home, bench = tmp_path / "home", tmp_path / "bench.json"
     with Warehouse.open(home) as warehouse:
         drafts = list(simulate(CONFIG))
-        commit(warehouse, drafts)
+        commit_drafts(warehouse, drafts)
     bench.write_text(json.dumps([s.text for s in drafts[0].context.segments]))
     words = ("dataset", "publish", "mine", "--recipe", "demo", "--contexts", "12")
     done = evo(*words, "--decontaminate", str(bench), home=home)

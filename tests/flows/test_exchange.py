@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from evoembedding.flows.synthesize import commit, pending_documents
+from evoembedding.flows.synthesize import commit_drafts, pending_sources
 from evoembedding.flows.teaching.teach import all_items
 from evoembedding.schemas.arrow import to_frame
 from evoembedding.schemas.configs import ClozeConfig, DialogueConfig, TeachingConfig
@@ -51,7 +51,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     one = document("notes.txt", TEXT, license="CC0-1.0")
     with Warehouse.open(folder) as warehouse:
         warehouse.append("documents", to_frame(Document, [one]))
-        assert commit(warehouse, cloze.cloze(one, CLOZE))
+        assert commit_drafts(warehouse, cloze.cloze(one, CLOZE))
         publish(warehouse, "notes", "{}", "abc", EpisodeFilter())
     return folder
 
@@ -114,12 +114,12 @@ def test_documents_without_text_are_not_worked_on_until_ingested(tmp_path: Path)
     )
     with Warehouse.open(tmp_path) as warehouse:
         warehouse.append("documents", named)
-        assert pending_documents(warehouse, CLOZE) == []
+        assert pending_sources(warehouse, cloze.generator, CLOZE) == []
         assert all_items(warehouse, teaching) == []
         both = pl.concat([to_frame(Document, [one, other]), to_frame(Document, [one])])
         assert add_documents(warehouse, both, none) == 2
         assert add_documents(warehouse, both, none) == 0
-        assert pending_documents(warehouse, CLOZE) == sorted([one.document_id, other.document_id])
+        assert pending_sources(warehouse, cloze.generator, CLOZE) == sorted([one.document_id, other.document_id])
         assert all_items(warehouse, teaching)
         texts = dict(warehouse.query("SELECT document_id, text FROM lake.documents").iter_rows())
     assert texts == {one.document_id: TEXT, other.document_id: TEXT[:200]}

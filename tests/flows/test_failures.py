@@ -19,7 +19,7 @@ import pytest
 from evoembedding.flows.build_dataset import publish_version, shard_version
 from evoembedding.flows.commands.doctor import WEIGHTS
 from evoembedding.flows.recipes import recipe
-from evoembedding.flows.synthesize import commit
+from evoembedding.flows.synthesize import commit_drafts
 from evoembedding.schemas.configs import Recipe, SimulatorConfig
 from evoembedding.synth.simulator import simulate
 from evoembedding.warehouse.catalog import Warehouse
@@ -67,7 +67,7 @@ def small(contexts: int) -> Recipe:
 
 def grow(home: Path, start: int, stop: int) -> None:
     with Warehouse.open(home) as warehouse:
-        commit(warehouse, simulate(SimulatorConfig(contexts=stop), start, stop))
+        commit_drafts(warehouse, simulate(SimulatorConfig(contexts=stop), start, stop))
 
 
 class Done(NamedTuple):

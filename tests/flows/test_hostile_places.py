@@ -12,7 +12,7 @@ import pytest
 from evoembedding.flows.build_dataset import publish_version, shard_version
 from evoembedding.flows.commands.doctor import WEIGHTS
 from evoembedding.flows.recipes import recipe
-from evoembedding.flows.synthesize import commit
+from evoembedding.flows.synthesize import commit_drafts
 from evoembedding.schemas.configs import SimulatorConfig
 from evoembedding.synth.simulator import simulate
 from evoembedding.trainer.training.rows import Rows
@@ -27,7 +27,7 @@ def test_a_path_is_no_pattern(tmp_path: Path, name: str) -> None:
     home = tmp_path / name
     small = recipe("smallest").replace(name="small", cloze=None, simulator=SimulatorConfig(contexts=8))
     with Warehouse.open(home) as warehouse:
-        commit(warehouse, simulate(small.simulator, 0, 8))
+        commit_drafts(warehouse, simulate(small.simulator, 0, 8))
     publish_version.fn(home, "small", small)
     shards = shard_version.fn(home, "small@1", small.train.model)
     rows = Rows(home / "shards" / shards.shard_set_id)

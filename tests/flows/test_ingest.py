@@ -12,9 +12,10 @@ import pytest
 
 from evoembedding.flows.ingest import Ingested, ingest_source
 from evoembedding.flows.recipes import recipe
-from evoembedding.flows.synthesize import cloze_partition, pending_documents
+from evoembedding.flows.synthesize import draft_partition, pending_sources
 from evoembedding.flows.teaching.teach import all_items
 from evoembedding.schemas.errors import EvoError
+from evoembedding.synth import cloze
 from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.datasets.diff import diff
 from evoembedding.warehouse.datasets.versions import EpisodeFilter, episodes_of, list_versions, publish
@@ -61,8 +62,8 @@ def used(home: Path) -> set[str]:
     """Texts that a new version is made from: what was pending is worked on, then published."""
     assert CLOZE
     with Warehouse.open(home) as warehouse:
-        todo = pending_documents(warehouse, CLOZE)
-    cloze_partition.fn(home, CLOZE, todo)
+        todo = pending_sources(warehouse, cloze.generator, CLOZE)
+    draft_partition.fn(home, "cloze", CLOZE, todo)
     with Warehouse.open(home) as warehouse:
         version = publish(warehouse, "pages", "{}", None, EpisodeFilter())
         rows = warehouse.query(
@@ -228,7 +229,7 @@ def test_a_withdrawn_text_does_not_return_in_another_form(home: Path, tmp_path: 
     assert len(done.failures) + done.read == len(forms)
     assert CLOZE
     with Warehouse.open(home) as warehouse:
-        assert pending_documents(warehouse, CLOZE) == []
+        assert pending_sources(warehouse, cloze.generator, CLOZE) == []
 
 
 def test_a_licence_that_comes_later_is_kept(home: Path, pages: Path) -> None:

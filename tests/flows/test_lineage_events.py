@@ -19,7 +19,7 @@ from prefect.context import FlowRunContext
 from evoembedding.flows.build_dataset import publish_version, shard_version
 from evoembedding.flows.lineage_events import emits, lineage_run, reads, writes
 from evoembedding.flows.recipes import recipe
-from evoembedding.flows.synthesize import commit
+from evoembedding.flows.synthesize import commit_drafts
 from evoembedding.schemas.errors import EvoError, InterruptionError
 from evoembedding.synth.simulator import simulate
 from evoembedding.warehouse.catalog import Warehouse
@@ -278,7 +278,7 @@ def test_graph_of_events_keeps_versions_apart_as_the_foreign_keys_do(
     chosen = recipe("smallest")
     for stop in (6, 12):
         with Warehouse.open(tmp_path) as warehouse:
-            commit(warehouse, simulate(chosen.simulator, 0, stop))
+            commit_drafts(warehouse, simulate(chosen.simulator, 0, stop))
         version = publish_version.fn(tmp_path, "a", chosen)
         shard_version.fn(tmp_path, "a", chosen.train.model)
     assert version.label == "a@2"

@@ -12,13 +12,15 @@ import pytest
 import evoembedding.flows.synthesize as tasks
 from evoembedding.flows.build_dataset import publish_version
 from evoembedding.flows.recipes import recipe
-from evoembedding.flows.synthesize import drafting, made_by, pending, pending_checks
+from evoembedding.flows.synthesize import made_by, pending, pending_checks
 from evoembedding.flows.teaching.plan import PlanRow, make_plan
 from evoembedding.schemas.arrow import to_frame
 from evoembedding.schemas.configs import ClozeConfig, Recipe, SimulatorConfig
 from evoembedding.schemas.episode import Document, Draft, Evidence, Question
 from evoembedding.schemas.errors import EvoError
-from evoembedding.synth import checks, cloze, simulator
+from evoembedding.synth import cloze, simulator, verification
+from evoembedding.synth.checks.check import Check
+from evoembedding.synth.generators import offline
 from evoembedding.synth.simulator import questions
 from evoembedding.synth.simulator.builders.told import Builder, Candidate, World
 from evoembedding.warehouse.catalog import Warehouse
@@ -39,7 +41,7 @@ TEXTS = (
 def no_prefect() -> Iterator[None]:
     """The tasks as the functions that they are: a server would prove no more."""
     with pytest.MonkeyPatch.context() as patched:
-        for name in ("simulate_partition", "cloze_partition", "verify_partition"):
+        for name in ("draft_partition", "verify_partition"):
             patched.setattr(tasks, name, getattr(tasks, name).fn)
         patched.setattr(tasks, "create_markdown_artifact", lambda **artifact: None)
         yield
@@ -80,8 +82,9 @@ def stricter(monkeypatch: pytest.MonkeyPatch, version: str = "checks-next") -> N
     def polite(draft: Draft, question: Question, evidence: Evidence) -> str:
         return "it begins with W" if question.text.startswith("W") else ""
 
-    monkeypatch.setattr(checks, "VERSION", version)
-    monkeypatch.setattr(checks, "CHECKS", {**checks.CHECKS, "polite": polite})
+    one = Check("polite", "the question does not begin with W", polite)
+    monkeypatch.setattr(verification, "VERSION", version)
+    monkeypatch.setattr(verification, "CHECKS", {**verification.CHECKS, "polite": one})
 
 
 def no_generation(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,11 +114,11 @@ def test_new_checks_see_stored_drafts_again_and_nothing_is_drafted_anew(
     home: Path, small: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = publish_version.fn(home, "d", small)
-    drafted = [stages.drafts for stages in drafting(small)]
+    drafted = [one.stages.drafts for one in offline(small)]
     with Warehouse.open(home) as warehouse:
         kept = matching_digest(warehouse, made_by(small))
     stricter(monkeypatch)
-    assert [stages.drafts for stages in drafting(small)] == drafted
+    assert [one.stages.drafts for one in offline(small)] == drafted
     plan = rows(home, small)
     assert plan["simulator train", "simulator"].pending == 0
     verify = plan["simulator train", "verify"]
@@ -194,7 +197,7 @@ def test_lineage_and_retention_know_both_stages(home: Path, small: Recipe, monke
         node = trace(warehouse, mark)
         assert node.facts["stage"] == "verify"
         (before,) = node.children
-        assert (before.id, before.facts["stage"]) == (drafting(small)[0].drafts.fingerprint, "simulator")
+        assert (before.id, before.facts["stage"]) == (offline(small)[0].stages.drafts.fingerprint, "simulator")
     stricter(monkeypatch)
     synthesize(home, small)
     newer = publish_version.fn(home, "d", small)
@@ -204,5 +207,5 @@ def test_lineage_and_retention_know_both_stages(home: Path, small: Recipe, monke
         assert resolve(warehouse, newer.label) == newer
         assert_balanced(warehouse)
         assert not funnel(warehouse).is_empty()
-        drafts = {stages.drafts.fingerprint for stages in drafting(small)}
-        assert [pending_checks(warehouse, stages) for stages in drafting(small)] == [[]] * len(drafts)
+        drafts = {one.stages.drafts.fingerprint for one in offline(small)}
+        assert [pending_checks(warehouse, one.stages) for one in offline(small)] == [[]] * len(drafts)

@@ -13,7 +13,7 @@ from evoembedding.flows.build_dataset import publish_version, shard_version
 from evoembedding.flows.evaluate import heldout
 from evoembedding.flows.pipeline import finished
 from evoembedding.flows.recipes import recipe
-from evoembedding.flows.synthesize import commit, simulators
+from evoembedding.flows.synthesize import commit_drafts
 from evoembedding.flows.train import training_run_id
 from evoembedding.schemas.arrow import to_frame
 from evoembedding.schemas.configs import CurationConfig, ModelConfig, Recipe, SimulatorConfig, TrainConfig
@@ -21,7 +21,7 @@ from evoembedding.schemas.dataset import Evaluation, ModelRecord, TrainingRun
 from evoembedding.schemas.episode import Document
 from evoembedding.schemas.identity import Born
 from evoembedding.synth.documents import read_documents
-from evoembedding.synth.simulator import drafts, simulate
+from evoembedding.synth.simulator import drafts, simulate, simulators
 from evoembedding.warehouse.catalog import Warehouse
 from tests.records import score, trained_model, training_run
 
@@ -72,7 +72,7 @@ def home(small: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("home")
     with Warehouse.open(home) as warehouse:
         for config in simulators(small):
-            commit(warehouse, simulate(config))
+            commit_drafts(warehouse, simulate(config))
     publish_version.fn(home, "d", small)
     shards = shard_version.fn(home, "d@1", small.train.model)
     run = training_run_id(shards, small.train)

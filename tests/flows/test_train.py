@@ -20,7 +20,7 @@ from evoembedding.flows.build_dataset import publish_version, shard_version
 from evoembedding.flows.commands.app import app
 from evoembedding.flows.recipes import recipe
 from evoembedding.flows.report.training import stored_metrics, training_curves
-from evoembedding.flows.synthesize import commit
+from evoembedding.flows.synthesize import commit_drafts
 from evoembedding.flows.train import in_steps, metric_rows, training_run_id
 from evoembedding.schemas.configs import Recipe, SimulatorConfig, TrainConfig
 from evoembedding.schemas.dataset import ShardSet
@@ -59,7 +59,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     simulator = SimulatorConfig(contexts=24)
     small: Recipe = recipe("smallest").model_copy(update={"name": "d", "simulator": simulator, "cloze": None})
     with Warehouse.open(home) as warehouse:
-        commit(warehouse, simulate(simulator, 0, 24))
+        commit_drafts(warehouse, simulate(simulator, 0, 24))
     publish_version.fn(home, "d", small)
     (home / "two.toml").write_text(RECIPE)
     return World(home, shard_version.fn(home, "d@1", small.train.model), home / "two.toml")

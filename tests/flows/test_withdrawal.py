@@ -15,13 +15,14 @@ from evoembedding.flows.commands.app import app
 from evoembedding.flows.commands.options import Sizes, chosen_recipe
 from evoembedding.flows.ingest import ingest_source
 from evoembedding.flows.recipes import recipe
-from evoembedding.flows.synthesize import ask_teachers, cloze_partition, pending_documents
+from evoembedding.flows.synthesize import ask_teachers, draft_partition, pending_sources
 from evoembedding.flows.teaching.plan import make_plan
 from evoembedding.flows.teaching.teach import all_items
 from evoembedding.schemas.arrow import to_frame
 from evoembedding.schemas.episode import Context, Segment
 from evoembedding.schemas.errors import EvoError
 from evoembedding.schemas.teacher import TeacherCall
+from evoembedding.synth import cloze
 from evoembedding.synth.fingerprints import chains
 from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.datasets.versions import EpisodeFilter, publish
@@ -45,8 +46,8 @@ def home(tmp_path: Path) -> Path:
     config = recipe("demo").cloze
     assert config
     with Warehouse.open(state) as warehouse:
-        todo = pending_documents(warehouse, config)
-    assert cloze_partition.fn(state, config, todo) >= 2
+        todo = pending_sources(warehouse, cloze.generator, config)
+    assert draft_partition.fn(state, "cloze", config, todo) >= 2
     with Warehouse.open(state) as warehouse:
         publish(warehouse, "texts", "{}", None, EpisodeFilter())
     return state
@@ -89,10 +90,10 @@ def test_synthesis_leaves_withdrawn_documents_alone(home: Path) -> None:
     changed = config.model_copy(update={"seed": config.seed + 1})
     rivers, towers = document(home, "rivers"), document(home, "towers")
     with Warehouse.open(home) as warehouse:
-        assert pending_documents(warehouse, changed) == sorted((rivers, towers))
+        assert pending_sources(warehouse, cloze.generator, changed) == sorted((rivers, towers))
     take_back(home, rivers)
     with Warehouse.open(home) as warehouse:
-        assert pending_documents(warehouse, changed) == [towers]
+        assert pending_sources(warehouse, cloze.generator, changed) == [towers]
     offline = recipe("demo").model_copy(update={"cloze": changed})
     planned = {row.stage: (row.done, row.pending) for row in make_plan(home, offline) if row.kind == "cloze"}
     assert planned == {"cloze": (0, 1), "verify": (0, 1)}

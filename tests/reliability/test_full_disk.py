@@ -17,7 +17,7 @@ from evoembedding.flows.commands.doctor import WEIGHTS
 from evoembedding.flows.ingest import ingest_source
 from evoembedding.flows.recipes import recipe
 from evoembedding.flows.report.page import write_report
-from evoembedding.flows.synthesize import commit
+from evoembedding.flows.synthesize import commit_drafts
 from evoembedding.schemas.arrow import to_frame
 from evoembedding.schemas.configs import Recipe, SimulatorConfig
 from evoembedding.schemas.dataset import Evaluation
@@ -60,7 +60,7 @@ def ingest(home: Path) -> None:
 def synthesize(home: Path) -> None:
     for start in range(0, CONTEXTS, 4):  # a partition a transaction, as the flow has it
         with Warehouse.open(home) as warehouse:
-            commit(warehouse, simulate(SimulatorConfig(contexts=CONTEXTS), start, start + 4))
+            commit_drafts(warehouse, simulate(SimulatorConfig(contexts=CONTEXTS), start, start + 4))
 
 
 def publish(home: Path) -> None:

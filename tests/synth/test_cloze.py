@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from evoembedding.schemas.configs import ClozeConfig
 from evoembedding.schemas.episode import Document
-from evoembedding.synth.checks import verify
-from evoembedding.synth.cloze import BLANK, cloze, fingerprint
+from evoembedding.synth.cloze import BLANK, cloze, generator
 from evoembedding.synth.documents import document
 from evoembedding.synth.text import normalise, sentences, windows
+from evoembedding.synth.verification import verify
 
 CONFIG = ClozeConfig()
 PROSE = " ".join(
@@ -73,7 +73,7 @@ def test_the_answer_lies_in_the_evidence_window_alone(segments: int) -> None:
 def test_the_seed_decides_and_repeats() -> None:
     drafts = [list(cloze(made(PROSE), CONFIG.model_copy(update={"seed": seed}))) for seed in (0, 0, 1)]
     assert drafts[0] == drafts[1] != drafts[2]
-    assert fingerprint(CONFIG) != fingerprint(CONFIG.model_copy(update={"seed": 1}))
+    assert generator.fingerprint(CONFIG) != generator.fingerprint(CONFIG.model_copy(update={"seed": 1}))
 
 
 def test_a_short_text_gets_smaller_windows() -> None:

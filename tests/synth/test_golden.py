@@ -12,11 +12,12 @@ import pytest
 from evoembedding.schemas.configs import ClozeConfig, SimulatorConfig
 from evoembedding.schemas.episode import Document, Draft
 from evoembedding.schemas.ids import content_id, digest
-from evoembedding.synth.checks import Checked, fingerprint, verify
+from evoembedding.schemas.made import Made
 from evoembedding.synth.cloze import cloze
 from evoembedding.synth.simulator import drafts as drafts_module
 from evoembedding.synth.simulator import simulate
 from evoembedding.synth.simulator.questions import BUILDERS
+from evoembedding.synth.verification import fingerprint, verify
 from tests.synth.test_checks import BAD, draft
 
 PROSE = """The Harbour of Quillon was dredged in 1742. Its keeper, Ferdinand Osk, kept 17 lamps and a parrot.
@@ -69,7 +70,7 @@ def of_drafts(made: list[Draft]) -> str:
     )
 
 
-def of_verdicts(made: list[Checked]) -> str:
+def of_verdicts(made: list[Made]) -> str:
     """A digest of all that is chosen by verdicts."""
     return digest(
         [

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 
 from evoembedding.schemas.configs import SimulatorConfig
 from evoembedding.schemas.episode import Draft, Split
-from evoembedding.synth.checks import verify
-from evoembedding.synth.simulator import fingerprint, simulate
+from evoembedding.synth.simulator import generator, simulate
 from evoembedding.synth.simulator.fillers import POOLS, SPLITS, fillers, partition
 from evoembedding.synth.simulator.questions import BUILDERS, candidates
 from evoembedding.synth.simulator.render import CLOSERS, OPENERS, REPLIES, STATEMENTS, SUGGESTIONS
 from evoembedding.synth.simulator.world import Beat, tell
 from evoembedding.synth.taxonomy import QUESTION_TYPES, STATE_TYPES
 from evoembedding.synth.text import normalise
+from evoembedding.synth.verification import verify
 
 CONFIG = SimulatorConfig(contexts=200)
 HELDOUT = CONFIG.model_copy(update={"split": "heldout"})
@@ -56,8 +56,8 @@ def test_seed_and_split_change_worlds_and_fingerprints_but_the_count_does_not() 
     other = CONFIG.model_copy(update={"seed": 1})
     ids = [{d.context.context_id for d in drafts} for drafts in (DRAFTS, HELDOUT_DRAFTS, simulate(other))]
     assert not ids[0] & ids[1] and not ids[0] & ids[2]
-    assert len({fingerprint(c) for c in (CONFIG, other, HELDOUT)}) == 3
-    assert fingerprint(CONFIG) == fingerprint(CONFIG.model_copy(update={"contexts": 7}))
+    assert len({generator.fingerprint(c) for c in (CONFIG, other, HELDOUT)}) == 3
+    assert generator.fingerprint(CONFIG) == generator.fingerprint(CONFIG.model_copy(update={"contexts": 7}))
 
 
 def test_heldout_fillers_never_occur_in_training_text() -> None:

@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evoembedding.schemas.configs import ClozeConfig
-from evoembedding.synth.checks import verify
 from evoembedding.synth.cloze import cloze
 from evoembedding.synth.curation.decontaminate import Benchmarks
 from evoembedding.synth.curation.deduplicate import NearDuplicates
 from evoembedding.synth.curation.shingles import Words
 from evoembedding.synth.documents import document
 from evoembedding.synth.text import joined, length, normalise, sentences, tokens, unspaced, windows, words
+from evoembedding.synth.verification import verify
 
 CHINESE = "港口日志\n\n" + "".join(
     f"渡船第{n}天早上九点离开港口，船长名叫马罗。船票{n}枚硬币！岛上有两座码头，北码头关闭到杜松日；「南码头挂着灯笼。」"

@@ -26,7 +26,7 @@ from transformers import (
 )
 
 from evoembedding.schemas.episode import Draft
-from evoembedding.synth.checks import verify
+from evoembedding.synth.verification import verify
 from evoembedding.warehouse.shards.tokenisation import tokenise
 from tests.trainer.chat_templates import FORMS
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from evoembedding.flows.synthesize import commit
+from evoembedding.flows.synthesize import commit_drafts
 from evoembedding.schemas.configs import SimulatorConfig
 from evoembedding.schemas.errors import EvoError
 from evoembedding.synth.simulator import simulate
@@ -16,7 +16,7 @@ from evoembedding.warehouse.short_ids import whole_id
 
 def test_a_beginning_stands_for_its_only_id_and_several_are_named(tmp_path: Path) -> None:
     with Warehouse.open(tmp_path) as warehouse:
-        commit(warehouse, simulate(SimulatorConfig(contexts=20), 0, 20))
+        commit_drafts(warehouse, simulate(SimulatorConfig(contexts=20), 0, 20))
         ids = warehouse.query("SELECT context_id FROM lake.contexts ORDER BY ALL")["context_id"].to_list()
         assert whole_id(warehouse, ids[3]) == ids[3]
         assert whole_id(warehouse, ids[3][:-4]) == ids[3]

@@ -30,6 +30,12 @@ def drafted_documents(warehouse: Warehouse, fingerprint: str) -> set[str]:
     return set(rows["id"])
 
 
+def failed_documents(warehouse: Warehouse, stage: str, fingerprint: str) -> set[str]:
+    """The documents that gave no draft."""
+    rows = warehouse.query("SELECT item FROM lake.failures WHERE stage = ? AND fingerprint = ?", (stage, fingerprint))
+    return set(rows["item"])
+
+
 def unverified(warehouse: Warehouse, drafts: str, verify: str) -> list[str]:
     """The drafted contexts with a question that has no verdict of this verification, by id."""
     return warehouse.query(

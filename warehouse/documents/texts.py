@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import duckdb
 import polars as pl
 
+from evoembedding.schemas.episode import Document
 from evoembedding.warehouse.catalog import Warehouse, insert_new
 from evoembedding.warehouse.sources import SUPERSEDED
 
@@ -54,3 +55,17 @@ def with_text(warehouse: Warehouse, ids: Sequence[str]) -> set[str]:
         (list(ids),),
     )
     return set(found["document_id"])
+
+
+def usable_documents(warehouse: Warehouse) -> set[str]:
+    """The ids of those that are worked on."""
+    return set(warehouse.query(USABLE)["document_id"])
+
+
+def documents_of(warehouse: Warehouse, ids: Sequence[str]) -> list[Document]:
+    """The documents of these ids, by id."""
+    rows = warehouse.query(
+        "SELECT * FROM lake.documents WHERE document_id IN (SELECT unnest(?::VARCHAR[])) ORDER BY document_id",
+        (list(ids),),
+    )
+    return [Document(**row) for row in rows.iter_rows(named=True)]

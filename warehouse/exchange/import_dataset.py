@@ -9,11 +9,13 @@ from pathlib import Path
 
 from evoembedding.schemas.arrow import to_frame
 from evoembedding.schemas.dataset import DatasetVersion, Failure, Import
-from evoembedding.schemas.episode import Context, Episode, Evidence, Question, Record, Verdict
+from evoembedding.schemas.episode import Record
 from evoembedding.schemas.errors import EvoError
 from evoembedding.schemas.ids import content_id, digest
+from evoembedding.schemas.made import Made
 from evoembedding.schemas.moments import now
 from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.commit import commit
 from evoembedding.warehouse.datasets.versions import EpisodeFilter, check_name, list_versions, matching_digest, publish
 from evoembedding.warehouse.exchange.export import IMPORT, LEFT_OUT
 from evoembedding.warehouse.exchange.import_rows import RowError, RowReader, failure
@@ -140,19 +142,10 @@ def _commit(warehouse: Warehouse, rows: Iterator[Line], reader: RowReader, tally
             failures.append(failure(line, str(error), reader.fingerprint))
     if not read:
         return False
-    counts = warehouse.append_all(
-        {
-            "contexts": to_frame(Context, {m.context.context_id: m.context for m in made}.values()),
-            "questions": to_frame(Question, [m.question for m in made]),
-            "evidence": to_frame(Evidence, [e for m in made for e in m.evidence]),
-            "verdicts": to_frame(Verdict, [v for m in made for v in (*m.verdicts, m.stamp)]),
-            "episodes": to_frame(Episode, [m.episode for m in made]),
-            "failures": to_frame(Failure, failures),
-        }
-    )
+    new = commit(warehouse, [*made, Made(failures=tuple(failures))])
     tally.rows += read
-    tally.new += counts["episodes"]
-    tally.there += len(made) - counts["episodes"]
+    tally.new += new
+    tally.there += len(made) - new
     tally.rejected += len(failures)
     tally.reasons += [f"{f.item}: {f.reason}" for f in failures[: SHOWN - len(tally.reasons)]]
     return True

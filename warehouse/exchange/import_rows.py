@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -12,6 +12,7 @@ from evoembedding.schemas.dataset import Failure
 from evoembedding.schemas.episode import Context, Episode, Evidence, Question, Segment, Split, Verdict
 from evoembedding.schemas.exchange import FORM
 from evoembedding.schemas.ids import content_id
+from evoembedding.schemas.made import Made
 from evoembedding.warehouse.exchange.import_source import LONGEST, Line
 from evoembedding.warehouse.exchange.old_exports import row_of
 from evoembedding.warehouse.exchange.record_form import FOREIGN, GENERATOR, Kind, OfContext, OfQuestion, OwnRow, Row
@@ -21,17 +22,6 @@ PAYLOAD = 2000  # characters of a rejected row that are kept
 
 class RowError(Exception):
     """Why a row cannot be imported."""
-
-
-class Made(NamedTuple):
-    """What a row becomes. `stamp` says that the import let the episode pass."""
-
-    context: Context
-    question: Question
-    evidence: tuple[Evidence, ...]
-    verdicts: tuple[Verdict, ...]
-    episode: Episode
-    stamp: Verdict
 
 
 class RowReader:
@@ -54,7 +44,7 @@ class RowReader:
         return tuple(self._stamp(number) for number in range(1, self._most + 1))
 
     def read(self, line: Line) -> Made:
-        """The row's rows.
+        """The row's rows; the last verdict says that the import let the episode pass.
 
         Raises:
             RowError: it is malformed.
@@ -135,44 +125,46 @@ class RowReader:
         segments, text, answer, indices = texts
         episode_id, context_id, question_id, fingerprint = ids
         common: dict[str, Any] = {"question_type": row.question_type, "family": row.family, "generator": row.generator}
+        context = Context(
+            context_id=context_id,
+            kind=kind,
+            generator=of_context.generator,
+            split=row.split,
+            seed=of_context.seed,
+            document_ids=document_ids,
+            segments=segments,
+            fingerprint=of_context.fingerprint,
+            source_ids=tuple(of_context.source_ids),
+            calls=tuple(of_context.calls),
+        )
+        question = Question(
+            question_id=question_id,
+            context_id=context_id,
+            text=text,
+            answer=answer,
+            fingerprint=of_question.fingerprint,
+            reasoning=row.reasoning,
+            calls=tuple(of_question.calls),
+            **common,
+        )
+        episode = Episode(
+            episode_id=episode_id,
+            context_id=context_id,
+            question_id=question_id,
+            split=row.split,
+            question=text,
+            answer=answer,
+            evidence=indices,
+            segments=len(segments),
+            fingerprint=fingerprint,
+            **common,
+        )
         return Made(
-            context=Context(
-                context_id=context_id,
-                kind=kind,
-                generator=of_context.generator,
-                split=row.split,
-                seed=of_context.seed,
-                document_ids=document_ids,
-                segments=segments,
-                fingerprint=of_context.fingerprint,
-                source_ids=tuple(of_context.source_ids),
-                calls=tuple(of_context.calls),
-            ),
-            question=Question(
-                question_id=question_id,
-                context_id=context_id,
-                text=text,
-                answer=answer,
-                fingerprint=of_question.fingerprint,
-                reasoning=row.reasoning,
-                calls=tuple(of_question.calls),
-                **common,
-            ),
+            contexts=(context,),
+            questions=(question,),
             evidence=evidence,
-            verdicts=verdicts,
-            episode=Episode(
-                episode_id=episode_id,
-                context_id=context_id,
-                question_id=question_id,
-                split=row.split,
-                question=text,
-                answer=answer,
-                evidence=indices,
-                segments=len(segments),
-                fingerprint=fingerprint,
-                **common,
-            ),
-            stamp=self._pass(context_id, question_id, episode_id),
+            verdicts=(*verdicts, self._pass(context_id, question_id, episode_id)),
+            episodes=(episode,),
         )
 
     def _pass(self, context_id: str, question_id: str, episode_id: str) -> Verdict:

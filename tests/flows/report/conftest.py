@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from evoembedding.flows.recipes import recipe
-from evoembedding.flows.synthesize import commit
+from evoembedding.flows.synthesize import commit_drafts
 from evoembedding.schemas.arrow import to_frame
 from evoembedding.schemas.configs import SimulatorConfig
 from evoembedding.schemas.dataset import DatasetVersion, Evaluation, ModelRecord, ShardSet, TrainingRun
@@ -183,8 +183,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Twelve simulated contexts and a hostile one, published; a scored model, and `model-bare` without anything."""
     home = tmp_path_factory.mktemp("home")
     with Warehouse.open(home) as warehouse:
-        commit(warehouse, simulator.simulate(SimulatorConfig(contexts=12), 0, 12))
-        commit(warehouse, simulator.simulate(SimulatorConfig(contexts=2, split="heldout"), 0, 2))
+        commit_drafts(warehouse, simulator.simulate(SimulatorConfig(contexts=12), 0, 12))
+        commit_drafts(warehouse, simulator.simulate(SimulatorConfig(contexts=2, split="heldout"), 0, 2))
         warehouse.append_all(hostile())
         made = recipe("smallest").model_dump_json()
         version = publish(warehouse, "small", made, "0123abcd+dirty", EpisodeFilter(curation="curated"))

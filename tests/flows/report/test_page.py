@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from evoembedding.flows.report.page import write_report
-from evoembedding.flows.synthesize import commit
+from evoembedding.flows.synthesize import commit_drafts
 from evoembedding.schemas.arrow import to_frame
 from evoembedding.schemas.configs import SimulatorConfig
 from evoembedding.schemas.episode import Context, Episode, Question, Segment
@@ -196,7 +196,7 @@ def test_a_version_without_documents_questions_or_a_recipe_of_ours_says_so(tmp_p
 
 def test_a_version_whose_episodes_are_gone_is_still_told_of(tmp_path: Path) -> None:
     with Warehouse.open(tmp_path) as warehouse:
-        commit(warehouse, simulator.simulate(SimulatorConfig(contexts=2), 0, 2))
+        commit_drafts(warehouse, simulator.simulate(SimulatorConfig(contexts=2), 0, 2))
         version = publish(warehouse, "gone", "{}", None, EpisodeFilter())
         for table in ("dataset_members", "episodes", "questions", "verdicts", "contexts"):
             warehouse.transaction(lambda con, table=table: con.execute(f"DELETE FROM lake.{table}"))  # type: ignore[misc]

@@ -18,7 +18,7 @@ import typer
 from evoembedding.flows.build_dataset import publish_version
 from evoembedding.flows.commands.app import app
 from evoembedding.flows.recipes import recipe
-from evoembedding.flows.synthesize import commit
+from evoembedding.flows.synthesize import commit_drafts
 from evoembedding.schemas.configs import SimulatorConfig
 from evoembedding.synth.simulator import simulate
 from evoembedding.warehouse.catalog import Warehouse
@@ -119,7 +119,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     small = recipe("smallest").replace(name="small", cloze=None)
     for stop in (10, 14):
         with Warehouse.open(folder) as warehouse:
-            commit(warehouse, simulate(SimulatorConfig(contexts=stop), 0, stop))
+            commit_drafts(warehouse, simulate(SimulatorConfig(contexts=stop), 0, stop))
         publish_version.fn(folder, "d", small.replace(simulator=SimulatorConfig(contexts=stop)))
     return folder
 

@@ -17,7 +17,7 @@ import pytest
 
 from evoembedding.flows.build_dataset import publish_version
 from evoembedding.flows.recipes import recipe
-from evoembedding.flows.synthesize import commit
+from evoembedding.flows.synthesize import commit_drafts
 from evoembedding.schemas.configs import SimulatorConfig
 from evoembedding.synth.simulator import simulate
 from evoembedding.warehouse.catalog import Warehouse
@@ -128,7 +128,7 @@ def references(tmp_path_factory: pytest.TempPathFactory, prefect_url: str) -> di
     (folder / "synthesize").mkdir()
     small = recipe("smallest").replace(name="small", cloze=None, heldout_contexts=1)
     with Warehouse.open(folder / "train") as warehouse:
-        commit(warehouse, simulate(SimulatorConfig(contexts=64), 0, 64))
+        commit_drafts(warehouse, simulate(SimulatorConfig(contexts=64), 0, 64))
     publish_version.fn(folder / "train", "small", small)
     for command, words in WORK.items():
         after = folder / f"{command}-after"

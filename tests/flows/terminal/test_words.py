@@ -14,7 +14,7 @@ import typer
 
 from evoembedding.flows.commands.app import app
 from evoembedding.flows.recipes import recipe
-from evoembedding.flows.synthesize import commit, retry
+from evoembedding.flows.synthesize import commit_drafts, retry
 from evoembedding.schemas.configs import SimulatorConfig
 from evoembedding.schemas.errors import EvoError
 from evoembedding.synth.simulator import simulate
@@ -53,7 +53,7 @@ def test_version_and_help_need_no_state_folder(tmp_path: Path) -> None:
 
 def test_a_shell_is_offered_what_is_there(tmp_path: Path) -> None:
     with Warehouse.open(tmp_path) as warehouse:
-        commit(warehouse, simulate(SimulatorConfig(contexts=2), 0, 2))
+        commit_drafts(warehouse, simulate(SimulatorConfig(contexts=2), 0, 2))
         one = warehouse.query("SELECT context_id FROM lake.contexts ORDER BY ALL")["context_id"][0]
     assert complete(tmp_path, f"evo trace {one[:8]}") == [one]
     (tmp_path / "warehouse" / "catalog.sqlite").write_bytes(b"damaged")

@@ -13,7 +13,7 @@ from evoembedding.schemas.dataset import DatasetVersion, StageFingerprint
 from evoembedding.schemas.episode import Context, Document, Episode, Evidence, Question, Segment, Verdict
 from evoembedding.schemas.ids import content_id
 from evoembedding.schemas.teacher import TeacherCall
-from evoembedding.synth.checks import episode
+from evoembedding.synth.verification import episode
 from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.datasets.versions import EpisodeFilter, publish
 from tests.records import NOW, teacher_call

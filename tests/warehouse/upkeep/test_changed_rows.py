@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from evoembedding.flows.synthesize import commit
+from evoembedding.flows.synthesize import commit_drafts
 from evoembedding.schemas.arrow import polars_schema, to_frame
 from evoembedding.schemas.configs import ClozeConfig, SimulatorConfig
 from evoembedding.schemas.dataset import DatasetVersion, DocumentSource, Evaluation
@@ -44,7 +44,7 @@ def fill(home: Path) -> None:
     """A row or more in every table: some migrated, some stored since."""
     make_old(home)
     with Warehouse.open(home) as warehouse:
-        commit(warehouse, simulate(SimulatorConfig(contexts=12, seed=7)))
+        commit_drafts(warehouse, simulate(SimulatorConfig(contexts=12, seed=7)))
         warehouse.append("document_sources", to_frame(DocumentSource, [SEEN]))
         assert all(warehouse.query(f"SELECT 1 FROM lake.{name} LIMIT 1").height for name in TABLES)
         publish(warehouse, "since", "{}", None, EpisodeFilter())
@@ -172,7 +172,7 @@ def from_a_document(warehouse: Warehouse) -> DatasetVersion:
     )
     one = document("rivers.txt", text)
     warehouse.append("documents", to_frame(Document, [one]))
-    commit(warehouse, cloze(one, ClozeConfig()))
+    commit_drafts(warehouse, cloze(one, ClozeConfig()))
     return publish(warehouse, "ours", "{}", None, EpisodeFilter())
 
 

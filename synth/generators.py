@@ -1,0 +1,56 @@
+"""The offline generators, a line each; and the stages of what a recipe asks of them."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from evoembedding.schemas.configs import Recipe
+from evoembedding.schemas.errors import EvoError
+from evoembedding.synth import cloze, simulator
+from evoembedding.synth.fingerprints import Drafted, Stage
+from evoembedding.synth.generator import Generator
+from evoembedding.synth.verification import components, fingerprint
+
+_MODULES = (
+    simulator,
+    cloze,
+)
+GENERATORS: dict[str, Generator] = {module.generator.name: module.generator for module in _MODULES}
+
+
+class Offline(NamedTuple):
+    """A generator, a config that a recipe has for it, and the stages of what it makes with that."""
+
+    generator: Generator
+    config: Any
+    stages: Drafted
+
+    @property
+    def kind(self) -> str:
+        """What plans call it."""
+        return self.generator.kind_of(self.config)
+
+
+def offline(recipe: Recipe) -> list[Offline]:
+    """What a recipe asks of generators that need no teacher.
+
+    Raises:
+        EvoError: it has settings for a generator that there is not, or that its generator refuses.
+    """
+    if unknown := recipe.generators.keys() - GENERATORS.keys():
+        raise EvoError(
+            f"recipe '{recipe.name}' has settings for a generator '{min(unknown)}', and there is none; nothing was "
+            f"made; the generators are: {', '.join(GENERATORS)}"
+        )
+    return [
+        Offline(generator, config, drafted(generator, config))
+        for generator in GENERATORS.values()
+        for config in generator.configs(recipe)
+    ]
+
+
+def drafted(generator: Generator, config: Any) -> Drafted:
+    """The stages of what a generator makes with a config."""
+    first, name, kind = generator.fingerprint(config), generator.name, generator.stage_kind(config)
+    drafts = Stage(name, kind, first, generator.components(config))
+    return Drafted(drafts, Stage("verify", kind, fingerprint(first, name), components(), first))
