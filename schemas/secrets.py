@@ -15,7 +15,7 @@ SHORTEST = 8  # characters: shorter values are found in ordinary text
 _NAMES = re.compile(r"(API_?KEY|ACCESS_KEY(_ID)?|SECRET(_KEY)?|TOKEN|PASSWORD)$", re.I)
 _PROXIES = re.compile(r"^(ALL|HTTPS?)_PROXY$", re.I)
 _WORD = re.compile(r"[a-z-]{1,15}|[A-Z-]{1,15}|(.)\1*")  # 'not-needed', 'changeme', 'xxxxxxxx': no secrets
-_ESCAPE = re.compile(r"\\(?:u00([0-7][0-9a-fA-F])|(/))")
+_ESCAPE = re.compile(r'\\(?:u00([0-7][0-9a-fA-F])|(["\\/]))')
 
 
 class Scrubber:

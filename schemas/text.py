@@ -18,12 +18,12 @@ _SHOWN = "\n\t"  # of the control characters
 
 
 def clean(text: str) -> str:
-    """Text as it is kept: no byte order mark, and lines that end in LF, so that the same text has the same id.
+    """Text as it is kept: no byte order mark before it, and lines that end in LF, so that the same text has one id.
 
     Raises:
         ValueError: it holds what no table, file or tokenizer keeps: a NUL, or half of a surrogate pair.
     """
-    text = _NEWLINE.sub("\n", text.removeprefix(BOM))
+    text = _NEWLINE.sub("\n", text.lstrip(BOM))
     if "\0" in text:
         raise ValueError(f"it holds a NUL character, at character {text.index(chr(0)) + 1}")
     if found := _LONE.search(text):
@@ -34,6 +34,11 @@ def clean(text: str) -> str:
 def mended(text: str) -> str:
     """Text that has to be kept whatever it holds: U+FFFD in the place of what `clean` refuses."""
     return _LONE.sub("\ufffd", text.replace("\0", "\ufffd"))
+
+
+def blank(text: str) -> bool:
+    """Whether a text shows nothing: white space, and what is not seen."""
+    return not any(c.isprintable() and not c.isspace() for c in text)
 
 
 def same(text: str) -> str:

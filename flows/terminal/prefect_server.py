@@ -14,8 +14,9 @@ import time
 from contextlib import ExitStack
 from functools import partialmethod
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from evoembedding.flows.settings import written
+from evoembedding.flows.settings import LOOPBACK, written
 from evoembedding.schemas.endings import at_the_end
 from evoembedding.schemas.errors import EvoError
 
@@ -44,18 +45,21 @@ def ready(home: Path) -> None:
     from prefect.settings import PREFECT_API_URL
 
     if url := PREFECT_API_URL.value():
-        _must_answer(url)
+        if here := urlsplit(url).hostname in LOOPBACK:
+            _past_proxies()
+        _must_answer(url, by_proxy=not here)
         return
     os.environ["PREFECT_API_URL"] = _start(home)
     refresh_global_settings_context()
     _past_proxies()
 
 
-def _must_answer(url: str) -> None:
+def _must_answer(url: str, by_proxy: bool) -> None:
     import httpx
 
     try:
-        httpx.get(f"{url.rstrip('/')}/health", timeout=ANSWER_S)  # whatever it says: Prefect has better words for it
+        # Whatever it says: Prefect has better words for it.
+        httpx.get(f"{url.rstrip('/')}/health", timeout=ANSWER_S, trust_env=by_proxy)
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, ImportError) as error:
         raise EvoError(
             f"Prefect's server at '{url}' (PREFECT_API_URL) does not answer ({error}); nothing was run; start it, or "

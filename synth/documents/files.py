@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from evoembedding.schemas.dataset import Failure
 from evoembedding.schemas.episode import Document
 from evoembedding.schemas.files import bounded_lines
-from evoembedding.schemas.text import clean
+from evoembedding.schemas.text import BOM, blank, clean
 from evoembedding.synth.documents.rows import COLUMNS, PAYLOAD, document, failure, from_row
 from evoembedding.synth.documents.titles import Page, markdown, plain, restructured
 
@@ -25,6 +25,8 @@ LONGEST = 64 * 2**20  # bytes of a text or a row: a longer one is data of anothe
 ROWS_A_READ = 200  # of a Parquet file
 APPLE_DOUBLE = b"\x00\x05\x16\x07"  # what macOS keeps beside a file on disks of others, named like it
 UTF16 = (b"\xff\xfe", b"\xfe\xff")
+ZEROS = (b"\1\0\1\0", b"\0\1\0\1", b"\1\0\0\0", b"\0\0\0\1")  # where they stand without a mark
+CONVERT = "convert it, for example with iconv -t utf-8"
 _STRINGS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
 
 Row = Document | Failure
@@ -69,7 +71,7 @@ def _text(page: Callable[[str], Page]) -> Reader:
         if len(raw) > LONGEST:
             raise ValueError(f"the file is longer than {LONGEST >> 20} MiB, and would be one document; split it")
         found = page(clean(_decoded(raw)))
-        if not found.text.strip():
+        if blank(found.text):
             raise ValueError("the file holds no text")
         text = found.text.rstrip() + "\n"  # whether a last line ends is the editor's choice, and no other text
         yield document(name, text, title=clean(found.title), uri=name, license=clean(found.license) or license)
@@ -80,14 +82,21 @@ def _text(page: Callable[[str], Page]) -> Reader:
 def _decoded(raw: bytes) -> str:
     if raw.startswith(APPLE_DOUBLE):
         raise ValueError("the file is what macOS keeps beside another one (AppleDouble), and holds no text")
+    _not_wide(raw)
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        as_what = "UTF-16" if raw.startswith(UTF16) else "another encoding"
-        raise ValueError(
-            f"the file is not valid UTF-8 (byte 0x{raw[error.start]:02x} at offset {error.start}) but {as_what}; "
-            "convert it, for example with iconv -t utf-8"
-        ) from None
+        raise ValueError(f"{_not_utf8(error, 'the file')} but another encoding; {CONVERT}") from None
+
+
+def _not_wide(start: bytes) -> None:
+    """A text of UTF-16 or UTF-32 begins with a mark, or has zeros beside its first letters."""
+    if start.startswith(UTF16) or bytes(map(bool, start[:4])) in ZEROS:
+        raise ValueError(f"the file is not UTF-8 but UTF-16 or UTF-32; {CONVERT}")
+
+
+def _not_utf8(error: UnicodeDecodeError, what: str) -> str:
+    return f"{what} is not valid UTF-8 (byte 0x{error.object[error.start]:02x} at offset {error.start})"
 
 
 def _json_lines(path: Path, name: str, license: str) -> Iterator[Row]:
@@ -95,6 +104,8 @@ def _json_lines(path: Path, name: str, license: str) -> Iterator[Row]:
     with gzip.open(path) if packed else path.open("rb") as file:
         for number, raw in bounded_lines(cast("IO[bytes]", file), LONGEST):
             item = f"{name}:{number}"
+            if number == 1:
+                _not_wide(raw)
             if len(raw) > LONGEST:
                 payload = raw[:PAYLOAD].decode("utf-8", "replace")
                 yield failure(item, f"the row is longer than {LONGEST >> 20} MiB", payload)
@@ -105,10 +116,12 @@ def _json_lines(path: Path, name: str, license: str) -> Iterator[Row]:
 def _from_json(raw: bytes, item: str, license: str) -> Row:
     payload = raw[: 4 * PAYLOAD].decode("utf-8", "replace")
     try:
-        row = json.loads(raw)  # a UnicodeDecodeError is a ValueError, and so is a number of 5,000 digits
+        row = json.loads(raw.decode("utf-8").lstrip(BOM))  # from bytes, it would guess at UTF-16
+    except UnicodeDecodeError as error:
+        return failure(item, f"{_not_utf8(error, 'the line')}; {CONVERT}", payload)
     except RecursionError:
         return failure(item, "malformed JSON: nested too deep", payload)
-    except ValueError as error:
+    except ValueError as error:  # a number of 5,000 digits as well
         return failure(item, f"malformed JSON: {error}", payload)
     return from_row(row, item, license, payload)
 

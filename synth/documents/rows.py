@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from evoembedding.schemas.dataset import Failure
 from evoembedding.schemas.episode import Document
 from evoembedding.schemas.ids import content_id
-from evoembedding.schemas.text import clean, shown
+from evoembedding.schemas.text import blank, clean, shown
 
 # The columns a table may name its text's own id with, in order of preference.
 ID_COLUMNS = ("source_id", "document_id", "id")
@@ -62,7 +62,7 @@ def _text(row: Mapping[str, object]) -> str:
         text = clean(text)
     except ValueError as error:
         raise ValueError(f"text cannot be stored: {error}") from None
-    if not text.strip():
+    if blank(text):
         raise ValueError("no text: 'text' is empty and must be a non-empty string")
     return text
 

@@ -31,8 +31,9 @@ class ToldError(Exception):
         self.body, self.status = body, status
 
 
-def load(text: str) -> Any:
-    """JSON of a bounded depth and number of values. Numbers beyond 64 bits are None.
+def load(text: str, strict: bool = True) -> Any:
+    """JSON of a bounded depth and number of values. Numbers beyond 64 bits are None. Not `strict`, strings may hold
+    control characters as they are.
 
     Raises:
         ValueError: it is not.
@@ -40,7 +41,7 @@ def load(text: str) -> Any:
     if text.count(",") + text.count("[") + text.count("{") > MOST_VALUES:
         raise ValueError(f"it holds over {MOST_VALUES} values")
     try:
-        return json.loads(text, parse_int=_whole, parse_constant=lambda _: None)
+        return json.loads(text, strict=strict, parse_int=_whole, parse_constant=lambda _: None)
     except RecursionError:
         raise ValueError("it is nested too deep") from None
 

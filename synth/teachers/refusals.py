@@ -6,6 +6,7 @@ import json
 import math
 import re
 import time
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,6 +24,11 @@ GATEWAY = (502, 504, 520, 521, 522, 523, 524, 530)  # a router whose server is g
 AGAIN = (408, 409, 425)
 WORDS = 300  # characters of a server's words
 PAUSE_S = 1.0  # where a busy server does not say
+MOMENT = 1e9  # seconds: more than this are no wait, but a moment since 1970
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_SPAN = re.compile(r"(?:\d{1,9}(?:\.\d{1,9})?(?:ms|s|m|h))+")
+_PART = re.compile(r"([\d.]+)(ms|s|m|h)")
+_DELAY = re.compile(r'"retryDelay"\s*:\s*"([^"]{1,30})"')
 # About this request alone: too long, or of a content that the server does not want.
 _ALONE = re.compile(
     r"context.{0,9}length|context.{0,3}window|maximum.{0,9}length|too (?:long|large|many tokens)|must have less than"
@@ -61,8 +67,9 @@ def judge_told(error: ToldError, scrub: Scrubber) -> FaultError:
         RefusedError: this request will not be answered; as RunRefusedError: none will.
     """
     told = json.dumps(error.body)
-    if error.status in (401, 402, 403, 404, *BUSY) or _PAYMENT.search(told):
-        _judge(error.status, told, httpx2.Headers(), scrub)
+    status = 402 if error.status < 400 and _PAYMENT.search(told) else error.status
+    if 400 <= status < 500 or status in BUSY:
+        _judge(status, told, httpx2.Headers(), scrub)
     return FaultError("failed", "error in the answer", "call", told=words(told, scrub), useless=True)
 
 
@@ -75,7 +82,7 @@ def _judge(status: int, told: str, headers: httpx2.Headers, scrub: Scrubber) -> 
     if status in (401, 403, 404, 405):
         raise RunRefusedError(status, said, alone=False)
     if status in BUSY:
-        raise FaultError("busy", str(status), "nothing", pause(headers), told=said)
+        raise FaultError("busy", str(status), "nothing", pause(headers, told), told=said)
     if status in GATEWAY:
         raise FaultError("unreachable", str(status), "call", told=said)
     if status in (400, 422) and _PARAMETER.search(told):
@@ -90,18 +97,22 @@ def _later(told: str, headers: httpx2.Headers) -> bool:
     return "retry-after" in headers or "retry-after-ms" in headers or "retryDelay" in told
 
 
-def pause(headers: httpx2.Headers) -> float:
-    """Seconds that a busy server asks to wait: `retry-after-ms`, or `Retry-After` in seconds or as a date."""
-    if (wait := _number(headers.get("retry-after-ms", ""))) is not None:
-        return wait / 1000
-    told = headers.get("retry-after", "")
-    if (wait := _number(told)) is not None:
-        return wait
-    if (until := _moment(told)) is None:
-        return PAUSE_S
+def pause(headers: httpx2.Headers, told: str = "") -> float:
+    """Seconds that a busy server asks to wait: `retry-after-ms`, or `Retry-After` in seconds, as a span or as a moment,
+    or the `retryDelay` of its words. None is negative.
+    """
     # By the server's clock where it tells it: ours may be another.
-    now = _moment(headers.get("date", ""))
-    return max(0.0, until - (time.time() if now is None else now))
+    clock = _moment(headers.get("date", ""))
+    now = time.time() if clock is None else clock
+    delay = _DELAY.search(told)
+    ways = (
+        _number(headers.get("retry-after-ms", ""), now, 1000),
+        _number(headers.get("retry-after", ""), now),
+        _span(headers.get("retry-after", "")),
+        _until(headers.get("retry-after", ""), now),
+        _span(delay[1]) if delay else None,
+    )
+    return max(0.0, next((wait for wait in ways if wait is not None), PAUSE_S))
 
 
 def words(told: str, scrub: Scrubber) -> str:
@@ -136,16 +147,38 @@ def _elsewhere(location: str, scrub: Scrubber) -> str:
     return f"it redirects {where}, and nothing was sent on: name the address that is meant"
 
 
-def _number(text: str) -> float | None:
+def _number(text: str, now: float, unit: int = 1) -> float | None:
+    """Seconds of a number, `unit` to the second; or until it, where it is a moment in seconds or milliseconds. Of a
+    header sent twice, the longer wait.
+    """
     try:
-        value = float(text)
+        value = max(map(float, text.split(",")))
     except ValueError:
         return None
-    return max(0.0, value) if math.isfinite(value) else None
+    if not math.isfinite(value):
+        return None
+    seconds = value / unit / (1000 if value > 1000 * MOMENT * unit else 1)
+    return seconds - now if seconds > MOMENT else seconds
+
+
+def _span(text: str) -> float | None:
+    """Seconds of `90s`, `1m30s` or `500ms`."""
+    if not _SPAN.fullmatch(told := text.replace(" ", "").lower()):
+        return None
+    return sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(told))
+
+
+def _until(text: str, now: float) -> float | None:
+    until = _moment(text)
+    return None if until is None else until - now
 
 
 def _moment(text: str) -> float | None:
-    try:
-        return parsedate_to_datetime(text).timestamp()
-    except (ValueError, TypeError, OverflowError, IndexError):
-        return None
+    """A date as mail and HTTP write it, or as ISO 8601 does; one that names no zone is in UTC."""
+    for read in (parsedate_to_datetime, datetime.fromisoformat):
+        try:
+            found = read(text.strip())
+            return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+        except (ValueError, TypeError, OverflowError, IndexError):
+            continue
+    return None

@@ -72,6 +72,14 @@ class Sentences(NamedTuple):
             f"no endpoint of teacher '{self.name}' answered for {seconds:.0f} s; {KEPT}; start the endpoint and rerun"
         )
 
+    def given_up(self, fault: FaultError, items: int) -> EvoError:
+        """One item after another gets no answer."""
+        told = f"{fault.kind}: {fault.told}" if fault.told else fault.kind
+        return EvoError(
+            f"teacher '{self.name}' answered none of {items} items in a row, however often they were tried ({told}); "
+            f"the run stops, since the rest would fare alike; {KEPT}; mend the endpoint and rerun"
+        )
+
     def closed(self, seconds: float, patience_s: float) -> EvoError:
         """Every endpoint asks for a longer wait than there is patience."""
         return EvoError(

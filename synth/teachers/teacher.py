@@ -43,7 +43,7 @@ from evoembedding.synth.teachers.tries import Tries
 A = TypeVar("A", bound=BaseModel)
 
 SHOWN = 2000  # characters of a malformed answer that a repair shows the teacher again
-STRIKES = 5  # items refused alike, with no answer in between: then it is not the items
+STRIKES = 5  # items that fail alike, with no answer in between: then it is not the items
 REPAIR = "That answer was not of the required form: {error}. Answer again with JSON of the required form and no more."
 TRIAL = "Answer with a JSON object in which `ok` is true."
 TRIAL_TOKENS = 16
@@ -91,7 +91,8 @@ class Teacher:
         self._flying: dict[str, asyncio.Future[TeacherCall]] = {}
         self._stopped: EvoError | None = None
         self._answered = 0
-        self._strikes: dict[int, set[str]] = defaultdict(set)  # by status, the items that were refused in a row
+        # By status or kind of fault, the items that it cost in a row.
+        self._strikes: dict[int | str, set[str]] = defaultdict(set)
         self._replicas = Replicas((), config.max_in_flight)
 
     async def __aenter__(self) -> Teacher:
@@ -215,7 +216,7 @@ class Teacher:
             finally:
                 self._purse.settle(most, spent)
             if reason := tries.met(met, self._answered):
-                raise NotAnsweredError(reason)
+                raise self._given_up(asked.item, met, reason)
             if met.outcome != "failed":
                 self._give_up_on_silence()
             await asyncio.sleep(tries.wait_s(met))
@@ -309,6 +310,14 @@ class Teacher:
         if spent.calls:
             self._ledger.charge(self._scope, spent)
         return spent
+
+    def _given_up(self, item: str, fault: FaultError, reason: str) -> Exception:
+        """What is to be raised: for the item, or for the run where one item after another ends so."""
+        self._strikes[fault.kind].add(item)
+        if len(self._strikes[fault.kind]) < STRIKES:
+            return NotAnsweredError(reason)
+        self._stopped = self._say.given_up(fault, STRIKES)
+        return self._stopped
 
     def _refused(self, item: str, replica: Replica, refused: RefusedError) -> Exception:
         """What is to be raised: for the item, or for the run where no item will fare better."""

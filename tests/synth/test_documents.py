@@ -87,6 +87,7 @@ def test_text_is_the_same_however_it_was_saved(tmp_path: Path) -> None:
         "\ufeff" + BODY,
         BODY.replace("\n", "\r\n"),
         "\ufeff" + BODY.replace("\n", "\r"),
+        "\ufeff\ufeff" + BODY,
     )
     seen = set()
     for number, text in enumerate(forms):
@@ -99,9 +100,10 @@ def test_text_is_the_same_however_it_was_saved(tmp_path: Path) -> None:
 
 
 def test_a_byte_order_mark_costs_no_record(tmp_path: Path) -> None:
-    (tmp_path / "d.jsonl").write_text("\ufeff" + lines({"text": "one"}, {"text": "two"}))
-    documents, failed = read(tmp_path / "d.jsonl")
-    assert ([row.text for row in documents], failed) == (["one", "two"], [])
+    for before in ("\ufeff", "\ufeff\ufeff"):
+        (tmp_path / "d.jsonl").write_text(before + lines({"text": "one"}) + "\ufeff" + lines({"text": "two"}))
+        documents, failed = read(tmp_path / "d.jsonl")
+        assert ([row.text for row in documents], failed) == (["one", "two"], [])
 
 
 def test_folder_names_its_files(tmp_path: Path) -> None:
@@ -112,6 +114,7 @@ def test_folder_names_its_files(tmp_path: Path) -> None:
     assert [(row.source_id, row.title) for row in documents] == [("sub/x.md", "Title"), ("y.txt", "Body")]
 
 
+ROWS = lines({"text": "one"}, {"text": "two"})
 BAD = {
     "empty.txt": (b"", "is empty"),
     "empty.jsonl": (b"", "is empty"),
@@ -121,6 +124,11 @@ BAD = {
     "nul.txt": (b"x\0y", "holds a NUL"),
     "latin.txt": (b"caf\xe9", "not valid UTF-8 .* offset 3"),
     "wide.txt": ("harbour".encode("utf-16"), "UTF-16"),
+    "wide.md": ("# harbour".encode("utf-16-be"), "UTF-16"),
+    "wide.jsonl": (ROWS.encode("utf-16"), "UTF-16"),
+    "wide_without_mark.jsonl": (ROWS.encode("utf-16-le"), "UTF-16"),
+    "wider.jsonl": (ROWS.encode("utf-32-be"), "UTF-32"),
+    "unseen.txt": ("\u200b\u2060\n".encode(), "no text"),
     "._mac.txt": (b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X", "AppleDouble"),
     "bad.parquet": (b"PAR1 no", "damaged"),
     "bad.jsonl.gz": (b"no gzip", "damaged"),

@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from evoembedding.schemas.errors import EvoError
 from evoembedding.schemas.teacher import Budget, Message, Price, Sampling, TeacherConfig
 from evoembedding.synth.teachers.faults import BudgetSpentError, NotAnsweredError
-from evoembedding.synth.teachers.teacher import Teacher
+from evoembedding.synth.teachers.teacher import STRIKES, Teacher
 from evoembedding.warehouse.ledger import SqliteLedger
 
 
@@ -222,6 +222,23 @@ def test_an_endpoint_that_never_answers_ends_the_run_after_patience(serve: Serve
     server.stop()
     got = asyncio.run(ask_all(Teacher(config(server.url, patience_s=0.3), ledger, "r"), range(5)))
     assert all(isinstance(a, EvoError) and "answered for" in str(a) for a in got)
+
+
+@pytest.mark.parametrize(("fault", "told"), [("500", "500"), ("not_json", "malformed response"), ("hang", "timeout")])
+def test_items_that_fail_alike_without_an_answer_in_between_end_the_run(
+    serve: Serve, ledger: SqliteLedger, fault: str, told: str
+) -> None:
+    server = serve(double)
+    server.rates = {fault: 1.0}
+    settings = config(server.url, attempts=2, max_in_flight=2, timeout_s=0.2 if fault == "hang" else 60)
+    got = asyncio.run(ask_all(Teacher(settings, ledger, "r"), range(40)))
+    assert [type(a) for a in got].count(NotAnsweredError) == STRIKES - 1
+    stopped = [str(a) for a in got if isinstance(a, EvoError)]
+    assert len(stopped) == 40 - STRIKES + 1
+    assert all(f"answered none of {STRIKES} items in a row" in says and told in says for says in stopped)
+    assert sum(server.asked.values()) < 40 + 2 * STRIKES  # all are asked once at the same time, and few again
+    server.rates = {}
+    assert asyncio.run(ask_all(Teacher(settings, ledger, "r"), range(40))) == right(range(40))
 
 
 def test_a_full_disk_stops_the_run_with_a_sentence(serve: Serve, ledger: SqliteLedger) -> None:

@@ -134,11 +134,24 @@ def _parquet(path: Path, shown: str) -> Iterator[Line]:
         with pq.ParquetFile(path) as file:
             number = 0
             for batch in file.iter_batches(ROWS_A_READ):
-                for row in batch.to_pylist():
+                for row in _rows(batch):
                     number += 1
-                    yield Line(f"{shown}:{number}", row)
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+                    item = f"{shown}:{number}"
+                    yield Line(item, row) if row is not None else Line(item, reason="a string of it is not valid UTF-8")
+    except (pa.ArrowException, OSError) as error:
         raise _unreadable(path, error) from error
+
+
+def _rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | None]:
+    """A batch's rows; None for one with a string that is no UTF-8, which costs no other."""
+    try:
+        yield from batch.to_pylist()
+    except UnicodeDecodeError:
+        if batch.num_rows == 1:
+            yield None
+            return
+        for place in range(batch.num_rows):
+            yield from _rows(batch.slice(place, 1))
 
 
 _JSON_OR_PARQUET = {".jsonl": _json_lines, ".parquet": _parquet}

@@ -276,6 +276,17 @@ def test_parquet_rows_are_checked_alike(tmp_path: Path) -> None:
     assert "messages.0.content" in done.reasons[1]
 
 
+def test_a_string_of_parquet_that_is_no_utf8_fails_its_row_alone(tmp_path: Path) -> None:
+    rows = [row("First?"), row("Second?"), row("Third?")]
+    pl.DataFrame(rows).write_parquet(tmp_path / "rows.parquet", compression="uncompressed", statistics=False)
+    raw = (tmp_path / "rows.parquet").read_bytes()
+    assert b"Second?" in raw
+    (tmp_path / "rows.parquet").write_bytes(raw.replace(b"Second?", b"S\xed\xa0\xbdnd?"))
+    done = bring(tmp_path / "home", tmp_path / "rows.parquet")
+    assert (done.rows, done.new, done.rejected) == (3, 2, 1)
+    assert done.reasons == ("rows.parquet:2: a string of it is not valid UTF-8",)
+
+
 def test_a_huge_row_is_not_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(import_source, "LONGEST", 5000)
     huge = json.dumps(row("x" * 40_000))
