@@ -16,7 +16,7 @@ from evoembedding.schemas.benchmark import MEMORY_OFF
 from evoembedding.schemas.episode import Segment
 from evoembedding.schemas.errors import EvoError
 from evoembedding.trainer.model.evo_model import EvoModel
-from evoembedding.trainer.model.reader import Reader, array, several
+from evoembedding.trainer.model.reader import Reader, array, require_several
 from evoembedding.trainer.model_folder import load_model
 from evoembedding.trainer.session import Hit, Session, ranked, read_together
 from evoembedding.trainer.tokenizer.evo_tokenizer import EvoTokenizer
@@ -81,7 +81,10 @@ class EvoEmbedder:
         Raises:
             EvoError: something is no segment, is no valid text, or is too long; or `batch_size` is below 1.
         """
-        told = [list(several(c, f"conversation {i}")) for i, c in enumerate(several(conversations, "conversations"))]
+        told = [
+            list(require_several(c, f"conversation {i}"))
+            for i, c in enumerate(require_several(conversations, "conversations"))
+        ]
         made: dict[int, Session] = {}
         for some in _alike(list(map(len, told)), batch_size):
             named = {f"conversation {i}": told[i] for i in some}

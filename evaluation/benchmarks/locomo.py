@@ -49,7 +49,7 @@ class _Turn(BaseModel):
         return _turn_ids(self.dia_id)[0]
 
     @property
-    def said(self) -> str:
+    def utterance(self) -> str:
         caption = f" [image: {self.blip_caption}]" if self.blip_caption else ""
         return f"{self.speaker}\n{self.text}{caption}" if self.text else f"{self.speaker}\n{caption.strip()}"
 
@@ -125,7 +125,7 @@ def _segments(conversation: dict[str, Any]) -> tuple[list[Segment], dict[tuple[i
             pair = turns[first : first + 2]
             for turn in pair:
                 pair_of[turn.number] = len(segments)
-            said = [turn.said for turn in pair]
+            said = [turn.utterance for turn in pair]
             segments.append(Segment(user=f"{time} {said[0]}", assistant=said[1] if len(said) > 1 else ""))
     return segments, pair_of
 

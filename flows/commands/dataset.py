@@ -58,10 +58,10 @@ def dataset_publish(
 def dataset_list(as_json: Json = False) -> None:
     """List dataset versions, with their tags."""
     from evoembedding.warehouse.catalog import Warehouse
-    from evoembedding.warehouse.datasets.versions import held, list_versions, tags
+    from evoembedding.warehouse.datasets.versions import list_versions, present_versions, tags
 
     with Warehouse.open(state()) as warehouse:
-        versions, there = list_versions(warehouse), held(warehouse)
+        versions, there = list_versions(warehouse), present_versions(warehouse)
         tagged = {name: tags(warehouse, name) for name in {v.name for v in versions}}
     rows, lines = [], []
     for v in versions:
@@ -76,13 +76,13 @@ def dataset_list(as_json: Json = False) -> None:
 def dataset_show(dataset: Dataset, as_json: Json = False) -> None:
     """Show a dataset version: digest, parent, snapshot, commit, recipe, what was left out, its tags."""
     from evoembedding.warehouse.catalog import Warehouse
-    from evoembedding.warehouse.datasets.versions import held, left_out, resolve, tags
+    from evoembedding.warehouse.datasets.versions import left_out, present_versions, resolve, tags
 
     with Warehouse.open(state()) as warehouse:
         version = resolve(warehouse, dataset, retired=True)
         own = [tag for tag, identity in tags(warehouse, version.name).items() if identity == version.dataset_id]
         fields = {**version.model_dump(mode="json"), "left_out": left_out(warehouse, version), "tags": own}
-        fields["retired"] = version.dataset_id not in held(warehouse)
+        fields["retired"] = version.dataset_id not in present_versions(warehouse)
     say(fields, as_json, "\n".join(f"{key:12} {value}" for key, value in fields.items()))
 
 

@@ -8,8 +8,7 @@ from itertools import pairwise
 
 from evoembedding.flows.report.charts import counted, number
 from evoembedding.flows.report.diagram import Box
-from evoembedding.warehouse.lineage.tree import TraceNode
-from evoembedding.warehouse.lineage.tree import told as in_words
+from evoembedding.warehouse.lineage.tree import TraceNode, in_words
 
 CHAIN = ("model", "training run", "shard set", "dataset")
 MOST = 6  # boxes of one kind; the others share one

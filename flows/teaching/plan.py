@@ -19,7 +19,7 @@ from evoembedding.synth.checks import CHECKS
 from evoembedding.synth.fingerprints import BEFORE, KINDS, STAGES, Drafted, Stage, chains
 from evoembedding.synth.generators import offline
 from evoembedding.synth.items import make
-from evoembedding.synth.teachers.asking import Asker, Desk
+from evoembedding.synth.teachers.asking import Asker, ReadyTeacher
 from evoembedding.synth.teachers.faults import NotAskedError
 from evoembedding.synth.teachers.replay import Replay
 from evoembedding.warehouse.catalog import Warehouse
@@ -195,11 +195,11 @@ async def _missing(
         replays = [Replay(c, ledger, recipe.name) for c in config.teachers]
         for replay in replays:
             await stack.enter_async_context(replay)
-        desks = {replay.config.name: Desk(replay) for replay in replays}
+        teachers = {replay.config.name: ReadyTeacher(replay) for replay in replays}
         for item, attempt in sample:
             for replay in replays:
                 replay.held.clear()
-            asker = Asker(desks, config, item.name, attempt)
+            asker = Asker(teachers, config, item.name, attempt)
             try:
                 await make(asker, config, stages, item, recipe.name, document, attempt)
             except NotAskedError:

@@ -29,8 +29,8 @@ from evoembedding.schemas.moments import now
 from evoembedding.schemas.teacher import Spent
 from evoembedding.synth.fingerprints import Chain, Stage, chains
 from evoembedding.synth.items import Item, broken, items, make
-from evoembedding.synth.teachers.asking import Asker, Desk
-from evoembedding.synth.teachers.purse import Purse
+from evoembedding.synth.teachers.asking import Asker, ReadyTeacher
+from evoembedding.synth.teachers.shared_budget import SharedBudget
 from evoembedding.synth.teachers.teacher import Teacher
 from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.datasets import outcomes
@@ -195,8 +195,8 @@ class _Run:
         self.warehouse, self.ledger, self.config, self.scope = warehouse, ledger, config, recipe.name
         self.todo, self.report = todo, report
         self.stages: dict[str, Chain] = chains(config)
-        self.desks: dict[str, Desk] = {}
-        self.purse = Purse(config.budget, ledger.spent(recipe.name), recipe.name)
+        self.teachers: dict[str, ReadyTeacher] = {}
+        self.budget = SharedBudget(config.budget, ledger.spent(recipe.name), recipe.name)
         self.document = documents(warehouse)
         self.finished: list[Made] = []
         self.error: BaseException | None = None
@@ -204,13 +204,15 @@ class _Run:
         self.interrupted = asyncio.Event()
         self.done = self.accepted = self.failed = self.episodes = 0
         self.rejected: Counter[str] = Counter()
-        self.began, self.tokens_before = time.monotonic(), self.purse.spent.tokens
+        self.began, self.tokens_before = time.monotonic(), self.budget.spent.tokens
 
     async def run(self) -> int:
         async with AsyncExitStack() as stack:
             for config in self.config.teachers:
-                teacher = await stack.enter_async_context(Teacher(config, self.ledger, self.scope, purse=self.purse))
-                self.desks[config.name] = Desk(teacher, await teacher.check())
+                teacher = await stack.enter_async_context(
+                    Teacher(config, self.ledger, self.scope, shared_budget=self.budget)
+                )
+                self.teachers[config.name] = ReadyTeacher(teacher, await teacher.check())
             places = sum(c.max_in_flight * len(c.endpoints) for c in self.config.teachers)
             queue = iter(self.todo)
             workers = [asyncio.create_task(self._work(queue)) for _ in range(min(len(self.todo), places))]
@@ -228,7 +230,7 @@ class _Run:
         for item, attempt in queue:
             if self.error is not None:
                 return
-            asker = Asker(self.desks, self.config, item.name, attempt)
+            asker = Asker(self.teachers, self.config, item.name, attempt)
             try:
                 made = await make(asker, self.config, self.stages, item, self.scope, self.document, attempt)
             except OURS as error:
@@ -242,8 +244,8 @@ class _Run:
     def _stop(self, error: BaseException) -> None:
         """Ask nothing more. Calls under way are waited for: they are paid."""
         self.error = self.error or error
-        for desk in self.desks.values():
-            desk.teacher.stop(error if isinstance(error, EvoError) else EvoError(f"the run stopped: {error}"))
+        for ready in self.teachers.values():
+            ready.teacher.stop(error if isinstance(error, EvoError) else EvoError(f"the run stopped: {error}"))
 
     def _interrupted(self) -> None:
         self.interrupted.set()
@@ -289,7 +291,7 @@ class _Run:
 
     def progress(self) -> Progress:
         seconds = time.monotonic() - self.began
-        spent = self.purse.spent
+        spent = self.budget.spent
         return Progress(
             total=len(self.todo),
             done=self.done,
@@ -299,7 +301,7 @@ class _Run:
             spent=spent,
             seconds=seconds,
             tokens_a_second=(spent.tokens - self.tokens_before) / max(seconds, 1e-9),
-            in_flight=sum(desk.teacher.in_flight for desk in self.desks.values()),
+            in_flight=sum(ready.teacher.in_flight for ready in self.teachers.values()),
         )
 
 

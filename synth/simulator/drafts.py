@@ -17,7 +17,7 @@ GENERATOR = "simulator"
 WORLDS = "simulator-1"
 
 
-def draft(config: SimulatorConfig, index: int, mark: str) -> Draft:
+def draft(config: SimulatorConfig, index: int, fingerprint: str) -> Draft:
     """World `index` of the configuration, marked with the generator's fingerprint."""
     rng = random.Random(f"{WORLDS}/{config.seed}/{config.split}/{index}")
     length = rng.randint(config.min_segments, max(config.min_segments, config.max_segments))
@@ -37,7 +37,7 @@ def draft(config: SimulatorConfig, index: int, mark: str) -> Draft:
         seed=index,
         document_ids=(),
         segments=segments,
-        fingerprint=mark,
+        fingerprint=fingerprint,
     )
     asked = ask(rng, config.split, beats, config.questions_per_context)
     questions = tuple(_question(context, one) for one in asked)

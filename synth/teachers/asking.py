@@ -20,7 +20,7 @@ T = TypeVar("T")
 ANEW = 1000  # added to `sample` for each fresh attempt: far above the samples that one attempt takes
 
 
-class Desk(NamedTuple):
+class ReadyTeacher(NamedTuple):
     """A teacher and its context window in tokens, where the endpoint tells one."""
 
     teacher: Teacher
@@ -35,8 +35,8 @@ class Asker:
     requests that were answered come from the ledger as before.
     """
 
-    def __init__(self, desks: dict[str, Desk], config: TeachingConfig, item: str, attempt: int = 1) -> None:
-        self._desks, self._item, self._attempt = desks, item, attempt
+    def __init__(self, teachers: dict[str, ReadyTeacher], config: TeachingConfig, item: str, attempt: int = 1) -> None:
+        self._teachers, self._item, self._attempt = teachers, item, attempt
         first = config.teachers[0].name
         self.writer = config.writer or first
         self.askers = config.askers or (first,)
@@ -45,7 +45,7 @@ class Asker:
 
     def model(self, name: str) -> str:
         """The model behind a teacher's name: what rows give as their generator."""
-        return self._desks[name].teacher.config.model
+        return self._teachers[name].teacher.config.model
 
     async def ask(
         self,
@@ -63,19 +63,19 @@ class Asker:
             NotAnsweredError: there is none, or prompt and answer do not fit the teacher's context window.
             EvoError: nothing can be answered any more.
         """
-        desk = self._desks[name]
+        ready = self._teachers[name]
         messages = PROMPTS[prompt].render(**values)
-        longest = (sampling or desk.teacher.config.sampling).max_tokens
+        longest = (sampling or ready.teacher.config.sampling).max_tokens
         read = sum(tokens(message.content) for message in messages)
-        if desk.window is not None and read + longest > desk.window:
+        if ready.window is not None and read + longest > ready.window:
             raise NotAnsweredError(
                 f"a prompt of about {read} tokens and an answer of up to {longest} do not fit the context window of "
-                f"{desk.window} tokens of teacher '{name}'"
+                f"{ready.window} tokens of teacher '{name}'"
             )
         wasted: tuple[str, ...] = ()
         for attempt in range(self._attempt):
             try:
-                answered = await desk.teacher.ask(messages, form, stage, self._item, sample + ANEW * attempt, sampling)
+                answered = await ready.teacher.ask(messages, form, stage, self._item, sample + ANEW * attempt, sampling)
                 return Answered(answered.value, (*wasted, *answered.calls))
             except NotAnsweredError as error:
                 wasted = (*wasted, *error.calls)

@@ -33,11 +33,11 @@ from evoembedding.synth.teachers.completion import Completion, ToldError, comple
 from evoembedding.synth.teachers.counting import count, most_prompt_tokens
 from evoembedding.synth.teachers.faults import FaultError, NotAnsweredError, Outcome, RefusedError, RunRefusedError
 from evoembedding.synth.teachers.listing import listing
-from evoembedding.synth.teachers.purse import Purse
 from evoembedding.synth.teachers.refusals import judge, judge_told, words
 from evoembedding.synth.teachers.replicas import Replica, Replicas
 from evoembedding.synth.teachers.route import endpoint
 from evoembedding.synth.teachers.sentences import Sentences
+from evoembedding.synth.teachers.shared_budget import SharedBudget
 from evoembedding.synth.teachers.tries import Tries
 
 A = TypeVar("A", bound=BaseModel)
@@ -81,11 +81,11 @@ class Teacher:
         ledger: Ledger,
         scope: str,
         budget: Budget | None = None,
-        purse: Purse | None = None,
+        shared_budget: SharedBudget | None = None,
     ) -> None:
-        """Calls are paid from `purse`, which teachers of one scope share, or from one of their own with `budget`."""
+        """Calls are paid from `shared_budget`, which teachers of one scope share, or from one of its own, `budget`."""
         self.config, self._ledger, self._scope = config, ledger, scope
-        self._purse = purse or Purse(budget or Budget(), ledger.spent(scope), scope)
+        self._shared_budget = shared_budget or SharedBudget(budget or Budget(), ledger.spent(scope), scope)
         self._scrub = of_environment(config.api_key_env)
         self._say = Sentences(config.name, config.model, config.api_key_env)
         self._flying: dict[str, asyncio.Future[TeacherCall]] = {}
@@ -112,7 +112,7 @@ class Teacher:
     @property
     def spent(self) -> Spent:
         """What the scope's calls came to, over all runs."""
-        return self._purse.spent
+        return self._shared_budget.spent
 
     @property
     def in_flight(self) -> int:
@@ -205,7 +205,7 @@ class Teacher:
     async def _call(self, asked: Asked) -> TeacherCall:
         most, tries = self._most(asked.request), Tries(self.config.attempts, self._answered)
         while True:
-            await self._purse.reserve(most)
+            await self._shared_budget.reserve(most)
             spent = Spent()
             try:
                 call = await self._attempt(asked)
@@ -214,7 +214,7 @@ class Teacher:
             except FaultError as fault:
                 spent, met = self._charge(fault, most), fault
             finally:
-                self._purse.settle(most, spent)
+                self._shared_budget.settle(most, spent)
             if reason := tries.met(met, self._answered):
                 raise self._given_up(asked.item, met, reason)
             if met.outcome != "failed":
@@ -352,7 +352,7 @@ class Teacher:
         sampling = self.config.sampling.replace(max_tokens=TRIAL_TOKENS)
         request = self._request([Message(role="user", content=TRIAL)], Trial, sampling)
         most, spent = self._most(request), Spent()
-        await self._purse.reserve(most)
+        await self._shared_budget.reserve(most)
         try:
             tokens = count(request, await self._exchange(replica.endpoint, request))
             cost = self.config.price.of(tokens.prompt, tokens.completion)
@@ -362,7 +362,7 @@ class Teacher:
             spent = self._charge(fault, most)
             raise
         finally:
-            self._purse.settle(most, spent)
+            self._shared_budget.settle(most, spent)
 
     def _give_up_on_silence(self) -> None:
         silent, closed = self._replicas.silent_s(), self._replicas.closed_s()

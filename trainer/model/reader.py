@@ -90,7 +90,7 @@ class Reader:
         Raises:
             EvoError: something is no segment, is no valid text, or is too long.
         """
-        source = iter(several(segments, f"{what}s"))
+        source = iter(require_several(segments, f"{what}s"))
         held: list[Tokens] = []
         count = 0
         while some := list(islice(source, SEGMENTS_A_READ)):
@@ -153,7 +153,7 @@ class Reader:
 
     def query_tokens(self, texts: Sequence[str | Segment], memory: int) -> list[list[int]]:
         """Tokens of queries that are to be embedded behind so many latents."""
-        asked: list[str] = list(several(texts, "queries"))
+        asked: list[str] = list(require_several(texts, "queries"))
         for index, text in enumerate(asked):
             _valid(text, f"query {index}")
         tokens = self.tokenizer.queries(asked)
@@ -164,7 +164,7 @@ class Reader:
     def text_tokens(self, texts: Sequence[Segment | str]) -> list[list[int]]:
         """Retriever tokens of segments, or of texts as segments without a reply, to be embedded without memory."""
         # Not validated: what is no text is told of below, in one sentence.
-        made = [Segment.model_construct(user=t) if isinstance(t, str) else t for t in several(texts, "texts")]
+        made = [Segment.model_construct(user=t) if isinstance(t, str) else t for t in require_several(texts, "texts")]
         for index, segment in enumerate(made):
             _checked(segment, f"text {index}")
         tokens = self.tokenizer.retriever(made)
@@ -251,7 +251,7 @@ def array(vectors: Tensor) -> NDArray[np.float32]:
     return made
 
 
-def several(given: Iterable[Any], what: str) -> Iterable[Any]:
+def require_several(given: Iterable[Any], what: str) -> Iterable[Any]:
     """Not one text or segment in place of several: both can be iterated, with nonsense as the result."""
     if isinstance(given, str | Segment) or not isinstance(given, Iterable):
         raise EvoError(f"{what} is one {type(given).__name__}, not several; nothing was read; put it into a list")

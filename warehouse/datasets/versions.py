@@ -88,7 +88,7 @@ def resolve(warehouse: Warehouse, label: str, retired: bool = False) -> DatasetV
     if version is None:
         known = ", ".join(v.label for v in list_versions(warehouse)[-10:]) or "none yet; publish one first"
         raise EvoError(f"unknown dataset {label[:80]!r}; nothing was read; the known versions are: {known}")
-    if not retired and version.dataset_id not in held(warehouse):
+    if not retired and version.dataset_id not in present_versions(warehouse):
         raise EvoError(
             f"dataset {version.label} was retired by 'evo dataset expire': its episodes are gone, only what it was is "
             f"known; nothing was read; publish '{version.name}' anew, or take another version"
@@ -117,7 +117,7 @@ def tags(warehouse: Warehouse, name: str) -> dict[str, str]:
     return dict(rows.iter_rows())
 
 
-def held(warehouse: Warehouse) -> set[str]:
+def present_versions(warehouse: Warehouse) -> set[str]:
     """The ids of the versions whose episodes are there, also of those that hold none; the others were retired."""
     rows = warehouse.query(
         """SELECT DISTINCT dataset_id FROM lake.dataset_members

@@ -35,7 +35,7 @@ class TraceNode:
     children: tuple[TraceNode, ...] | Chunks = ()
 
 
-def told(value: Any) -> str:
+def in_words(value: Any) -> str:
     """A fact in words: the values are kept, and put into words where a tree is shown as text."""
     if value is None:
         return "none"
@@ -44,8 +44,8 @@ def told(value: Any) -> str:
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, dict):
-        return ", ".join(f"{name}: {told(one)}" for name, one in value.items())
-    return ", ".join(map(told, value)) if isinstance(value, list | tuple) else str(value)
+        return ", ".join(f"{name}: {in_words(one)}" for name, one in value.items())
+    return ", ".join(map(in_words, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def more(what: str, total: int, shown: int) -> tuple[TraceNode, ...]:
@@ -134,7 +134,7 @@ def _box(node: TraceNode) -> str:
     head = " ".join(part for part in ("" if node.kind == "more" else node.kind, node.label) if part)
     # A withdrawal is told first: the list of facts is cut.
     facts = sorted(node.facts.items(), key=lambda fact: fact[0] != "withdrawn")[:MERMAID_FACTS]
-    texts = [head, *(f"{key}: {told(value)}" for key, value in facts)]
+    texts = [head, *(f"{key}: {in_words(value)}" for key, value in facts)]
     return "<br/>".join(mermaid_text(_cut(text)) for text in texts)
 
 
@@ -167,7 +167,7 @@ def _plain(value: Any) -> Any:
 
 
 def _facts(node: TraceNode) -> str:
-    return f"({', '.join(f'{key}: {told(value)}' for key, value in node.facts.items())})" if node.facts else ""
+    return f"({', '.join(f'{key}: {in_words(value)}' for key, value in node.facts.items())})" if node.facts else ""
 
 
 def _with_last(nodes: Iterable[TraceNode]) -> Iterator[tuple[TraceNode, bool]]:

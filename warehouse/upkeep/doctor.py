@@ -16,7 +16,7 @@ from evoembedding.schemas.files import file_digest
 from evoembedding.schemas.model_folder import check_vouched
 from evoembedding.schemas.places import resolve
 from evoembedding.warehouse.catalog import Warehouse
-from evoembedding.warehouse.datasets.versions import held, list_versions, members_digest
+from evoembedding.warehouse.datasets.versions import list_versions, members_digest, present_versions
 from evoembedding.warehouse.ledger import FILE as LEDGER
 from evoembedding.warehouse.ledger import SqliteLedger
 from evoembedding.warehouse.row_digests import changed
@@ -145,7 +145,7 @@ def _references(warehouse: Warehouse) -> Iterator[Finding]:
 
 
 def _versions(warehouse: Warehouse) -> Iterator[Finding]:
-    there = held(warehouse)
+    there = present_versions(warehouse)
     for version in list_versions(warehouse):
         if version.dataset_id in there:
             digest, count = members_digest(warehouse, version.dataset_id)
@@ -181,7 +181,7 @@ def _content(warehouse: Warehouse) -> Iterator[Finding]:
 
 def _shards(warehouse: Warehouse) -> Iterator[Finding]:
     """Shard sets of versions that are not retired."""
-    labels = {v.dataset_id: v.label for v in list_versions(warehouse) if v.dataset_id in held(warehouse)}
+    labels = {v.dataset_id: v.label for v in list_versions(warehouse) if v.dataset_id in present_versions(warehouse)}
     rows = warehouse.query("SELECT shard_set_id, dataset_id, place, manifest_digest FROM lake.shard_sets ORDER BY ALL")
     for identity, dataset_id, place, digest in rows.iter_rows():
         if dataset_id not in labels:

@@ -22,7 +22,7 @@ from evoembedding.schemas.places import remove
 from evoembedding.schemas.places import resolve as resolve_place
 from evoembedding.warehouse.catalog import Warehouse, fetch_all
 from evoembedding.warehouse.datasets.fingerprints import Fingerprints
-from evoembedding.warehouse.datasets.versions import held, list_versions, resolve, tags
+from evoembedding.warehouse.datasets.versions import list_versions, present_versions, resolve, tags
 from evoembedding.warehouse.upkeep.reclaim import Reclaimed, reclaim, reclaimable
 
 # Kept episodes: of versions that stay, made since the newest version, or kept apart from training. Those of retired
@@ -139,7 +139,7 @@ def _alone(warehouse: Warehouse) -> Iterator[None]:
 
 
 def _staying(warehouse: Warehouse, retired: Sequence[str]) -> list[DatasetVersion]:
-    there = held(warehouse) - set(retired)
+    there = present_versions(warehouse) - set(retired)
     return [version for version in list_versions(warehouse) if version.dataset_id in there]
 
 

@@ -8,7 +8,7 @@ from evoembedding.schemas.teacher import Budget, Spent
 from evoembedding.synth.teachers.faults import BudgetSpentError
 
 
-class Purse:
+class SharedBudget:
     """Paid from by all teachers of a scope.
 
     A call of the budget is a request that was sent and may have been charged: answered, or cut off, late, unreadable
