@@ -21,7 +21,7 @@ from evoembedding.schemas.dataset import StageFingerprint
 from evoembedding.schemas.errors import EvoError
 from evoembedding.schemas.ids import canonical
 from evoembedding.warehouse.backend import CATALOG_URL, DATA_URL, Backend
-from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.catalog import SETTINGS, Warehouse
 from evoembedding.warehouse.datasets import outcomes
 from evoembedding.warehouse.datasets.fingerprints import Fingerprints
 from evoembedding.warehouse.datasets.versions import as_of, list_versions, members_digest, resolve, snapshot_of
@@ -54,7 +54,7 @@ Warehouse.open(Path(sys.argv[1]))
 
 
 def connected(home: Path) -> tuple[duckdb.DuckDBPyConnection, Backend]:
-    con, backend = duckdb.connect(), Backend.of(home / "warehouse")
+    con, backend = duckdb.connect(config=SETTINGS), Backend.of(home / "warehouse")
     backend.attach(con)
     con.execute("USE lake")
     return con, backend
