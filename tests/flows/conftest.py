@@ -6,6 +6,7 @@ import json
 import os
 import random
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -19,12 +20,14 @@ from typing import Any, NamedTuple
 
 import httpx
 import pytest
+from filelock import FileLock
 
 from evoembedding.schemas.episode import Segment
 from evoembedding.synth.simulator.questions import _word, candidates
 from evoembedding.synth.simulator.render import render
 from evoembedding.synth.simulator.world import tell
 from evoembedding.synth.text import normalise
+from tests import warm
 
 BEAT = re.compile(r"beat ([0-9a-f]+)/(\d+)/(\d+)")
 NUMBERED = re.compile(r"^\[\d+\] ", re.M)
@@ -221,7 +224,18 @@ def prefect_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    words = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    words = [
+        sys.executable,
+        "-m",
+        "prefect",
+        "server",
+        "start",
+        "--no-services",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
     folder = str(tmp_path_factory.mktemp("prefect"))
     environ = {**os.environ, "PREFECT_HOME": folder, "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
     process = subprocess.Popen(words, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -233,6 +247,34 @@ def prefect_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     yield url
     process.terminate()
     process.wait()
+
+
+class Demo(NamedTuple):
+    """A finished `evo demo --smallest`: its state folder, which nobody may change, and what it printed."""
+
+    home: Path
+    printed: str
+
+    def copy(self, home: Path) -> Path:
+        """The state folder as one of the test's own."""
+        return Path(shutil.copytree(self.home, home))
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    """Made once, by whichever process of the test session comes first, with a Prefect server of its own."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    home, printed = base / "demo" / "not" / "there" / "yet", base / "demo.txt"
+    with FileLock(base / "demo.lock"):
+        if not printed.exists():
+            environ = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
+            words = [sys.executable, "-m", "evoembedding", "demo", "--smallest"]
+            settings = {**environ, "EVO_HOME": str(home), "COLUMNS": "200"}
+            done = subprocess.run(words, env=settings, capture_output=True, text=True, timeout=600)
+            assert done.returncode == 0, done.stderr
+            printed.write_text(done.stdout)
+    return Demo(home, printed.read_text())
 
 
 def healthy(url: str) -> bool:
@@ -247,8 +289,7 @@ def evo(prefect_url: str, tmp_path: Path) -> Callable[..., subprocess.CompletedP
     """Runs the command as a user does, by default on a state folder of the test's own."""
 
     def run(*words: str, home: Path = tmp_path / "home", **environ: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "evoembedding", *words]
         settings = {**os.environ, "EVO_HOME": str(home), "PREFECT_API_URL": prefect_url, "COLUMNS": "200", **environ}
-        return subprocess.run(command, env=settings, capture_output=True, text=True, timeout=600)
+        return warm.run(words, settings)
 
     return run

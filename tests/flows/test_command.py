@@ -19,11 +19,25 @@ import pytest
 from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.lineage.trace import documents_of
 from evoembedding.warehouse.openlineage.event_log import read_events
+from tests import warm
 from tests.runs import curve
+from tests.soak import count
+
+# Several partitions of contexts, each of which is one commit; of the command's own size while soaking.
+CONTEXTS, PARTITION = str(count(400, 4000)), count(100, 2000)
+STEPS = count(20, 40)
+CUT = """
+import sys
+from evoembedding.flows import synthesize
+from evoembedding.flows.commands.entry import main
+synthesize.CONTEXTS_A_PARTITION = int(sys.argv.pop(1))
+main()
+"""
 
 
-def command(*words: str) -> list[str]:
-    return [sys.executable, "-m", "evoembedding", *words]
+def cut(*words: str) -> list[str]:
+    """The command as a process, which commits smaller partitions."""
+    return [sys.executable, "-c", CUT, str(PARTITION), *words]
 
 
 def environment(home: Path) -> dict[str, str]:
@@ -31,7 +45,7 @@ def environment(home: Path) -> dict[str, str]:
 
 
 def evo(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(*words), env=environment(home), capture_output=True, text=True, timeout=500)
+    return warm.run(words, environment(home))
 
 
 T = TypeVar("T")
@@ -51,14 +65,11 @@ def wait_for(look: Callable[[], T | None], seconds: float = 300) -> T:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory, prefect_url: str) -> Iterator[tuple[Path, str]]:
+def world(demo: Any, tmp_path_factory: pytest.TempPathFactory, prefect_url: str) -> Iterator[tuple[Path, str]]:
     """A finished smallest demo, and what it printed. The commands after it share one Prefect server."""
-    home = tmp_path_factory.mktemp("world") / "not" / "there" / "yet"
-    done = evo(home, "demo", "--smallest")
-    assert done.returncode == 0, done.stderr
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PREFECT_API_URL", prefect_url)
-        yield home, done.stdout
+        yield demo.copy(tmp_path_factory.mktemp("world") / "home"), demo.printed
 
 
 def test_demo_ends_with_funnel_scores_and_lineage(world: tuple[Path, str]) -> None:
@@ -111,10 +122,10 @@ def test_a_benchmark_file_that_changed_is_scored_anew_and_told_apart(world: tupl
     assert page.count("figures do not compare with those") == 1
 
 
-def test_report_is_written_by_the_demo_and_by_hand(world: tuple[Path, str], tmp_path: Path) -> None:
+def test_report_is_written_by_the_demo_and_by_hand(demo: Any, world: tuple[Path, str], tmp_path: Path) -> None:
     home, printed = world
     page = Path(printed.rsplit("report: ", 1)[1].strip())
-    assert page.parent == home / "reports"
+    assert page.parent == demo.home / "reports"
     assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
     done = evo(home, "report", "smallest@1", "--output", str(tmp_path / "page.html"), "--json")
     assert done.returncode == 0, done.stderr
@@ -124,9 +135,9 @@ def test_report_is_written_by_the_demo_and_by_hand(world: tuple[Path, str], tmp_
 
 
 def test_events_lead_from_the_scores_to_the_source_and_agree_with_the_foreign_keys(
-    world: tuple[Path, str], event_graph: type[Any], wrong_in_event: Callable[[dict[str, Any]], list[str]]
+    demo: Any, event_graph: type[Any], wrong_in_event: Callable[[dict[str, Any]], list[str]], tmp_path: Path
 ) -> None:
-    home, _ = world
+    home = demo.copy(tmp_path / "home")
     events = list(read_events(home))
     assert [wrong for event in events for wrong in wrong_in_event(event)] == []
     told = {event["job"]["name"]: event for event in events if event["eventType"] == "COMPLETE"}
@@ -183,7 +194,7 @@ def test_failed_flow_tells_its_sentence(
 def test_interrupted_flow_is_aborted(
     prefect_url: str, tmp_path: Path, wrong_in_event: Callable[[dict[str, Any]], list[str]]
 ) -> None:
-    words = command("synthesize", "smallest", "--contexts", "4000")
+    words = cut("synthesize", "smallest", "--contexts", CONTEXTS)
     environ = {**environment(tmp_path), "PREFECT_API_URL": prefect_url}
     process = subprocess.Popen(words, env=environ, start_new_session=True)
     wait_for(lambda: list((tmp_path / "warehouse" / "data").rglob("episodes/**/*.parquet")) or None)
@@ -278,10 +289,10 @@ def test_damaged_shard_is_named_and_force_mends_it(world: tuple[Path, str]) -> N
 
 @pytest.mark.slow
 def test_kill_in_synthesize_then_rerun_gives_the_same_digest(world: tuple[Path, str], tmp_path: Path) -> None:
-    words = ("synthesize", "smallest", "--contexts", "4000")
-    publish = ("dataset", "publish", "d", "--recipe", "smallest", "--contexts", "4000", "--json")
+    words = ("synthesize", "smallest", "--contexts", CONTEXTS)
+    publish = ("dataset", "publish", "d", "--recipe", "smallest", "--contexts", CONTEXTS, "--json")
     home = tmp_path / "killed"
-    process = subprocess.Popen(command(*words), env=environment(home), start_new_session=True)
+    process = subprocess.Popen(cut(*words), env=environment(home), start_new_session=True)
     wait_for(lambda: list((home / "warehouse" / "data").rglob("episodes/**/*.parquet")) or None)
     os.killpg(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
@@ -294,18 +305,18 @@ def test_kill_in_synthesize_then_rerun_gives_the_same_digest(world: tuple[Path, 
 
 @pytest.mark.slow
 def test_kill_in_train_then_rerun_continues_the_curve(world: tuple[Path, str], tmp_path: Path) -> None:
-    words = ("train", "smallest@1", "--recipe", "smallest", "--steps", "40", "--seed", "5")
+    words = ("train", "smallest@1", "--recipe", "smallest", "--steps", str(STEPS), "--seed", "5")
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     for home in (killed, whole):
         shutil.copytree(world[0], home)
-    process = subprocess.Popen(command(*words), env=environment(killed), start_new_session=True)
+    process = subprocess.Popen(warm.command(*words), env=environment(killed), start_new_session=True)
     known = set((whole / "runs").iterdir())
     run = wait_for(lambda: next(r for r in (killed / "runs").iterdir() if whole / "runs" / r.name not in known))
-    wait_for(lambda: len(curve(run)) >= 15 or None)
+    wait_for(lambda: len(curve(run)) >= 9 or None)
     os.killpg(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     assert not (run / "model").exists()
     for home in (killed, whole):
         assert evo(home, *words).returncode == 0
-    assert [step for step, _ in curve(run)] == list(range(1, 41))
+    assert [step for step, _ in curve(run)] == list(range(1, STEPS + 1))
     assert dict(curve(run)) == pytest.approx(dict(curve(whole / "runs" / run.name)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from evoembedding.synth.documents import document
 from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.datasets.versions import EpisodeFilter, publish
 from evoembedding.warehouse.documents.texts import add_documents
+from tests import warm
 
 CLOZE = ClozeConfig(max_segments=8)
 TEXT = " ".join(
@@ -35,13 +35,7 @@ TEXT = " ".join(
 
 
 def evo(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "evoembedding", *words],
-        env={**os.environ, "EVO_HOME": str(home), "HF_ENDPOINT": "http://127.0.0.1:9", "COLUMNS": "200"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    return warm.run(words, {**os.environ, "EVO_HOME": str(home), "COLUMNS": "200"})
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +93,9 @@ def test_import_tells_what_it_rejects(home: Path, tmp_path: Path) -> None:
     assert "and 10 more, see the table 'failures'" in lines
     assert f"{len(whole.splitlines()) + 30} rows read" in done.stdout
     assert "30 rejected" in done.stdout
-    hub = evo(tmp_path / "there", "dataset", "import", "MiG-NJU/EvoTrain-180K", "evotrain180k")
+    words = warm.command("dataset", "import", "MiG-NJU/EvoTrain-180K", "evotrain180k")
+    nowhere = {"EVO_HOME": str(tmp_path / "there"), "HF_ENDPOINT": "http://127.0.0.1:9", "COLUMNS": "200"}
+    hub = subprocess.run(words, env={**os.environ, **nowhere}, capture_output=True, text=True, timeout=300)
     assert hub.returncode == 1
     assert hub.stderr.startswith("evo: 'MiG-NJU/EvoTrain-180K' is neither a path nor a dataset of the hub")
     assert "Traceback" not in hub.stderr

@@ -8,11 +8,9 @@ import random
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
@@ -27,25 +25,9 @@ from evoembedding.warehouse.datasets.versions import list_versions
 from evoembedding.warehouse.upkeep.content_ids import CERTIFIED
 from evoembedding.warehouse.upkeep.doctor import examine
 from tests.soak import count
+from tests.warm import Done, run_each
 
 HOSTILE = ["../x", "a'; drop table episodes; --", "x" * 300, "🙂", "a\nb", "a@b@c", "%s[/red]"]
-RUNNER = """
-import contextlib, io, json, sys, traceback
-from evoembedding.flows.commands.entry import main
-results = []
-for words in json.load(sys.stdin):
-    sys.argv[1:] = words
-    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
-        try:
-            code = main() or 0
-        except SystemExit as left:
-            code = left.code or 0
-        except BaseException:
-            traceback.print_exc()
-            code = -1
-    results.append((code, out.getvalue(), err.getvalue()))
-print(json.dumps(results))
-"""
 Words = tuple[str, ...]
 READING: list[Words] = [
     ("dataset", "list"),
@@ -70,43 +52,26 @@ def grow(home: Path, start: int, stop: int) -> None:
         commit_drafts(warehouse, simulate(SimulatorConfig(contexts=stop), start, stop))
 
 
-class Done(NamedTuple):
-    """What a command has left: its exit code and what it printed."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
 def run(home: Path, *commands: Words) -> list[Done]:
-    """The commands, one after the other in one process: starting one takes seconds."""
-    environment = {**os.environ, "EVO_HOME": str(home), "COLUMNS": "300"}
-    done = subprocess.run(
-        [sys.executable, "-c", RUNNER],
-        input=json.dumps(commands),
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    return [Done(*result) for result in json.loads(done.stdout)]
+    """The commands, one after the other in one process."""
+    return run_each(commands, {**os.environ, "EVO_HOME": str(home), "COLUMNS": "300"})
 
 
-def make_world(home: Path) -> None:
-    """d@1 with shards, and d@2 of more episodes."""
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """d@1 with shards, and d@2 of more episodes. Tests change a copy."""
+    home: Path = tmp_path_factory.mktemp("world") / "home"
     grow(home, 0, 20)
     publish_version.fn(home, "d", small(20))
     shard_version.fn(home, "d@1", small(20).train.model)
     grow(home, 20, 30)
     publish_version.fn(home, "d", small(30))
+    return home
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder: Path = tmp_path_factory.mktemp("world")
-    make_world(folder)
-    return folder
+def home(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(shutil.copytree(world, tmp_path_factory.mktemp("damaged") / "home"))
 
 
 def sentence(done: Done) -> str:
@@ -264,10 +229,9 @@ def tmpfs(folder: Path, size: str) -> Iterator[Path]:
 
 
 @pytest.mark.slow
-def test_a_full_disk_harms_nothing_that_is_there(tmp_path: Path) -> None:
+def test_a_full_disk_harms_nothing_that_is_there(world: Path, tmp_path: Path) -> None:
     with tmpfs(tmp_path / "disk", "24m") as disk:
-        home = disk / "home"
-        make_world(home)
+        home = Path(shutil.copytree(world, disk / "home"))
         grow(home, 30, 40)
         shard = ("shard", "d@2", "--recipe", "smallest")
         filler = disk / "filler"
@@ -284,10 +248,9 @@ def test_a_full_disk_harms_nothing_that_is_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_read_only_folder_is_said_or_read(tmp_path: Path) -> None:
+def test_a_read_only_folder_is_said_or_read(world: Path, tmp_path: Path) -> None:
     with tmpfs(tmp_path / "disk", "24m") as disk:
-        home = disk / "home"
-        make_world(home)
+        home = Path(shutil.copytree(world, disk / "home"))
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
         writing: list[Words] = [("dataset", "tag", "d@1", "stable"), ("dataset", "publish", "d"), ("shard", "d@2")]
         done = run(home, *READING, ("doctor",), *writing)

@@ -6,18 +6,18 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
 from evoembedding.schemas.files import file_digest
 from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.datasets.versions import list_versions
+from tests import warm
 from tests.runs import curve
 
 pytestmark = pytest.mark.slow
@@ -39,16 +39,12 @@ def environ(home: Path, prefect_url: str) -> dict[str, str]:
     return {**os.environ, "EVO_HOME": str(home), "PREFECT_API_URL": prefect_url, "COLUMNS": "400"}
 
 
-def command(*words: str) -> list[str]:
-    return [sys.executable, "-m", "evoembedding", *words]
-
-
 @pytest.fixture(scope="module")
 def evo(prefect_url: str) -> Evo:
     """Runs a command that has to end well; what it said."""
 
     def run(home: Path, *words: str) -> str:
-        done = subprocess.run(command(*words), env=environ(home, prefect_url), capture_output=True, text=True)
+        done = warm.run(words, environ(home, prefect_url))
         assert done.returncode == 0, (words, done.stdout, done.stderr)
         return done.stdout
 
@@ -56,7 +52,7 @@ def evo(prefect_url: str) -> Evo:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory, prefect_url: str, evo: Evo) -> Iterator[World]:
+def world(demo: Any, tmp_path_factory: pytest.TempPathFactory, prefect_url: str, evo: Evo) -> Iterator[World]:
     """Built on a file system of its own, which is unmounted: file modes prove nothing to a test that runs as root."""
     folder = tmp_path_factory.mktemp("moved")
     original, home, copy = folder / "mounted", folder / "mounted" / "home", folder / "copy"
@@ -65,11 +61,11 @@ def world(tmp_path_factory: pytest.TempPathFactory, prefect_url: str, evo: Evo) 
         pytest.skip("file systems cannot be mounted here")
     with ExitStack() as mounted:
         mounted.callback(subprocess.run, ["umount", "-l", str(original)], capture_output=True)
-        evo(home, "demo", "--smallest")
+        demo.copy(home)
         evo(home, "dataset", "tag", "smallest@1", "stable")
         (model,) = ids(home, "model")
         before = {path.name for path in (home / "runs").iterdir()}
-        with subprocess.Popen(command(*TRAIN), env=environ(home, prefect_url), stderr=subprocess.PIPE) as training:
+        with subprocess.Popen(warm.command(*TRAIN), env=environ(home, prefect_url), stderr=subprocess.PIPE) as training:
             while not begun(home, before):
                 assert training.poll() is None
                 time.sleep(0.05)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 import subprocess
@@ -25,6 +24,7 @@ from tests.records import teacher_call
 from tests.reliability.disks import read_only
 from tests.reliability.test_damage import asked
 from tests.warehouse.conftest import WordTokenizer, documents, partition
+from tests.warm import run_each
 
 READING = [
     ("dataset", "list"),
@@ -124,7 +124,7 @@ def test_commands(home: Path, tmp_path: Path) -> None:
     report = ("report", "d@1", "--output", str(tmp_path / "report.html"))
     export = ("dataset", "export", "d@1", str(tmp_path / "exported"))
     reading, writing = [*READING, report, export], WRITING
-    done = run(home, [*reading, *writing])
+    done = run_each([*reading, *writing], {**os.environ, "EVO_HOME": str(home), "COLUMNS": "300"})
     for words, (code, _, err) in zip(reading, done, strict=False):
         assert (code, "Traceback" in err) == (0, False), (words, err)
     for words, (code, _, err) in zip(writing, done[len(reading) :], strict=True):
@@ -133,14 +133,3 @@ def test_commands(home: Path, tmp_path: Path) -> None:
         assert "Traceback" not in err
         assert "cannot be written" in told[0] or "Read-only file system" in told[0], words
     assert everything(home) == before
-
-
-def run(home: Path, commands: list[tuple[str, ...]]) -> list[tuple[int, str, str]]:
-    """The commands, one after the other in one process."""
-    from tests.flows.test_failures import RUNNER
-
-    environment = {**os.environ, "EVO_HOME": str(home), "COLUMNS": "300"}
-    words, given = [sys.executable, "-c", RUNNER], json.dumps(commands)
-    done = subprocess.run(words, input=given, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    return [tuple(one) for one in json.loads(done.stdout)]

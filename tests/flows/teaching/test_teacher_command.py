@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from pydantic import BaseModel
 from evoembedding.schemas.teacher import Message, Price, TeacherConfig
 from evoembedding.synth.teachers.teacher import Teacher
 from evoembedding.warehouse.ledger import SqliteLedger
+from tests import warm
 
 Serve = Callable[..., Any]
 KEY = "sk-a-secret-of-this-test"
@@ -27,9 +27,8 @@ class Word(BaseModel):
 
 
 def evo(home: Path, *words: str, key: str = "") -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "evoembedding", "teacher", *words]
     environ = {**os.environ, "EVO_HOME": str(home), "EVO_TEACHER_API_KEY": key}
-    return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=120)
+    return warm.run(("teacher", *words), environ, timeout=120)
 
 
 def test_check_tells_what_is_served(serve: Serve, tmp_path: Path) -> None:

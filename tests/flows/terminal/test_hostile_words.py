@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,8 +20,8 @@ from evoembedding.schemas.configs import SimulatorConfig
 from evoembedding.synth.simulator import simulate
 from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.datasets.versions import list_versions
-from tests.flows.test_failures import RUNNER
 from tests.soak import count
+from tests.warm import run, run_each
 
 CODES = {0, 1, 2, 3}
 LONGEST = 8000  # characters that a command may say of a mistake, usage and progress included
@@ -144,17 +141,7 @@ def test_no_command_line_does_more_than_it_says(home: Path, tmp_path: Path) -> N
     lines = command_lines(number, seed=1)
     for start in range(0, number, 200):
         some = lines[start : start + 200]
-        done = subprocess.run(
-            [sys.executable, "-c", RUNNER],
-            input=json.dumps(some),
-            cwd=here,
-            env=environment(home),
-            capture_output=True,
-            text=True,
-            timeout=900,
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
-        for words, (code, out, err) in zip(some, json.loads(done.stdout), strict=True):
+        for words, (code, out, err) in zip(some, run_each(some, environment(home), here), strict=True):
             held(words, code, out, err)
     with Warehouse.open(home) as warehouse:
         assert {"d@1", "d@2"} <= {version.label for version in list_versions(warehouse)}
@@ -172,7 +159,6 @@ def test_no_command_line_does_more_than_it_says(home: Path, tmp_path: Path) -> N
     ],
 )
 def test_a_process_refuses_them_as_well(home: Path, words: tuple[str, ...]) -> None:
-    command = [sys.executable, "-m", "evoembedding", *words]
-    done = subprocess.run(command, env=environment(home), capture_output=True, text=True, timeout=300)
+    done = run(words, environment(home))
     assert done.returncode == 2
     held(words, done.returncode, done.stdout, done.stderr)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +18,14 @@ from evoembedding.schemas.configs import SimulatorConfig
 from evoembedding.schemas.errors import EvoError
 from evoembedding.synth.simulator import simulate
 from evoembedding.warehouse.catalog import Warehouse
+from tests import warm
 
 ROOT = Path(__file__).parents[3]
 
 
 def evo(home: Path, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
     settings = {**os.environ, "EVO_HOME": str(home), "COLUMNS": "100", **environ}
-    return subprocess.run(
-        [sys.executable, "-m", "evoembedding", *words], env=settings, capture_output=True, text=True, timeout=300
-    )
+    return warm.run(words, settings)
 
 
 def complete(home: Path, line: str) -> list[str]:

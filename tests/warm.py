@@ -1,0 +1,198 @@
+"""`evo` as a process, without the seconds that Python takes to import torch and Prefect: each command is a fork of a
+process that has imported libraries, and nothing of ours.
+
+    done = run(["dataset", "list"], environ)           # as subprocess.run([sys.executable, "-m", "evoembedding", ...])
+    first, *others = run_each([...], environ)          # in one process, one after the other
+
+A command that is killed, interrupted, or told apart by what it imports is started as usual: `command(...)`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import gc
+import importlib
+import io
+import json
+import os
+import select
+import subprocess
+import sys
+import tempfile
+import threading
+import traceback
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import IO, Any, NamedTuple, NoReturn
+
+ROOT = Path(__file__).parents[1]
+LIBRARIES = (
+    "torch",
+    "transformers",
+    "tokenizers",
+    "safetensors.torch",
+    "peft",
+    "polars",
+    "duckdb",
+    "pyarrow.parquet",
+    "pyarrow.dataset",
+    "prefect.flows",
+    "prefect.tasks",
+    "prefect.artifacts",
+    "prefect.cache_policies",
+    "prefect.client.orchestration",
+    "prefect.context",
+    "prefect.events",
+    "openlineage.client",
+    "openai",
+    "jinja2",
+    "bm25s",
+    "typer",
+    "rich.console",
+    "rich.table",
+    "rich.progress",
+)
+
+
+def command(*words: str) -> list[str]:
+    """The command as a process of its own."""
+    return [sys.executable, "-m", "evoembedding", *words]
+
+
+class Done(NamedTuple):
+    """What a command has left: its exit code and what it printed."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def run(
+    words: Sequence[str], environ: Mapping[str, str], cwd: Path | None = None, timeout: float = 600
+) -> subprocess.CompletedProcess[str]:
+    """Run the command in a fork.
+
+    Raises:
+        subprocess.TimeoutExpired: it took longer than `timeout` seconds, and was killed.
+    """
+    return _fork("main", [*words], environ, cwd, timeout)
+
+
+def run_each(
+    commands: Sequence[Sequence[str]], environ: Mapping[str, str], cwd: Path | None = None, timeout: float = 900
+) -> list[Done]:
+    """Run the commands in one fork, which may not end before the last: -1 is the code of one that would have."""
+    done = _fork("each", [[*words] for words in commands], environ, cwd, timeout)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [Done(*result) for result in json.loads(done.stdout)]
+
+
+def _fork(
+    how: str, words: list[Any], environ: Mapping[str, str], cwd: Path | None, timeout: float
+) -> subprocess.CompletedProcess[str]:
+    server = _server()
+    assert server.stdin
+    assert server.stdout
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        files = [f"/proc/{os.getpid()}/fd/{file.fileno()}" for file in (out, err)]
+        asked = {"how": how, "words": words, "environ": {**environ}, "cwd": str(cwd or Path.cwd()), "files": files}
+        server.stdin.write(json.dumps(asked).encode() + b"\n")
+        server.stdin.flush()
+        if not select.select([server.stdout], [], [], timeout)[0]:
+            _end(server)
+            raise subprocess.TimeoutExpired(["evo", *words], timeout)
+        code = json.loads(server.stdout.readline())
+        return subprocess.CompletedProcess(["evo", *words], code, _text(out), _text(err))
+
+
+def _text(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode()
+
+
+@cache
+def _server() -> subprocess.Popen[bytes]:
+    """One for each test process."""
+    words = [sys.executable, "-P", str(Path(__file__).resolve())]
+    environ = {**os.environ, "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL", "PYTHONPATH": str(ROOT)}
+    server = subprocess.Popen(words, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
+    atexit.register(_end, server)
+    return server
+
+
+def _end(server: subprocess.Popen[bytes]) -> None:
+    _server.cache_clear()
+    if server.poll() is None:
+        os.killpg(server.pid, 9)
+        server.wait()
+
+
+def _serve() -> None:
+    """A line of JSON for each command; back its exit code."""
+    for name in LIBRARIES:
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()
+    for line in sys.stdin.buffer:
+        asked = json.loads(line)
+        if (pid := os.fork()) == 0:
+            _be(**asked)
+        _, status = os.waitpid(pid, 0)
+        sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
+        sys.stdout.flush()
+
+
+def _be(how: str, words: list[Any], environ: dict[str, str], cwd: str, files: list[str]) -> NoReturn:
+    """Become the command."""
+    for number, name in enumerate(("/dev/null", *files)):
+        opened = os.open(name, os.O_RDWR)
+        os.dup2(opened, number)
+        os.close(opened)
+    os.chdir(cwd)
+    os.environ.clear()
+    os.environ.update(environ)
+    code = 1
+    try:
+        importlib.import_module("evoembedding.flows.settings")  # they come before Prefect's, which are read anew
+        importlib.import_module("prefect.context").refresh_global_settings_context()
+        importlib.import_module("evoembedding.warehouse.catalog").SETTINGS["allow_unsigned_extensions"] = True
+        code = _main(words) if how == "main" else _each(words)
+    except BaseException:
+        traceback.print_exc()
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _main(words: list[str]) -> int:
+    """The command's exit code."""
+    from evoembedding.flows.commands.entry import main
+
+    sys.argv[:] = ["evo", *words]
+    try:
+        main()
+    except SystemExit as left:
+        return left.code if isinstance(left.code, int) else int(left.code is not None)
+
+
+def _each(commands: list[list[str]]) -> int:
+    """Print what each has left."""
+    results = []
+    for words in commands:
+        with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+            try:
+                code = _main(words)
+            except BaseException:
+                traceback.print_exc()
+                code = -1
+        results.append((code, out.getvalue(), err.getvalue()))
+    print(json.dumps(results))
+    return 0
+
+
+if __name__ == "__main__":
+    _serve()
