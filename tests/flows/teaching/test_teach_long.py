@@ -31,7 +31,7 @@ from tests.soak import count
 PEPS = Path(__file__).parents[3] / "flows" / "examples" / "peps.parquet"
 FAULTS = ("429", "500", "hang", "drop", "truncated", "wrong_schema", "empty", "not_json")
 KILLS = count(2, 20)
-EPISODES = count(300, 2000)
+EPISODES = count(150, 2000)
 KEY = "sk-a-secret-of-this-test"
 
 
@@ -43,7 +43,7 @@ def settings(url: str, **teacher: Any) -> dict[str, Any]:
         "teaching": {
             "teachers": [{"model": "scripted", "endpoints": [url], "timeout_s": 2.0, **teacher}],
             "lengths": {"mean_segments": 12, "min_segments": 9, "max_segments": 16},
-            "dialogue": {"personas": count(60, 440), "events_a_plan": 64},
+            "dialogue": {"personas": count(30, 440), "events_a_plan": 64},
             "memory": {"share": 0.3},
         },
     }

@@ -30,6 +30,7 @@ from evoembedding.warehouse.exchange.export import export_version
 from evoembedding.warehouse.exchange.import_dataset import Imported, import_dataset
 from evoembedding.warehouse.lineage.trace import trace
 from evoembedding.warehouse.lineage.tree import render_tree
+from tests.soak import count
 
 TABLES = ("documents", "contexts", "questions", "evidence", "verdicts", "episodes", "failures", "imports")
 # No NUL: such rows are rejected.
@@ -88,7 +89,7 @@ def counts(home: Path) -> dict[str, int]:
 
 
 @pytest.mark.slow
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=count(3, 25), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(told=st.lists(contexts(), min_size=1, max_size=12), form=st.sampled_from(["parquet", "jsonl"]))
 def test_a_round_trip_loses_nothing(world: Any, told: Any, form: Any) -> None:
     with TemporaryDirectory() as folder:

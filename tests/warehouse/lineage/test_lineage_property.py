@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import count
+from itertools import count as numbers
 
 import polars as pl
 import pytest
@@ -19,8 +19,9 @@ from evoembedding.warehouse.lineage.trace import documents_of, trace
 from evoembedding.warehouse.lineage.tree import TraceNode
 from evoembedding.warehouse.lineage.withdrawal import withdraw
 from tests.records import shard_set, trained_model, training_run
+from tests.soak import count
 
-worlds = count()
+worlds = numbers()
 
 
 @st.composite
@@ -66,7 +67,7 @@ def add_model(warehouse: Warehouse, version: DatasetVersion, name: str) -> str:
 
 
 @pytest.mark.slow
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=count(4, 50), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(plans(), st.integers(0, 2))
 def test_trace_and_impact_are_inverse_and_a_withdrawal_cuts_both(
     shared: Warehouse,
