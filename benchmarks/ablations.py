@@ -23,7 +23,7 @@ import polars as pl
 from evoembedding.evaluation.benchmarks.heldout import from_drafts
 from evoembedding.evaluation.score import score
 from evoembedding.flows.build_dataset import build_dataset
-from evoembedding.flows.commands.app import EXAMPLES
+from evoembedding.flows.commands.demo import EXAMPLES
 from evoembedding.flows.ingest import ingest
 from evoembedding.flows.recipes import demo, seeded
 from evoembedding.flows.synthesize import synthesize

@@ -21,7 +21,7 @@ sys.path.pop(0)  # this folder: its files have names of our packages
 
 import polars as pl
 
-from evoembedding.flows.commands.app import EXAMPLES
+from evoembedding.flows.commands.demo import EXAMPLES
 from evoembedding.flows.evaluate import heldout, stored_scores
 from evoembedding.flows.pipeline import pipeline
 from evoembedding.flows.recipes import demo, seeded

@@ -23,7 +23,7 @@ from evoembedding.evaluation.baselines import baselines
 from evoembedding.evaluation.benchmarks.heldout import from_drafts
 from evoembedding.evaluation.metrics import recall
 from evoembedding.evaluation.score import TIES
-from evoembedding.flows.commands.app import EXAMPLES
+from evoembedding.flows.commands.demo import EXAMPLES
 from evoembedding.flows.pipeline import pipeline
 from evoembedding.flows.recipes import demo, seeded
 from evoembedding.flows.report.charts import lines

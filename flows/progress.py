@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from evoembedding.flows.teaching.teach import Progress, Report
+from evoembedding.flows.teaching.counts import Progress, Report
 from evoembedding.flows.terminal.console import warn
 from evoembedding.schemas.secrets import scrubbed
 

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import duckdb
 from filelock import FileLock, Timeout
 
+from evoembedding.flows.teaching.counts import Progress, Report
 from evoembedding.flows.terminal.interrupt import stopped_by
 from evoembedding.schemas.arrow import to_frame
 from evoembedding.schemas.configs import Recipe, TeachingConfig
@@ -26,7 +27,6 @@ from evoembedding.schemas.errors import EvoError, InterruptionError
 from evoembedding.schemas.ids import canonical
 from evoembedding.schemas.made import Made
 from evoembedding.schemas.moments import now
-from evoembedding.schemas.teacher import Spent
 from evoembedding.synth.fingerprints import Chain, Stage, chains
 from evoembedding.synth.items import Item, broken, items, make
 from evoembedding.synth.teachers.asking import Asker, ReadyTeacher
@@ -43,39 +43,6 @@ ITEMS_A_COMMIT = 200
 DOCUMENTS_A_READ = 64
 UNDER_WAY_S = 1.5  # for answers that are on their way when a user interrupts
 OURS = (EvoError, OSError, duckdb.Error)  # faults that no item has caused
-
-
-class Progress(NamedTuple):
-    """Where a run stands. Counts are of this run, `spent` of the scope's runs together."""
-
-    total: int
-    done: int
-    accepted: int
-    rejected: Counter[str]  # by check
-    failed: int
-    spent: Spent
-    seconds: float
-    tokens_a_second: float
-    in_flight: int
-
-    @property
-    def seconds_left(self) -> float:
-        """At the pace so far; 0 before the first item is done."""
-        return self.seconds / self.done * (self.total - self.done) if self.done else 0.0
-
-    def line(self) -> str:
-        """One line for a terminal or a log."""
-        reasons = ", ".join(f"{check} {n}" for check, n in self.rejected.most_common(4))
-        return (
-            f"teach: {self.done}/{self.total} items  {self.accepted} accepted, {self.rejected.total()} rejected"
-            + (f" ({reasons})" if reasons else "")
-            + (f", {self.failed} failed" if self.failed else "")
-            + f"  {self.tokens_a_second:.0f} tokens/s, {self.in_flight} in flight  "
-            f"{self.spent.calls} calls, cost {self.spent.cost:.2f}  {self.seconds_left:.0f} s left"
-        )
-
-
-Report = Callable[[Progress], None]
 
 
 class Todo(NamedTuple):
