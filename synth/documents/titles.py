@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, time
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ import yaml
 from markdown_it import MarkdownIt
 
 LONGEST = 200  # characters of a title
+NOTHING = ("", "~", "null", "Null", "NULL")  # of YAML
 LOOKED_AT = 20_000  # characters of a text in which its title is looked for
 _DASHES = re.compile(r"---[ \t]*\n(?P<inside>.*?)^(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE)
 _PLUSES = re.compile(r"\+\+\+[ \t]*\n(?P<inside>.*?)^\+\+\+[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE)
@@ -57,8 +58,8 @@ def restructured(text: str) -> Page:
 def _front_matter(text: str) -> tuple[Mapping[str, object], str]:
     """What stands between the marks at a text's start, and the rest; nothing where it is no mapping."""
     for mark, read in ((_DASHES, _yaml), (_PLUSES, _toml)):
-        match = mark.match(text)
-        said = read(match["inside"]) if match else None
+        match = mark.match(text, len(text) - len(text.lstrip("\n")))
+        said = (read(match["inside"]) if match["inside"].strip() else {}) if match else None
         if match and isinstance(said, dict):
             return said, text[match.end() :].lstrip("\n")
     return {}, text
@@ -72,9 +73,11 @@ def _toml(inside: str) -> object:
 
 
 def _yaml(inside: str) -> object:
-    """Lines that YAML refuses, such as `title: Tides: a table`, say what they say."""
+    """Values as they were written: `007`, `12:30` and `No` are titles. Lines that YAML refuses, such as `title: Tides:
+    a table`, say what they say.
+    """
     try:
-        return yaml.safe_load(inside)
+        return yaml.load(inside, yaml.BaseLoader)  # noqa: S506 - it makes strings, lists and mappings alone
     except (yaml.YAMLError, ValueError, RecursionError):
         first = next((line for line in inside.splitlines() if line.strip() and not line.startswith("#")), "")
         if not _KEY.match(first):
@@ -84,7 +87,11 @@ def _yaml(inside: str) -> object:
 
 def _value(said: Mapping[str, object], name: str) -> str:
     value = next((said[key] for key in said if str(key).lower() == name), None)
-    return str(value).strip() if isinstance(value, str | int | float | date) and not isinstance(value, bool) else ""
+    if isinstance(value, list) and name != "title":
+        value = ", ".join(one for one in value if isinstance(one, str))
+    if value in NOTHING or isinstance(value, bool) or not isinstance(value, str | int | float | date | time):
+        return ""
+    return str(value).strip()
 
 
 def _heading(text: str) -> str:

@@ -22,7 +22,7 @@ from evoembedding.warehouse.upkeep.doctor import examine
 OPEN = "import pathlib, sys; from evoembedding import Warehouse; Warehouse.open(pathlib.Path(sys.argv[1])).close()"
 
 
-@pytest.mark.parametrize("name", ["notes [draft]", "a*b?c", "100% {x,y} 'q'"])
+@pytest.mark.parametrize("name", ["notes [draft]", "a*b?c", "100% {x,y} 'q'", 'a#b;c&d "q"\nline $HOME'])
 def test_a_path_is_no_pattern(tmp_path: Path, name: str) -> None:
     home = tmp_path / name
     small = recipe("smallest").replace(name="small", cloze=None, simulator=SimulatorConfig(contexts=8))
