@@ -100,20 +100,26 @@ def teacher_serve(
 
 @teacher_app.command("ledger", epilog="Example: evo teacher ledger --json")
 def teacher_ledger(as_json: Json = False) -> None:
-    """Calls, tokens and cost by scope, stage and model, over all runs; and calls that got no answer."""
+    """Calls, tokens and cost by scope, stage and model, over all runs; calls that got no answer, and which of them may
+    have been charged.
+    """
     from evoembedding.warehouse.ledger import SqliteLedger
 
     ledger = SqliteLedger.open(state())
-    rows, faults = ledger.totals(), ledger.faults()
+    rows, faults, charged = ledger.totals(), ledger.faults(), ledger.charged()
     ledger.close()
     if as_json:
-        say_json({"calls": rows, "faults": faults})
+        spent = {scope: one.model_dump() for scope, one in charged.items()}
+        say_json({"calls": rows, "faults": faults, "charged_without_an_answer": spent})
         return
     if not rows:
         say_text("no teacher has answered a call yet")
     else:
         cells = [[f"{v:.4g}" if isinstance(v, float) else v for v in row.values()] for row in rows]
         say_table(list(rows[0]), cells, "Answered calls", keys=3)
+    if charged:
+        cells = [[scope, one.calls, one.tokens, f"{one.cost:.4g}"] for scope, one in charged.items()]
+        say_table(["scope", "calls", "tokens at most", "cost at most"], cells, "Charged without an answer", keys=1)
     if faults:
         say_text("faults: " + ", ".join(f"{kind} {count}" for kind, count in faults.items()))
 

@@ -34,6 +34,10 @@ _FILES = """SELECT DISTINCT t.table_name, s.path || t.path || f.path AS path, f.
     JOIN __ducklake_metadata_lake.ducklake_schema s USING (schema_id) ORDER BY ALL"""
 # References that must lead somewhere, and what of an episode its question says as well.
 _REFERENCES = {
+    "sources' documents that are not there": """SELECT DISTINCT id FROM (
+            SELECT document_id AS id FROM lake.document_sources
+            UNION ALL SELECT successor FROM lake.document_sources WHERE successor <> '')
+        ANTI JOIN lake.documents ON id = document_id ORDER BY id""",
     "episodes that differ from their context": """SELECT episode_id FROM lake.episodes e
         LEFT JOIN lake.contexts c USING (context_id)
         WHERE c.context_id IS NULL OR (e.split, e.segments) <> (c.split, len(c.segments))""",

@@ -81,6 +81,32 @@ def test_a_run_starts_its_own_server_and_stops_it(evo: Evo, tmp_path: Path, budg
 
 
 @pytest.mark.slow
+def test_a_run_of_which_a_part_has_no_answer_is_done_in_part(
+    serve: Callable[..., Any], truth: Any, evo: Evo, tmp_path: Path
+) -> None:
+    plans: list[str] = []
+
+    def partly(messages: list[dict[str, str]]) -> str:
+        """The truth, but for the first persona whose plan is asked for."""
+        if messages[0]["content"].startswith("You plan"):
+            plans.append(messages[1]["content"])
+        return "no JSON" if [messages[1]["content"]] == plans[:1] else str(truth(messages))
+
+    server = serve(partly)
+    path = write(tmp_path, "partly", model="scripted", endpoints=[server.url], repairs=1, max_in_flight=1)
+    done = evo("synthesize", path)
+    assert done.returncode == 1, done.stderr
+    *_, last = done.stderr.strip().splitlines()
+    assert last.startswith("evo: 1 items left something unanswered (most often: 2 answers were malformed")
+    assert "'evo retry' asks again" in last
+    again = evo("synthesize", path)
+    assert (again.returncode, again.stderr.strip().splitlines()[-1]) == (1, last)
+    server.answer = truth
+    mended = evo("retry", path)
+    assert mended.returncode == 0, mended.stderr
+
+
+@pytest.mark.slow
 def test_two_runs_of_a_recipe_do_not_pay_twice(serve: Callable[..., Any], truth: Any, evo: Evo, tmp_path: Path) -> None:
     server = serve(truth)
     path = write(tmp_path, "twice", model="scripted", endpoints=[server.url])

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from evoembedding.schemas.teacher import Message, Price, TeacherConfig
+from evoembedding.schemas.teacher import Message, Price, Spent, TeacherConfig
 from evoembedding.synth.teachers.teacher import Teacher
 from evoembedding.warehouse.ledger import SqliteLedger
 from tests import warm
@@ -83,4 +83,23 @@ def test_the_ledger_is_told_by_stage(serve: Serve, tmp_path: Path) -> None:
         0,
     )
     assert row["cost"] == pytest.approx(row["prompt_tokens"] / 1e6)
-    assert "questions" in evo(tmp_path, "ledger").stdout
+    assert "questions" in (told := evo(tmp_path, "ledger").stdout)
+    assert "Charged" not in told
+
+
+def test_the_ledger_tells_what_was_charged_without_an_answer(tmp_path: Path) -> None:
+    ledger = SqliteLedger.open(tmp_path)
+    for _ in range(2):
+        ledger.charge("mine", Spent(calls=1, tokens=200, cost=0.25))
+    ledger.charge("other", Spent(calls=1))
+    ledger.close()
+    told = json.loads(evo(tmp_path, "ledger", "--json").stdout)
+    assert told["charged_without_an_answer"] == {
+        "mine": {"calls": 2, "tokens": 400, "cost": 0.5},
+        "other": {"calls": 1, "tokens": 0, "cost": 0.0},
+    }
+    shown = evo(tmp_path, "ledger").stdout
+    assert "no teacher has answered" in shown
+    assert "Charged without an answer" in shown
+    (line,) = [line for line in shown.splitlines() if "mine" in line]
+    assert [cell.strip(" │") for cell in line.split("│")[1:5]] == ["mine", "2", "400", "0.5"]

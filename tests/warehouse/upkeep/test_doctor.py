@@ -11,8 +11,10 @@ import polars as pl
 import pytest
 
 from evoembedding.schemas.arrow import to_frame
-from evoembedding.schemas.episode import Context, Evidence, Question, Segment
+from evoembedding.schemas.dataset import DocumentSource
+from evoembedding.schemas.episode import Context, Document, Evidence, Question, Segment
 from evoembedding.schemas.ids import content_id
+from evoembedding.schemas.moments import now
 from evoembedding.warehouse.backend import DATA_URL
 from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.datasets.versions import EpisodeFilter, members_digest, publish
@@ -55,6 +57,36 @@ def test_servers_are_examined_and_expired_like_a_folder(
     assert "data file" in {f.what for f in examine(tmp_path, "weights") if f.kind == "damaged"}
     bucket.put_object(Key=known.key, Body=body)
     assert list(examine(tmp_path, "weights", deep=True)) == []
+
+
+def test_sources_name_documents_that_are_there(tmp_path: Path) -> None:
+    names = {"source_id": "a.txt", "title": "a.txt", "uri": "", "license": ""}
+    there, gone = (
+        Document(document_id=content_id("doc", {"title": "a.txt", "text": text}), text=text, **names)
+        for text in ("The ferry leaves at nine.\n", "It leaves at ten.\n")
+    )
+    with Warehouse.open(tmp_path) as warehouse:
+        sources = to_frame(DocumentSource, [source(there.document_id)])
+        warehouse.append_all({"documents": to_frame(Document, [there]), "document_sources": sources})
+        assert list(examine(tmp_path, "weights", deep=True)) == []
+        replaced = source(there.document_id, 2, successor=gone.document_id)
+        warehouse.append_all({"document_sources": to_frame(DocumentSource, [replaced])})
+    (found,) = examine(tmp_path, "weights")
+    assert (found.kind, found.name) == ("damaged", "sources' documents that are not there")
+    assert f"1 sources' documents that are not there, such as {gone.document_id}" in found.says
+
+
+def source(document_id: str, sequence: int = 1, successor: str = "") -> DocumentSource:
+    return DocumentSource(
+        source="notes",
+        file="a.txt",
+        source_id="a.txt",
+        document_id=document_id,
+        sequence=sequence,
+        state="replaced" if successor else "present",
+        successor=successor,
+        created_at=now(),
+    )
 
 
 def context(kind: str, said: str, document_ids: tuple[str, ...] = (), source_ids: tuple[str, ...] = ()) -> Context:
