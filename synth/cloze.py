@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import regex
 
 from evoembedding.schemas.configs import ClozeConfig
-from evoembedding.schemas.episode import Context, Document, Draft, Evidence, Question, Segment
+from evoembedding.schemas.episode import Document, Draft, Segment
 from evoembedding.schemas.identity import identity
-from evoembedding.schemas.ids import content_id
 from evoembedding.schemas.text import UNSPACED
+from evoembedding.synth.drafting import Asked, draft
 from evoembedding.synth.generator import Generator
 from evoembedding.synth.tables import tables
 from evoembedding.synth.taxonomy import QUESTION_TYPES
@@ -70,7 +70,10 @@ def cloze(document: Document, config: ClozeConfig) -> Iterator[Draft]:
         for part in _parts(rng, document.text, size, overlap, config.max_segments):
             found = _questions(rng, part, config.questions_per_document)
             if found:
-                yield _draft(document, config, part, found, stage)
+                segments = [Segment(user=text) for text in part.texts]
+                asked = [Asked("cloze", one.text, one.answer, (one.window,)) for one in found]
+                document_id = document.document_id
+                yield draft(GENERATOR, "web", segments, asked, stage, seed=config.seed, document_id=document_id)
                 return
         size, overlap = size // 2, overlap // 2
 
@@ -145,48 +148,6 @@ def _masked(sentence: str, match: regex.Match[str]) -> str:
     """The sentence around the blank. Words glued to the term stay."""
     before, after = sentence[: match.start()].split(" "), sentence[match.end() :].split(" ")
     return " ".join(before[-AROUND - 1 :]) + BLANK + " ".join(after[: AROUND + 1])
-
-
-def _draft(document: Document, config: ClozeConfig, part: _Part, found: list[_Cloze], stage: str) -> Draft:
-    segments = tuple(Segment(user=text) for text in part.texts)
-    content = {"segments": [[text, ""] for text in part.texts], "kind": "web", "generator": GENERATOR, "split": "train"}
-    content["document_id"] = document.document_id
-    context = Context(
-        context_id=content_id("ctx", content),
-        kind="web",
-        generator=GENERATOR,
-        split="train",
-        seed=config.seed,
-        document_ids=(document.document_id,),
-        segments=segments,
-        fingerprint=stage,
-    )
-    questions = tuple(_question(context, one) for one in found)
-    evidence = tuple(
-        Evidence(
-            question_id=question.question_id,
-            indices=(one.window,),
-            votes=(1,),
-            generator=GENERATOR,
-            fingerprint=context.fingerprint,
-        )
-        for question, one in zip(questions, found, strict=True)
-    )
-    return Draft(context=context, questions=questions, evidence=evidence)
-
-
-def _question(context: Context, one: _Cloze) -> Question:
-    content = {"context_id": context.context_id, "type": "cloze", "text": one.text, "answer": one.answer}
-    return Question(
-        question_id=content_id("q", content),
-        context_id=context.context_id,
-        question_type="cloze",
-        family=QUESTION_TYPES["cloze"].family,
-        text=one.text,
-        answer=one.answer,
-        generator=GENERATOR,
-        fingerprint=context.fingerprint,
-    )
 
 
 generator = Generator(

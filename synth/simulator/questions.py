@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 from evoembedding.schemas.episode import Split
+from evoembedding.synth.drafting import Asked
 from evoembedding.synth.simulator.builders.told import Candidate, world
 from evoembedding.synth.simulator.fillers import SPLITS, partition
 from evoembedding.synth.simulator.world import Beat
@@ -18,15 +18,6 @@ BUILDERS = {kind.name: kind.builder for kind in QUESTION_TYPES.values() if kind.
 _TEMPLATES = {
     (kind, split): partition(builder.templates, split) for kind, builder in BUILDERS.items() for split in SPLITS
 }
-
-
-class Asked(NamedTuple):
-    """A question with its answer and evidence indices."""
-
-    type: str
-    text: str
-    answer: str
-    evidence: tuple[int, ...]
 
 
 def ask(rng: random.Random, split: Split, beats: Sequence[Beat], count: int) -> list[Asked]:
