@@ -1,11 +1,15 @@
-"""A teacher on loopback: a real HTTP server that answers by a function and injects faults at given rates."""
+"""Servers on loopback: a teacher that answers by a function and injects faults at given rates, and Prefect's."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 import signal
+import socket
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -16,6 +20,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
+import httpx
 import pytest
 import uvicorn
 from hypothesis import settings
@@ -210,3 +215,41 @@ def wrong_in_event(openlineage_spec: dict[str, Any]) -> Callable[[dict[str, Any]
         return wrong
 
     return check
+
+
+@pytest.fixture(scope="session")
+def prefect_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Prefect server on a free port of loopback: a temporary one for each command would take 20 s each."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = [
+        sys.executable,
+        "-m",
+        "prefect",
+        "server",
+        "start",
+        "--no-services",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
+    folder = str(tmp_path_factory.mktemp("prefect"))
+    environ = {**os.environ, "PREFECT_HOME": folder, "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+    process = subprocess.Popen(words, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    url = f"http://127.0.0.1:{port}/api"
+    deadline = time.monotonic() + 300
+    while not healthy(f"{url}/health"):
+        assert time.monotonic() < deadline, "Prefect's server did not start"
+        time.sleep(0.1)
+    yield url
+    process.terminate()
+    process.wait()
+
+
+def healthy(url: str) -> bool:
+    try:
+        return httpx.get(url).is_success
+    except httpx.HTTPError:
+        return False

@@ -13,7 +13,7 @@ from evoembedding.synth.tables import tables
 
 VERSION = "simulator-2"  # raised by hand for a change of code that changes what is told or asked
 
-_ASKING = ("drafts", "questions", "builders.told", "builders.tracks", "builders.events", "builders.asides")
+_ASKING = ("drafts", "questions", "builders.told")  # and the files of the builders that the taxonomy names
 
 
 def components(config: SimulatorConfig) -> dict[str, Any]:
@@ -22,11 +22,12 @@ def components(config: SimulatorConfig) -> dict[str, Any]:
     from evoembedding.synth.simulator.questions import BUILDERS
     from evoembedding.synth.taxonomy import QUESTION_TYPES
 
+    asking = {*(f"{__name__}.{name}" for name in _ASKING), *(b.candidates.__module__ for b in BUILDERS.values())}
     return {
         "code": VERSION,
         "fillers": tables(f"{__name__}.fillers", f"{__name__}.world"),
         "paraphrases": tables(f"{__name__}.render"),
-        "builders": tables(*(f"{__name__}.{name}" for name in _ASKING), but=("QUESTION_TYPES",)),
+        "builders": tables(*sorted(asking), but=("QUESTION_TYPES",)),
         "types": [f"{name}, {QUESTION_TYPES[name].family}" for name in BUILDERS],
         **identity(config, "contexts"),
     }

@@ -1,4 +1,4 @@
-"""A teacher that knows the truth of what it wrote, and a Prefect server that the commands of a test session share."""
+"""A teacher that knows the truth of what it wrote, and the command as a user runs it."""
 
 from __future__ import annotations
 
@@ -7,18 +7,15 @@ import os
 import random
 import re
 import shutil
-import socket
 import subprocess
 import sys
-import time
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import httpx
 import pytest
 from filelock import FileLock
 
@@ -218,37 +215,6 @@ def truth() -> TruthfulTeacher:
     return TruthfulTeacher()
 
 
-@pytest.fixture(scope="session")
-def prefect_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A Prefect server on a free port of loopback: a temporary one for each command would take 20 s each."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    words = [
-        sys.executable,
-        "-m",
-        "prefect",
-        "server",
-        "start",
-        "--no-services",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-    ]
-    folder = str(tmp_path_factory.mktemp("prefect"))
-    environ = {**os.environ, "PREFECT_HOME": folder, "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
-    process = subprocess.Popen(words, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    url = f"http://127.0.0.1:{port}/api"
-    deadline = time.monotonic() + 300
-    while not healthy(f"{url}/health"):
-        assert time.monotonic() < deadline, "Prefect's server did not start"
-        time.sleep(0.1)
-    yield url
-    process.terminate()
-    process.wait()
-
-
 class Demo(NamedTuple):
     """A finished `evo demo --smallest`: its state folder, which nobody may change, and what it printed."""
 
@@ -275,13 +241,6 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
             assert done.returncode == 0, done.stderr
             printed.write_text(done.stdout)
     return Demo(home, printed.read_text())
-
-
-def healthy(url: str) -> bool:
-    try:
-        return httpx.get(url).is_success
-    except httpx.HTTPError:
-        return False
 
 
 @pytest.fixture

@@ -76,4 +76,4 @@ def test_what_only_some_contexts_carry() -> None:
 
 @pytest.mark.parametrize("module", ["synth.taxonomy", "synth.simulator", "synth.simulator.questions", "synth.checks"])
 def test_entries_name_builders_without_an_import_cycle(module: str) -> None:
-    subprocess.run([sys.executable, "-c", f"import {module}"], check=True)
+    subprocess.run([sys.executable, "-c", f"import evoembedding.{module}"], check=True)

@@ -27,5 +27,11 @@ BACKBONES: dict[str, Known] = {
     "qwen3-4b": Known("`Qwen/Qwen3-4B-Instruct-2507`, the paper's", hub="Qwen/Qwen3-4B-Instruct-2507"),
 }
 # tests/trainer/families.py has a small random model of each, and holds what the passes compute to a plain reference.
-FAMILIES = ("Llama", "Mistral", "Qwen2", "Qwen3", "Gemma 3")
+FAMILIES = (
+    "Llama",
+    "Mistral",
+    "Qwen2",
+    "Qwen3",
+    "Gemma 3",
+)
 KINDS = f"{', '.join(FAMILIES[:-1])} or {FAMILIES[-1]}"

@@ -1,4 +1,7 @@
-"""Named complete configs. A variant derives from one with `replace`."""
+"""Recipes: complete configs of a run by name. Each is a function in a file here, and an entry of the table.
+
+A variant derives from one with `replace`, or as a file that says what differs. Help, pages and tests read the table.
+"""
 
 from __future__ import annotations
 
@@ -11,121 +14,24 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from evoembedding.schemas.configs import ClozeConfig, ModelConfig, Recipe, SimulatorConfig, TeachingConfig, TrainConfig
+from evoembedding.flows.recipes.offline import demo, smallest
+from evoembedding.flows.recipes.pretrained import paper, smollm2
+from evoembedding.flows.recipes.teachers import taught
+from evoembedding.schemas.configs import Recipe
 from evoembedding.schemas.episode import Record
 from evoembedding.schemas.errors import EvoError, first_fault
-from evoembedding.schemas.teacher import ServeConfig, TeacherConfig
 from evoembedding.synth.taxonomy import QUESTION_TYPES
-
-
-def demo() -> Recipe:
-    """Real documents to a traced model in under 10 minutes on two cores."""
-    return Recipe(
-        name="demo",
-        simulator=SimulatorConfig(contexts=5000),
-        cloze=ClozeConfig(max_segments=16),
-        train=TrainConfig(
-            steps=900,
-            batch_episodes=8,
-            learning_rate=1.5e-3,
-            memory_loss_weight=0.25,  # answers are about 4 tokens, of which the loss is the sum
-        ),
-        heldout_contexts=150,
-    )
-
-
-def smallest() -> Recipe:
-    """The demo's shape in about a minute: proves the path, says nothing of quality."""
-    return Recipe(
-        name="smallest",
-        simulator=SimulatorConfig(contexts=64),
-        cloze=ClozeConfig(max_segments=8, questions_per_document=1),
-        train=TrainConfig(
-            steps=12,
-            batch_episodes=4,
-            checkpoint_every=6,
-            model=ModelConfig(layers=2, hidden=32, embedding=32, heads=2),
-        ),
-        heldout_contexts=8,
-    )
-
-
-def taught() -> Recipe:
-    """Teachers only, at the paper's lengths: a thousand personas, every document, memories of a third of both.
-
-    The teacher is SmolLM2 on a server that the run starts itself; name a better one with --teacher and --model, or in
-    a recipe file.
-    """
-    return Recipe(
-        name="taught",
-        simulator=SimulatorConfig(contexts=0),
-        cloze=None,
-        teaching=TeachingConfig(teachers=(TeacherConfig(model="SmolLM2-135M-Instruct", serve=ServeConfig()),)),
-    )
-
-
-def paper() -> Recipe:
-    """The paper's training recipe (arXiv 2606.21649) on as many episodes, for GPUs: 8 ranks take 2 batches a step each.
-
-    Simulated dialogues have 21 segments on average; documents give the long contexts, up to 10K tokens.
-    """
-    return Recipe(
-        name="paper",
-        simulator=SimulatorConfig(contexts=30_000, min_segments=8, max_segments=34),
-        cloze=ClozeConfig(max_segments=128),
-        train=TrainConfig(
-            model=ModelConfig(
-                backbone="qwen3-4b",
-                latents=16,
-                capacity=512,
-                embedding=1024,
-                lora_rank=64,
-                lora_alpha=128,
-                lora_dropout=0.1,
-            ),
-            epochs=1,
-            batch_episodes=1,
-            batches_per_step=16,
-            token_budget=10_300,
-            learning_rate=5e-5,
-            final_lr_fraction=0.1,
-            warmup_fraction=0.05,
-            gradient_clip=1.0,
-            precision="bfloat16",
-            checkpoint_activations=True,
-        ),
-    )
-
-
-def smollm2() -> Recipe:
-    """The paper's shape on a real language model that trains on a CPU: proves the path, says nothing of quality."""
-    base = paper().train
-    small = {"backbone": "smollm2", "latents": 4, "capacity": 128, "embedding": 256, "lora_rank": 8, "lora_alpha": 16}
-    return Recipe(
-        name="smollm2",
-        simulator=SimulatorConfig(contexts=100, min_segments=8, max_segments=12, questions_per_context=4),
-        cloze=None,
-        train=base.replace(
-            model=base.model.replace(**small),
-            epochs=0,
-            steps=60,
-            batches_per_step=1,
-            learning_rate=2e-4,
-            precision="float32",
-            checkpoint_activations=False,
-            checkpoint_every=20,
-        ),
-        heldout_contexts=8,
-    )
-
 
 R = TypeVar("R", bound=Record)
 RECIPES: dict[str, Callable[[], Recipe]] = {
-    "demo": demo,
-    "smallest": smallest,
-    "smollm2": smollm2,
-    "paper": paper,
-    "taught": taught,
+    made.__name__: made
+    for made in (
+        demo,
+        smallest,
+        smollm2,
+        paper,
+        taught,
+    )
 }
 
 
