@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any, NamedTuple
 
 from evoembedding.schemas.configs import Recipe
 from evoembedding.schemas.errors import EvoError
-from evoembedding.synth import cloze, simulator
 from evoembedding.synth.fingerprints import Drafted, Stage
 from evoembedding.synth.generator import Generator
 from evoembedding.synth.verification import components, fingerprint
 
-_MODULES = (
-    simulator,
-    cloze,
+_FILES = (
+    "simulator",
+    "cloze",
 )
-GENERATORS: dict[str, Generator] = {module.generator.name: module.generator for module in _MODULES}
+GENERATORS: dict[str, Generator] = {name: import_module(f"evoembedding.synth.{name}").generator for name in _FILES}
 
 
 class Offline(NamedTuple):

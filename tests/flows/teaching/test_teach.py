@@ -19,6 +19,7 @@ from evoembedding.schemas.dataset import DatasetVersion
 from evoembedding.schemas.episode import Document
 from evoembedding.schemas.errors import EvoError
 from evoembedding.schemas.teacher import Price, TeacherConfig
+from evoembedding.synth.checks import CHECKS
 from evoembedding.synth.documents import read_documents
 from evoembedding.synth.fingerprints import KINDS
 from evoembedding.warehouse.catalog import Warehouse
@@ -270,6 +271,8 @@ def test_votes_of_several_teachers(serve: Serve, truth: Any, home: Path) -> None
         verify={"agreement_least": 0.0},
     )
     assert run(home, chosen) > 0
+    measured = rows(home, "SELECT DISTINCT check_name FROM verdicts WHERE score IS NOT NULL")
+    assert {row["check_name"] for row in measured} == {name for name, check in CHECKS.items() if check.measures}
     evidence = rows(home, "SELECT * FROM evidence")
     assert all(999 in row["indices"] and row["voters"] == 3 for row in evidence)
     assert all(999 not in row["evidence"] for row in rows(home, "SELECT evidence FROM episodes"))
