@@ -3,7 +3,7 @@
 Each section under "Add a thing" is a test. What it may hold, a paragraph each, in the order in which it is done:
 
     New file `PATH`:                                     and a block of code
-    In `PATH`, after `BEGINNING OF A LINE`:              and a block of code
+    In `PATH`, after `BEGINNING OF A LINE`:              and a block of code; ``, where the line has a `
     Run `COMMAND`                                        at the top of the copy
     To try it, a file `NAME`:                            and a block, for the commands after it
     Try `COMMAND`: it says `TEXT`.                       or: it fails, and says `TEXT`.
@@ -44,7 +44,7 @@ ROOT = Path(__file__).parents[1]
 CODE = r":\n\n```\w*\n(?P<code>.*?)```$"
 FORMS = {
     "new": rf"New file `(?P<path>[^`]+)`{CODE}",
-    "insert": rf"In `(?P<path>[^`]+)`, after `(?P<after>[^`]+)`{CODE}",
+    "insert": rf"In `(?P<path>[^`]+)`, after (?P<mark>``?)(?P<after>[^\n]+?)(?P=mark){CODE}",
     "run": r"Run `(?P<command>[^`]+)`",
     "sample": rf"To try it, a file `(?P<path>[^`]+)`{CODE}",
     "works": r"Try `(?P<command>[^`]+)`: it says `(?P<says>[^`]+)`\.$",
@@ -157,7 +157,7 @@ def test_a_thing_is_added_as_the_page_says(name: str, copy: Copy) -> None:
     after = copy.files()
     changed = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
     made = {f"docs/{page}" for page in PAGES} if any(step.command == "python -m docs.make" for step in of) else set()
-    assert changed - made == {step.path for step in of if step.kind in ("new", "insert")}
+    assert changed - made == {step.path for step in of if step.kind in ("new", "insert")} - made
 
 
 def carry_out(step: Step, copy: Copy) -> None:
