@@ -14,7 +14,7 @@ from evoembedding.schemas.arrow import to_frame
 from evoembedding.schemas.dataset import Failure
 from evoembedding.schemas.episode import Document, Record
 from evoembedding.schemas.text import shown
-from evoembedding.synth.curation.deduplicate import alike
+from evoembedding.synth.curation.deduplicate import same_document
 from evoembedding.synth.documents import failure, open_source
 from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.documents.sync import seen, settle, source_name
@@ -70,7 +70,7 @@ def ingest_source(home: Path, source: str, license: str = "", sync: bool = False
             failed += failures
             tell(f"ingest {shown(source, 200)}: {read} documents read, {len(failed)} rejected")
         found = seen(places, unread, opened.files[0][1] if opened.alone else "")
-        settled = settle(warehouse, name or source_name(home, source), found, stored, alike, sync)
+        settled = settle(warehouse, name or source_name(home, source), found, stored, same_document, sync)
         writes(assets.table("documents", warehouse.snapshot(), rows=settled.new + settled.changed))
     return Ingested(
         source=source,

@@ -12,7 +12,7 @@ from evoembedding.flows.evaluate import evaluate, heldout, stored_scores
 from evoembedding.flows.ingest import ingest
 from evoembedding.flows.lineage_events import emits
 from evoembedding.flows.synthesize import pending, synthesize
-from evoembedding.flows.train import EXECUTION, Ranks, models_of, train
+from evoembedding.flows.train import EXECUTION, Ranks, train, trained_models
 from evoembedding.schemas.configs import Recipe
 from evoembedding.schemas.dataset import ModelRecord
 from evoembedding.schemas.episode import Document
@@ -50,7 +50,7 @@ def finished(home: Path, recipe: Recipe, source: str) -> ModelRecord | None:
         withdrawn = withdrawn_versions(warehouse)  # a model of episodes that were is to be trained again
         for version in reversed(list_versions(warehouse)):
             if version.name == recipe.name and version.dataset_id not in withdrawn and _same(recipe, version.recipe):
-                for model in models_of(warehouse, version, recipe.train):
+                for model in trained_models(warehouse, version, recipe.train):
                     if not stored_scores(warehouse, model.model_id, heldout(recipe)).is_empty():
                         return model
     return None

@@ -68,7 +68,7 @@ def find_model(warehouse: Warehouse, run_id: str) -> ModelRecord | None:
     return ModelRecord(**rows.row(0, named=True)) if len(rows) else None
 
 
-def models_of(warehouse: Warehouse, version: DatasetVersion, config: TrainConfig) -> Iterator[ModelRecord]:
+def trained_models(warehouse: Warehouse, version: DatasetVersion, config: TrainConfig) -> Iterator[ModelRecord]:
     """The models that were trained on a version with this config."""
     sets = warehouse.query("select * from shard_sets where dataset_id = ?", (version.dataset_id,))
     for row in sets.iter_rows(named=True):

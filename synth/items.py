@@ -153,7 +153,7 @@ def _together(context: Context, asked: Sequence[_Asked], chain: Chain, item: Ite
         assert one.question is not None and one.elected is not None
         key, ours = normalise(one.question.text), list(one.verdicts)
         first = next((v.check_name for v in ours if not v.passed), "")
-        if not first:
+        if not first:  # as `verification.verify` does for drafts: last, among those that passed all else
             repeated = key in seen
             ours.append(verdict(one.question, "duplicate", DUPLICATE if repeated else "", stage))
             first = "duplicate" if repeated else ""

@@ -17,10 +17,11 @@ from evoembedding.flows.commands.import_model import import_model
 from evoembedding.flows.commands.ingest import ingest
 from evoembedding.flows.commands.lineage import lineage_app
 from evoembedding.flows.commands.report import report
+from evoembedding.flows.commands.shard import shard
 from evoembedding.flows.commands.synthesis import plan, retry, synthesize
 from evoembedding.flows.commands.teacher import teacher_app
 from evoembedding.flows.commands.trace import impact, trace
-from evoembedding.flows.commands.training import shard, train
+from evoembedding.flows.commands.train import train
 from evoembedding.flows.settings import package_version
 from evoembedding.flows.terminal.console import say_text
 

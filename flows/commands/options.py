@@ -12,6 +12,7 @@ from evoembedding.flows.recipes import recipe as named_recipe
 from evoembedding.flows.terminal.completion import benchmarks, datasets, recipes
 from evoembedding.schemas.configs import Recipe
 from evoembedding.schemas.errors import EvoError
+from evoembedding.trainer.backbones.known import BACKBONES
 
 RecipeName = Annotated[
     str, typer.Option("--recipe", help=f"One of: {', '.join(RECIPES)}; or a file.", autocompletion=recipes)
@@ -40,6 +41,9 @@ BudgetMoney = Annotated[float | None, typer.Option(min=0, help="Money by the rec
 RecipeArgument = Annotated[
     str, typer.Argument(help=f"One of: {', '.join(RECIPES)}; or a .toml or .json file.", autocompletion=recipes)
 ]
+
+
+BACKBONE = f"{', '.join(BACKBONES)}, or a Hugging Face folder or id."
 
 
 class Sizes(NamedTuple):

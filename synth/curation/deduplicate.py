@@ -24,7 +24,7 @@ CROWD = 32  # texts of one bucket up to which all pairs are looked at; beyond, e
 PAIRS_A_LOOK = 100_000
 
 
-def alike(one: str, other: str) -> bool:
+def same_document(one: str, other: str) -> bool:
     """Whether one text is another state of the other: half of the runs of words that they have they share."""
     first, second = (set(Words.of([text]).shingles(RUN).hashes.tolist()) for text in (one, other))
     return bool(first) and len(first & second) >= SAME_DOCUMENT * len(first | second)
@@ -67,12 +67,12 @@ class NearDuplicates:
         order = np.argsort(np.array(self._names))
         found: dict[int, dict[int, float]] = {}
         for earlier, later in self._candidates(sketches, order):
-            alike = (sketches[order[earlier]] == sketches[order[later]]).mean(1)
-            for i in np.flatnonzero(alike >= self._threshold):
-                found.setdefault(int(later[i]), {})[int(earlier[i])] = float(alike[i])
+            shares = (sketches[order[earlier]] == sketches[order[later]]).mean(1)
+            for i in np.flatnonzero(shares >= self._threshold):
+                found.setdefault(int(later[i]), {})[int(earlier[i])] = float(shares[i])
         twins: dict[int, Twin] = {}
         for place in sorted(found):
-            kept = {one: alike for one, alike in found[place].items() if one not in twins}
+            kept = {one: share for one, share in found[place].items() if one not in twins}
             if kept:
                 best = max(kept, key=lambda one: (kept[one], -one))
                 twins[place] = Twin(self._names[order[best]], kept[best])

@@ -1,4 +1,10 @@
-"""The latent memory: a first-in-first-out queue of bounded capacity (arXiv 2606.21649, memory evolution)."""
+"""The latent memory: a first-in-first-out queue of bounded capacity (arXiv 2606.21649, memory evolution).
+
+What a full queue drops is decided here for reading step by step. Passes over many segments at once must come to the
+same: `EvoModel.embed`, `embed_segments`, `kept` and `keys`, `packing.band_mask`, and `Reader.read` and `keys`. Another
+rule changes them together, and tests/trainer/reference.py, which they are held to; see "Beyond a full queue" in
+docs/model.md.
+"""
 
 from __future__ import annotations
 

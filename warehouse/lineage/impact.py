@@ -43,10 +43,10 @@ def _impact(warehouse: Warehouse, identity: str) -> TraceNode:
     )
 
 
-def models_of(node: TraceNode) -> list[str]:
+def model_ids(node: TraceNode) -> list[str]:
     """The ids of all models in a tree, in order, each once."""
     own = [node.id] if node.kind == "model" else []
-    return list(dict.fromkeys([*own, *(model for child in node.children for model in models_of(child))]))
+    return list(dict.fromkeys([*own, *(model for child in node.children for model in model_ids(child))]))
 
 
 def _from_source(warehouse: Warehouse, source: Source, identity: str) -> TraceNode:
@@ -66,7 +66,7 @@ def _from_source(warehouse: Warehouse, source: Source, identity: str) -> TraceNo
         children.append(_dataset(warehouse, version, facts))
     facts = {"episodes": total, "dataset versions": len(children)}
     node = TraceNode(source.kind, identity, identity, facts, tuple(children))
-    return replace(node, facts={**facts, "models": len(models_of(node))})
+    return replace(node, facts={**facts, "models": len(model_ids(node))})
 
 
 def _dataset(warehouse: Warehouse, version: DatasetVersion, facts: Facts) -> TraceNode:

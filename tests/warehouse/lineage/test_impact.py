@@ -15,7 +15,7 @@ from evoembedding.schemas.shard import EpisodeTokenizer
 from evoembedding.schemas.teacher import TeacherCall
 from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.datasets.versions import EpisodeFilter, publish
-from evoembedding.warehouse.lineage.impact import impact, models_of
+from evoembedding.warehouse.lineage.impact import impact, model_ids
 from evoembedding.warehouse.lineage.tree import render_tree
 from evoembedding.warehouse.shards.shard_sets import build_shards
 from tests.records import teacher_call
@@ -87,7 +87,7 @@ def test_a_source_reaches_the_model_and_both_versions(world: Warehouse, identity
     tree = impact(world, identity)
     assert [child.label for child in tree.children] == ["d@1", "d@2"]
     assert [(child.facts["episodes from it"], child.facts["episodes"]) for child in tree.children] == [(1, 10), (1, 12)]
-    assert models_of(tree) == ["model-1"]
+    assert model_ids(tree) == ["model-1"]
     assert tree.facts == {"episodes": 1, "dataset versions": 2, "models": 1}
     text = render_tree(tree)
     assert "run-1" in text
@@ -118,12 +118,12 @@ def test_teachers_reach_what_was_made_of_their_answers(
     tree = impact(world, identity)
     assert (tree.kind, tree.facts["episodes"]) == (kind, episodes)
     assert [child.label for child in tree.children] == ["d@2"]
-    assert not models_of(tree)
+    assert not model_ids(tree)
 
 
 def test_a_version_reaches_its_model(world: Warehouse) -> None:
-    assert models_of(impact(world, "d@1")) == ["model-1"]
-    assert not models_of(impact(world, "d@2"))
+    assert model_ids(impact(world, "d@1")) == ["model-1"]
+    assert not model_ids(impact(world, "d@2"))
 
 
 @pytest.mark.parametrize("identity", ["doc-none", "d@3", "", "a'; DROP TABLE episodes; --", "../x", "é" * 300])

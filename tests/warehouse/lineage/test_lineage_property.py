@@ -14,7 +14,7 @@ from evoembedding.schemas.arrow import to_frame
 from evoembedding.schemas.dataset import DatasetVersion, ModelRecord, ShardSet, TrainingRun
 from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.datasets.versions import EpisodeFilter, episodes_of, publish
-from evoembedding.warehouse.lineage.impact import impact, models_of
+from evoembedding.warehouse.lineage.impact import impact, model_ids
 from evoembedding.warehouse.lineage.trace import documents_of, trace
 from evoembedding.warehouse.lineage.tree import TraceNode
 from evoembedding.warehouse.lineage.withdrawal import withdraw
@@ -98,7 +98,7 @@ def test_trace_and_impact_are_inverse_and_a_withdrawal_cuts_both(
     rows = [f"ctx-{world}-{n}" for n in range(len(plan))] + [f"{kind}-{last}" for kind in ("q", "ep")]
     calls = [f"call-{last}-{part}" for part in ("context", "vote-1", "grounded")]
     for identity in (*name.values(), *rows, *calls):
-        above = set(models_of(impact(shared, identity)))
+        above = set(model_ids(impact(shared, identity)))
         assert above == {model for model in models if identity in under[model]}, identity
     for model in models:
         assert set(documents_of(shared, model)["document_id"]) == set(name.values()) & under[model]

@@ -1,4 +1,4 @@
-"""The commands `evo shard` and `train`."""
+"""The command `evo train`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from evoembedding.flows.commands.options import Dataset, RecipeName
+from evoembedding.flows.commands.options import BACKBONE, Dataset, RecipeName
 from evoembedding.flows.commands.peek import peek
 from evoembedding.flows.recipes import changed
 from evoembedding.flows.recipes import recipe as named_recipe
@@ -17,28 +17,6 @@ from evoembedding.flows.terminal.console import Json, say, warn
 from evoembedding.schemas.ablations import ABLATIONS, ablated
 from evoembedding.schemas.errors import EvoError
 from evoembedding.schemas.places import resolve as resolve_place
-from evoembedding.trainer.backbones.known import BACKBONES
-
-BACKBONE = f"{', '.join(BACKBONES)}, or a Hugging Face folder or id."
-
-
-def shard(
-    dataset: Dataset,
-    recipe: RecipeName = "demo",
-    backbone: Annotated[str | None, typer.Option(help=BACKBONE)] = None,
-    force: Annotated[bool, typer.Option(help="Write the shards again, for example after damage.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Tokenise a dataset version and write its length-sorted shards."""
-    from evoembedding.flows.build_dataset import shard_version
-    from evoembedding.trainer.backbones.names import check_backbone_name
-
-    config = named_recipe(recipe).train.model
-    config = changed(config, backbone=backbone)
-    check_backbone_name(config.backbone)
-    shards = shard_version.fn(state(), dataset, config, force)
-    path = resolve_place(shards.place, state())
-    say({**shards.model_dump(), "path": str(path)}, as_json, f"{shards.shard_set_id}: {shards.rows} rows at {path}")
 
 
 def train(
@@ -77,11 +55,11 @@ def train(
     for name in ablate or []:
         config = ablated(config, name)
     peek(lambda warehouse: resolve(warehouse, dataset))
-    from evoembedding.flows.train import Ranks, models_of
+    from evoembedding.flows.train import Ranks, trained_models
     from evoembedding.flows.train import train as flow
     from evoembedding.trainer.backbones.names import check_backbone_name
 
-    model = peek(lambda warehouse: next(models_of(warehouse, resolve(warehouse, dataset), config), None))
+    model = peek(lambda warehouse: next(trained_models(warehouse, resolve(warehouse, dataset), config), None))
     if model:
         warn("it is trained already")
     else:
