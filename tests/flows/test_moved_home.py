@@ -109,7 +109,10 @@ def test_every_command_works_on_a_copy(world: World, evo: Evo, tmp_path: Path) -
     assert damaged(evo(restored, "doctor", "--deep", "--json")) == []
     assert json.loads(evo(restored, *TRAIN, "--json"))["digest"] == trained["digest"]
     (document, *_), (context, *_) = ids(copy, "document"), ids(copy, "context")
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "quillon.md").write_text("# Quillon\n\nThe ferry to Wexholm runs twice a day.\n")
     for words in (
+        ("ingest", str(tmp_path / "notes"), "--sync"),
         ("evaluate", trained["model_id"], "--recipe", "smallest"),
         ("report", world.model),
         ("report", "smallest@1"),
