@@ -5,6 +5,7 @@ The command's help, its mistakes, reports, decontamination and tests read the en
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +25,9 @@ BENCHMARKS: dict[str, Benchmark] = {
         LOCOMO,
     )
 }
+
+# What readers raise over a file that is not their own; besides, what Polars and Arrow do.
+OF_READERS = (OSError, EOFError, ValueError, TypeError, AttributeError, LookupError, RecursionError, zlib.error)
 
 
 def read_benchmark(name: str, given: Given, followed: str = "nothing was evaluated") -> BenchmarkData:
@@ -45,16 +49,33 @@ def read_benchmark(name: str, given: Given, followed: str = "nothing was evaluat
     try:
         found = benchmark.read(given)
     except ValidationError as error:
-        raise EvoError(f"{where} is not {benchmark.title} ({shown(first_fault(error), 300)}); {way_out}") from None
-    except (OSError, ValueError, LookupError, RecursionError) as error:
-        said = error.strerror if isinstance(error, OSError) else str(error)
-        raise EvoError(f"{where} cannot be read ({shown(str(said), 300)}); {way_out}") from None
+        raise EvoError(f"{where} is not {benchmark.title} ({shown(first_fault(error), 300)}); {way_out}") from error
+    except Exception as error:
+        if not benchmark.file or not isinstance(error, (*OF_READERS, *_of_libraries())):
+            raise
+        raise EvoError(f"{where} cannot be read ({shown(_said(error), 300)}); {way_out}") from error
     if not found.questions:
         raise EvoError(
             f"{where} holds no question that can be asked, in {len(found.conversations)} conversations: "
             f"{found.left_out} were left out, since their evidence is not in the conversation; {way_out}"
         )
     return found
+
+
+def _of_libraries() -> tuple[type[Exception], ...]:
+    """The errors of Polars and Arrow, which are imported when they are asked for: help reads this file too."""
+    from polars.exceptions import PolarsError
+    from pyarrow import ArrowException
+
+    return PolarsError, ArrowException
+
+
+def _said(error: Exception) -> str:
+    """What an error says; with its type where that alone, as of a missing key, says nothing."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    bare = isinstance(error, TypeError | AttributeError | LookupError)
+    return f"{type(error).__name__}: {error}" if bare else str(error)
 
 
 def listed() -> str:

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import zlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from evoembedding.evaluation.benchmarks import BENCHMARKS, listed, read_benchmark, texts
@@ -63,6 +70,45 @@ def test_an_entry_is_complete_and_its_mistakes_are_sentences(name: str, tmp_path
 def test_an_unknown_name_is_told_all_there_are(lines: Path) -> None:
     with pytest.raises(EvoError, match=r"unknown benchmark 'no'; nothing was evaluated; .* heldout, .*lines"):
         read_benchmark("no", Given(lines))
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+READERS: list[tuple[Callable[[Path], Any], str]] = [
+    (lambda path: _read(path)["texts"], "KeyError: 'texts'"),
+    (lambda path: _read(path)["rows"][7], "IndexError: "),
+    (lambda path: _read(path)["rows"] + 1, "TypeError: "),
+    (lambda path: _read(path)["rows"][0].texts, "AttributeError: "),
+    (lambda path: pl.read_json(path).select("texts"), "texts"),
+    (lambda path: pl.read_parquet(path), ""),
+    (lambda path: pq.read_table(path), ""),
+    (lambda path: pa.array([1]).cast(pa.binary(3)), ""),
+    (lambda path: zlib.decompress(path.read_bytes()), "incorrect header"),
+]
+
+
+@pytest.mark.parametrize(("reader", "says"), READERS)
+def test_what_readers_raise_over_a_file_of_another_form_is_a_sentence_with_its_cause(
+    lines: Path, monkeypatch: pytest.MonkeyPatch, reader: Callable[[Path], Any], says: str
+) -> None:
+    lines.write_text('{"rows": [{"text": "a"}]}')
+    monkeypatch.setitem(BENCHMARKS, "lines", BENCHMARKS["lines"]._replace(read=lambda given: reader(given.file)))
+    with pytest.raises(EvoError, match=r"lines.log' cannot be read .*; nothing was evaluated; give Lines's") as caught:
+        read_benchmark("lines", Given(lines))
+    assert says in str(caught.value) and "\n" not in str(caught.value)
+    with pytest.raises(type(caught.value.__cause__)):
+        reader(lines)
+
+
+def test_a_fault_of_the_code_is_no_bad_file(lines: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fault(given: Given) -> BenchmarkData:
+        return {}["worlds"]  # type: ignore[no-any-return]
+
+    monkeypatch.setitem(BENCHMARKS, "lines", BENCHMARKS["lines"]._replace(read=fault, file=""))
+    with pytest.raises(KeyError, match="worlds"):
+        read_benchmark("lines", Given())
 
 
 def test_what_is_registered_is_kept_out_of_training(lines: Path) -> None:

@@ -56,12 +56,12 @@ def written(folder: Path, content: object) -> Path:
     return path
 
 
-def load_locomo(path: Path) -> BenchmarkData:
+def locomo(path: Path) -> BenchmarkData:
     return read_benchmark("locomo", Given(path))
 
 
 def test_pairs_captions_repairs_and_what_is_left_out(tmp_path: Path) -> None:
-    read = load_locomo(written(tmp_path, [sample()]))
+    read = locomo(written(tmp_path, [sample()]))
     (conversation,) = read.conversations
     assert [s.text for s in conversation.segments] == [
         "User: 1 May Ann\nHello\nAssistant: Ben\nHi [image: a red kite]",
@@ -83,35 +83,35 @@ def test_null_is_no_word(tmp_path: Path) -> None:
     content["conversation"]["session_1"][1] |= {"text": None}
     content["conversation"]["session_2"][0]["blip_caption"] = None
     content["qa"][5]["evidence"] = None
-    (conversation,) = load_locomo(written(tmp_path, [content])).conversations
+    (conversation,) = locomo(written(tmp_path, [content])).conversations
     texts = [segment.text for segment in conversation.segments]
     assert texts[0] == "User: 1 May Ann\n\nAssistant: Ben\n[image: a red kite]"
     assert not [text for text in texts if "None" in text]
 
 
 def test_evidence_and_category_as_strings_say_the_same(tmp_path: Path) -> None:
-    plain = load_locomo(written(tmp_path, [sample()]))
+    plain = locomo(written(tmp_path, [sample()]))
     content = sample()
     for asked in content["qa"]:
         asked["evidence"] = "; ".join(asked["evidence"])
         asked["category"] = str(asked["category"])
-    assert load_locomo(written(tmp_path, [content])) == plain
+    assert locomo(written(tmp_path, [content])) == plain
 
 
 def test_a_file_that_leaves_nothing_to_ask_is_refused_with_its_count(tmp_path: Path) -> None:
     content = sample()
     content["qa"] = content["qa"][3:]
     with pytest.raises(EvoError, match=r"no question that can be asked, in 1 conversations: 2 were left out"):
-        load_locomo(written(tmp_path, [content]))
+        locomo(written(tmp_path, [content]))
 
 
 def test_the_digest_is_of_what_is_read_and_asked(tmp_path: Path) -> None:
-    plain = load_locomo(written(tmp_path, [sample()]))
+    plain = locomo(written(tmp_path, [sample()]))
     same, other = sample(), sample()
     same["qa"][0]["answer"] = "another, which no one reads"
     other["qa"][0]["evidence"] = ["D2:1"]
-    assert load_locomo(written(tmp_path, [same])).digest == plain.digest
-    assert load_locomo(written(tmp_path, [other])).digest != plain.digest
+    assert locomo(written(tmp_path, [same])).digest == plain.digest
+    assert locomo(written(tmp_path, [other])).digest != plain.digest
 
 
 def no_conversation(content: dict[str, Any]) -> None:
@@ -164,7 +164,7 @@ def test_other_forms_are_one_sentence(tmp_path: Path, damage: Any) -> None:
     content = sample()
     damage(content)
     with pytest.raises(EvoError, match=r"is not LoCoMo.*nothing was evaluated") as caught:
-        load_locomo(written(tmp_path, [content]))
+        locomo(written(tmp_path, [content]))
     assert "\n" not in str(caught.value) and str(caught.value).isprintable()
 
 
@@ -173,7 +173,7 @@ def test_other_forms_are_one_sentence(tmp_path: Path, damage: Any) -> None:
 )
 def test_broken_files_are_one_sentence(tmp_path: Path, content: str) -> None:
     with pytest.raises(EvoError) as caught:
-        load_locomo(written(tmp_path, content))
+        locomo(written(tmp_path, content))
     assert "locomo.json" in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -182,4 +182,4 @@ def test_missing_file_and_bytes_that_are_no_text(tmp_path: Path) -> None:
     (tmp_path / "bytes.json").write_bytes(b"\xff\xfe[")
     for path in (tmp_path / "bytes.json", tmp_path / "none.json", tmp_path):
         with pytest.raises(EvoError):
-            load_locomo(path)
+            locomo(path)
