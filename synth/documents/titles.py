@@ -13,7 +13,7 @@ import yaml
 from markdown_it import MarkdownIt
 
 LONGEST = 200  # characters of a title
-NOTHING = ("", "~", "null", "Null", "NULL")  # of YAML
+NULL = ("~", "null", "Null", "NULL")  # of YAML, where no quotes are around it
 LOOKED_AT = 20_000  # characters of a text in which its title is looked for
 _DASHES = re.compile(r"---[ \t]*\n(?P<inside>.*?)^(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE)
 _PLUSES = re.compile(r"\+\+\+[ \t]*\n(?P<inside>.*?)^\+\+\+[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE)
@@ -25,6 +25,14 @@ _UNDERLINED = re.compile(rf"^(?! |\.\. |{_MARKS}{{4,}}$)(.*\w.*)\n(({_MARKS})\3{
 _OVERLINED = re.compile(rf"^(({_MARKS})\2{{2,}})\n[ \t]*(\S.*)\n\1[ \t]*$", re.MULTILINE)
 _BLOCKS = MarkdownIt("commonmark").disable("inline")  # inside of blocks, marks could take time that is no line's length
 _INLINE = MarkdownIt("commonmark")
+
+
+class _AsWritten(yaml.BaseLoader):  # type: ignore[misc]
+    """Makes strings, lists and mappings alone, of values as they were written: `007`, `12:30` and `No` are titles."""
+
+    def construct_scalar(self, node: yaml.ScalarNode) -> str:
+        """'' for a null; between quotes it is a word."""
+        return "" if node.style is None and node.value in NULL else str(super().construct_scalar(node))
 
 
 class Page(NamedTuple):
@@ -73,23 +81,21 @@ def _toml(inside: str) -> object:
 
 
 def _yaml(inside: str) -> object:
-    """Values as they were written: `007`, `12:30` and `No` are titles. Lines that YAML refuses, such as `title: Tides:
-    a table`, say what they say.
-    """
+    """Lines that YAML refuses, such as `title: Tides: a table`, say what they say."""
     try:
-        return yaml.load(inside, yaml.BaseLoader)  # noqa: S506 - it makes strings, lists and mappings alone
+        return yaml.load(inside, _AsWritten)  # noqa: S506 - it makes no objects
     except (yaml.YAMLError, ValueError, RecursionError):
         first = next((line for line in inside.splitlines() if line.strip() and not line.startswith("#")), "")
         if not _KEY.match(first):
             return None
-        return {key: (value or "").strip("\"'") for key, value in _KEY.findall(inside)}
+        return {key: "" if value in NULL else value.strip("\"'") for key, value in _KEY.findall(inside)}
 
 
 def _value(said: Mapping[str, object], name: str) -> str:
     value = next((said[key] for key in said if str(key).lower() == name), None)
     if isinstance(value, list) and name != "title":
-        value = ", ".join(one for one in value if isinstance(one, str))
-    if value in NOTHING or isinstance(value, bool) or not isinstance(value, str | int | float | date | time):
+        value = ", ".join(one for one in value if one and isinstance(one, str))
+    if isinstance(value, bool) or not isinstance(value, str | int | float | date | time):
         return ""
     return str(value).strip()
 

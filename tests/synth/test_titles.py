@@ -19,7 +19,11 @@ BODY = "The ferry leaves the harbour at nine.\n"
         ("---\ntitle: Bare: with a colon\n---\n" + BODY, "Bare: with a colon"),
         ("---\ntitle: 2024\n---\n" + BODY, "2024"),
         *((f"---\ntitle: {odd}\n---\n# Heading\n", odd) for odd in ("007", "0x10", "12:30", "No", "1.50", ".nan")),
-        *((f"---\ntitle: {odd}\n---\n# Heading\n", "Heading") for odd in ("", "~", "null", "{a: b}")),
+        *((f"---\ntitle: {odd}\n---\n# Heading\n", "Heading") for odd in ("", '""', "~", "null", "NULL", "{a: b}")),
+        *((f"---\ntitle: {odd}\n---\n# Heading\n", odd.strip("\"'")) for odd in ('"null"', "'~'", '"Null"')),
+        *((f'+++\ntitle = "{odd}"\n+++\n# Heading\n', odd) for odd in ("null", "~")),
+        ("---\ntitle: null\ntags: a: b\n---\n# Heading\n", "Heading"),
+        ("---\ntitle: 'null'\ntags: a: b\n---\n# Heading\n", "null"),
         ("---\ntitle: !!python/object:os.system x\n---\n" + BODY, "x"),
         ("---\ntitle: >-\n  Of two\n  lines\n---\n" + BODY, "Of two lines"),
         ("---\nTITLE: A\ntitle: B\n---\n" + BODY, "A"),
@@ -60,6 +64,7 @@ def test_front_matter_is_no_text_and_what_is_none_stays() -> None:
     assert markdown("---\ntitle: A\nlicense: CC0\n---\n\n" + BODY) == Page(BODY, "A", "CC0")
     assert markdown("---\n---\n" + BODY).text == BODY
     assert markdown("---\nlicense: [MIT, CC0-1.0]\n---\n" + BODY).license == "MIT, CC0-1.0"
+    assert markdown("---\nlicense: [null, MIT]\n---\n" + BODY).license == "MIT"
     for kept in ("---\nno mapping\n---\n" + BODY, "---\n" + BODY, "--- title ---\n" + BODY, "# A\n\n---\nb: c\n---\n"):
         assert markdown(kept).text == kept
 
