@@ -316,7 +316,7 @@ class Teacher:
         self._strikes[fault.kind].add(item)
         if len(self._strikes[fault.kind]) < STRIKES:
             return NotAnsweredError(reason)
-        self._stopped = self._say.given_up(fault, STRIKES)
+        self._stopped = self._stopped or self._say.given_up(fault, STRIKES)
         return self._stopped
 
     def _refused(self, item: str, replica: Replica, refused: RefusedError) -> Exception:
@@ -324,7 +324,7 @@ class Teacher:
         if not refused.alone:
             self._strikes[refused.status].add(item)
         if isinstance(refused, RunRefusedError) or len(self._strikes[refused.status]) >= STRIKES:
-            self._stopped = self._say.refused(replica.url, refused)
+            self._stopped = self._stopped or self._say.refused(replica.url, refused)
             return self._stopped
         return NotAnsweredError(f"the endpoint refused the request ({refused.status}): {refused.words}")
 

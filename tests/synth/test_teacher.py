@@ -241,6 +241,25 @@ def test_items_that_fail_alike_without_an_answer_in_between_end_the_run(
     assert asyncio.run(ask_all(Teacher(settings, ledger, "r"), range(40))) == right(range(40))
 
 
+def test_what_stopped_the_run_first_stays_the_reason(serve: Serve, ledger: SqliteLedger) -> None:
+    """Calls under way come to their end after it, and may be given up alike."""
+    server = serve(double)
+    server.rates, server.latency_s = {"500": 1.0}, 0.3
+    teacher = Teacher(config(server.url, attempts=1, max_in_flight=40), ledger, "r")
+    first = EvoError("the disk is full")
+
+    async def ask() -> list[Doubled | Exception]:
+        asking = asyncio.create_task(ask_all(teacher, range(10)))
+        while teacher.in_flight < 10:
+            await asyncio.sleep(0.01)
+        teacher.stop(first)
+        return await asking
+
+    got = asyncio.run(ask())
+    assert [type(a) for a in got].count(NotAnsweredError) == STRIKES - 1
+    assert [a for a in got if not isinstance(a, NotAnsweredError)] == [first] * (10 - STRIKES + 1)
+
+
 def test_a_full_disk_stops_the_run_with_a_sentence(serve: Serve, ledger: SqliteLedger) -> None:
     server = serve(double)
     ledger._con.execute("PRAGMA max_page_count = 1")  # SQLite's own 'database or disk is full'
