@@ -9,7 +9,7 @@ from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from evoembedding.evaluation.baselines import baselines
+from evoembedding.evaluation.baselines import BASELINES, baselines
 from evoembedding.evaluation.benchmarks import read_benchmark
 from evoembedding.evaluation.benchmarks.benchmark import Given
 from evoembedding.evaluation.report import markdown_table
@@ -67,6 +67,11 @@ def stored_scores(warehouse: Warehouse, model_id: str, benchmark: BenchmarkData)
     )
 
 
+def unscored(scores: pl.DataFrame) -> bool:
+    """Whether the model, or a baseline that can run here, has no scores yet: there may be new ones."""
+    return scores.is_empty() or not {one.name for one in BASELINES.values() if one.here} <= set(scores["system"])
+
+
 @task(cache_policy=NO_CACHE)
 def score_systems(home: Path, model_id: str, benchmark: str, path: str | None, config: SimulatorConfig) -> pl.DataFrame:
     """Score every system on the benchmark and store the rows in one transaction."""
@@ -77,12 +82,13 @@ def score_systems(home: Path, model_id: str, benchmark: str, path: str | None, c
         read = read_benchmark(benchmark, given(path, config))
         reads(assets.model(home, model), assets.benchmark(read), *([assets.source(path)] if path else []))
         folder = resolve(model.place, home)
+        scored = set(stored_scores(warehouse, model_id, read)["system"])
         systems = [EvoEmbedder.load(folder), EvoEmbedder.load(folder, memory=False), *baselines()]
         frames = []
-        for system in systems:
+        for system in (one for one in systems if one.name not in scored):
             tell(f"evaluate: {system.name} on {read.questions} questions of {benchmark}")
             frames.append(summarise(score(system, read.conversations), system.name, GROUPS))
-        rows = [_evaluation(model_id, read, row) for row in pl.concat(frames).iter_rows(named=True)]
+        rows = [_evaluation(model_id, read, row) for frame in frames for row in frame.iter_rows(named=True)]
         warehouse.append("evaluations", to_frame(Evaluation, rows))
         writes(assets.table("evaluations", warehouse.snapshot(), rows=len(rows)))
         return stored_scores(warehouse, model_id, read)

@@ -55,7 +55,7 @@ MADE = ("contexts", "questions", "evidence", "verdicts", "episodes")
 
 def made_by(recipe: Recipe) -> EpisodeFilter:
     """The training episodes that this recipe's stages make."""
-    free = [one.stages.verify for one in offline(recipe) if getattr(one.config, "split", "train") == "train"]
+    free = [one.stages.verify for one in offline(recipe) if one.generator.split(one.config) == "train"]
     taught = [stages.verify for stages in chains(recipe.teaching).values()] if recipe.teaching else []
     return EpisodeFilter(split="train", verified=tuple(stage.fingerprint for stage in (*free, *taught)))
 
@@ -102,12 +102,13 @@ def verify_partition(home: Path, drafts: str, context_ids: list[str]) -> int:
         return commit_drafts(warehouse, read_drafts(warehouse, drafts, context_ids))
 
 
-@task(cache_policy=NO_CACHE, task_run_name="draft-{name}-{sources[0]}")
-def draft_partition(home: Path, name: str, config: Any, sources: list[Any]) -> int:
+@task(cache_policy=NO_CACHE, task_run_name="draft {kind} from {sources[0]}")
+def draft_partition(home: Path, name: str, config: Any, sources: list[Any], kind: str = "") -> int:
     """Draft from these seeds or documents and commit it; a document without any draft is a failure with a reason."""
     generator = GENERATORS[name]
     with Warehouse.open(home) as warehouse:
-        if generator.from_seeds:
+        if generator.source == "seeds":
+            assert generator.from_seeds is not None
             return commit_drafts(warehouse, generator.from_seeds(config, sources))
         assert generator.from_document is not None
         drafts: list[Draft] = []
@@ -142,8 +143,10 @@ def synthesize(home: Path, recipe: Recipe) -> int:
             new += verify_partition(home, one.stages.drafts.fingerprint, chunk)
             tell(f"synthesize: verified {one.kind} contexts {done}/{len(contexts)}, {new} new episodes")
     for one, pending_ones in sources:
+        if pending_ones:
+            tell(f"synthesize: {one.kind}: {len(pending_ones)} {one.generator.source} to draft from")
         for chunk, done in _partitions(pending_ones, one.generator.source):
-            new += draft_partition(home, one.generator.name, one.config, chunk)
+            new += draft_partition(home, one.generator.name, one.config, chunk, one.kind)
             tell(f"synthesize: {one.kind} {one.generator.source} {done}/{len(pending_ones)}, {new} new episodes")
     if recipe.teaching:
         new += ask_teachers(home, recipe)

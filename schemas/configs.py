@@ -100,7 +100,7 @@ class VerifyConfig(Config):
         None, ge=1, description="Of annotators, for a segment to be evidence; None: more than half."
     )
     agreement_least: float = Field(
-        0.5, ge=0, le=1, description="Votes for chosen segments, of all votes they could have had."
+        0.5, ge=0, le=1, description="Votes for segments that were named, of all votes they could have had."
     )
     samples: int = Field(1, ge=1, description="Answers asked for in each check by answering.")
     evidence_only_least: float = Field(1.0, ge=0, le=1, description="Share of right answers from the evidence alone.")
@@ -109,7 +109,7 @@ class VerifyConfig(Config):
     sampling: Sampling = Field(
         Sampling(temperature=0, max_tokens=512), description="How the judge's answers are sampled."
     )
-    limits: Annotated[dict[str, float], Born({})] = Field(
+    limits: Annotated[dict[str, Annotated[float, Field(allow_inf_nan=False)]], Born({})] = Field(
         default_factory=dict, description="Thresholds of checks that have no field here, by name."
     )
 

@@ -154,8 +154,9 @@ generator = Generator(
     GENERATOR,
     "questions on documents: a term that only one window has, masked in its sentence",
     "documents",
-    lambda recipe: (recipe.cloze,) if recipe.cloze else (),
     components,
+    configs=lambda recipe: (recipe.cloze,) if recipe.cloze else (),
     from_document=lambda config, document: cloze(document, config),
     nothing=NOTHING,
+    names_tables=True,
 )

@@ -37,15 +37,16 @@ def offline(recipe: Recipe) -> list[Offline]:
     Raises:
         EvoError: it has settings for a generator that there is not, or that its generator refuses.
     """
-    if unknown := recipe.generators.keys() - GENERATORS.keys():
+    settled = [name for name, generator in GENERATORS.items() if generator.settings]
+    if unknown := recipe.generators.keys() - set(settled):
         raise EvoError(
-            f"recipe '{recipe.name}' has settings for a generator '{min(unknown)}', and there is none; nothing was "
-            f"made; the generators are: {', '.join(GENERATORS)}"
+            f"recipe '{recipe.name}' has settings under 'generators.{min(unknown)}', which no generator reads; nothing "
+            f"was made; those that do are: {', '.join(settled) or 'none'}; simulator and cloze have tables of their own"
         )
     return [
         Offline(generator, config, drafted(generator, config))
         for generator in GENERATORS.values()
-        for config in generator.configs(recipe)
+        for config in generator.asked_by(recipe)
     ]
 
 

@@ -37,7 +37,7 @@ def taught_components() -> dict[str, Any]:
     reading = [[name, f"synth.checks.{name}"] for name, check in CHECKS.items() if not check.measures]
     files = {f"synth.checks.{name}": "synth.verification" for name in _FIRST["synth.verification"]}
     more = [
-        [name, check.threshold, tables(_module(check), but=("QUESTION_TYPES",))]
+        [name, check.version, check.threshold, tables(*_modules(check), but=("QUESTION_TYPES",))]
         for name, check in CHECKS.items()
         if check.measures and not any(name in first for first in _FIRST.values())
     ]
@@ -49,16 +49,15 @@ def _read() -> str:
     """A digest of what checks that read compare with: limits, which there are, and what types ask of an answer."""
     reading = [name for name, check in CHECKS.items() if check.reads]
     files = {f"synth.checks.{name}": "synth.checks" for name in _FIRST["synth.checks"]}
-    files |= {_module(CHECKS[name]): _module(CHECKS[name]) for name in reading if name not in _FIRST["synth.checks"]}
-    which = {"synth.checks.CHECKS": [[name, f"synth.checks.{name}"] for name in reading]}
+    files |= {of: of for name in reading if name not in _FIRST["synth.checks"] for of in _modules(CHECKS[name])}
+    which = {"synth.checks.CHECKS": [[name, f"synth.checks.{name}{CHECKS[name].version}"] for name in reading]}
     types = [[kind.name, kind.choice, kind.derived_answer] for kind in QUESTION_TYPES.values()]
     return digest([tables({**files, "synth.text": "synth.text"}, but=("QUESTION_TYPES",), also=which), types], 10)
 
 
-def _module(check: Check) -> str:
-    made = check.measures or check.reads
-    assert made is not None
-    return made.__module__
+def _modules(check: Check) -> list[str]:
+    """The files whose constants can bear on it."""
+    return sorted({part.__module__ for part in (check.reads, check.measures, check.judges) if part})
 
 
 def fingerprint(before: str, generator: str) -> str:

@@ -28,7 +28,7 @@ def evaluate(
     """Score a model, the same model without its memory, and the baselines."""
     from evoembedding.evaluation.benchmarks import read_benchmark
     from evoembedding.flows.evaluate import evaluate as flow
-    from evoembedding.flows.evaluate import given, model_of, stored_scores
+    from evoembedding.flows.evaluate import given, model_of, stored_scores, unscored
     from evoembedding.synth.simulator import simulators
     from evoembedding.warehouse.short_ids import whole_id
 
@@ -36,7 +36,7 @@ def evaluate(
     model = peek(lambda warehouse: model_of(warehouse, whole_id(warehouse, model)).model_id)
     read = read_benchmark(benchmark, given(path, simulators(chosen)[1]))
     scores = peek(lambda warehouse: stored_scores(warehouse, model, read))
-    if scores.is_empty():
+    if unscored(scores):
         prefect_server.ready(state())
         scores = flow(state(), model, benchmark, chosen, path)
     else:

@@ -20,6 +20,7 @@ from evoembedding.flows.recipes.teachers import taught
 from evoembedding.schemas.configs import Recipe
 from evoembedding.schemas.episode import Record
 from evoembedding.schemas.errors import EvoError, first_fault
+from evoembedding.synth.checks import CHECKS
 from evoembedding.synth.taxonomy import QUESTION_TYPES
 
 R = TypeVar("R", bound=Record)
@@ -130,6 +131,12 @@ def checked(settings: dict[str, Any], where: str) -> Recipe:
     except ValidationError as error:
         raise EvoError(f"{where}: {first_fault(error)}; nothing was run; mend it and rerun") from None
     if made.teaching:
+        limits, settled = made.teaching.verify.limits, [n for n, check in CHECKS.items() if check.threshold is not None]
+        if unknown := limits.keys() - set(settled):
+            raise EvoError(
+                f"{where}: teaching.verify.limits names '{min(unknown)[:80]}', which no check reads; nothing was run; "
+                f"those that do are: {', '.join(settled) or 'none'}"
+            )
         asked = made.teaching.questions
         for kind in (*asked.types, *asked.weights):
             if kind not in QUESTION_TYPES:

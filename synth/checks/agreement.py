@@ -8,7 +8,7 @@ from evoembedding.synth.evidence import agreement as agreed
 
 
 async def agreement(case: Case) -> Measured:
-    """Votes for elected segments, of all votes that they could have had."""
+    """Votes for the segments that any annotator named, of all votes that they could have had."""
     return Measured(agreed(case.votes))
 
 

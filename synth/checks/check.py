@@ -43,8 +43,8 @@ class Case(NamedTuple):
 class Check(NamedTuple):
     """A check, from which fingerprints, plans, verdicts, the docs and tests derive.
 
-    It reads, or it measures and is judged by a threshold, or both: drafts of offline generators are put to what reads,
-    questions of teachers to what measures, and where nothing does to what reads.
+    It reads, or it measures and is judged by a threshold, or both. Drafts of offline generators are put to what reads.
+    Questions of teachers are too, but where a check has both it only measures.
     """
 
     name: str  # of its verdicts
@@ -54,6 +54,7 @@ class Check(NamedTuple):
     judges: Callable[[float, VerifyConfig], str] | None = None  # why that score fails, '' where it passes
     prompts: tuple[str, ...] = ()  # that it may ask
     calls: Callable[[VerifyConfig], float] = lambda config: 0.0  # a question, at most
+    version: str = ""  # raised by hand for a change of code that changes what a check of later days says
     threshold: float | None = None  # of `judges`, where no field of `VerifyConfig` is its own: see `limit`
 
     def limit(self, config: VerifyConfig) -> float:

@@ -23,5 +23,5 @@ check = Check(
     measures=closed_book,
     judges=judge,
     prompts=PROMPTS,
-    calls=lambda config: 1.0 * config.samples,
+    calls=lambda config: 1.0 * config.samples,  # most answers are `unknown`, of which no judge is asked
 )

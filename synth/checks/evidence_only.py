@@ -23,5 +23,5 @@ check = Check(
     measures=evidence_only,
     judges=judge,
     prompts=PROMPTS,
-    calls=lambda config: 2.0 * config.samples,
+    calls=lambda config: 2.0 * config.samples,  # the answer, and whether it is the same
 )

@@ -23,5 +23,5 @@ check = Check(
     measures=evidence_removed,
     judges=judge,
     prompts=PROMPTS,
-    calls=lambda config: 1.0 * config.samples,
+    calls=lambda config: 1.0 * config.samples,  # as in closed_book
 )

@@ -57,11 +57,13 @@ generator = Generator(
     "simulator",
     "dialogues between invented people, whose facts change, with exact evidence",
     "seeds",
-    simulators,
     components,
+    configs=simulators,
     seeds=lambda config: int(config.contexts),
     from_seeds=_from_seeds,
+    split=lambda config: config.split,
     kind=lambda config: f"simulator {config.split}",
     # Held-out worlds are of a kind of their own: no training world is made in their place.
     kind_of_stage=lambda config: "simulator" if config.split == "train" else f"simulator {config.split}",
+    names_tables=True,
 )

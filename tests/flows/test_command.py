@@ -30,7 +30,8 @@ CUT = """
 import sys
 from evoembedding.flows import synthesize
 from evoembedding.flows.commands.entry import main
-synthesize.CONTEXTS_A_PARTITION = int(sys.argv.pop(1))
+assert "seeds" in synthesize.A_PARTITION
+synthesize.A_PARTITION["seeds"] = int(sys.argv.pop(1))
 main()
 """
 

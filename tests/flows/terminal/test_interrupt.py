@@ -35,7 +35,7 @@ WORK: dict[str, tuple[str, ...]] = {
 }
 # What a command tells when its work has begun: of a single moment, the time would hit the start of Prefect's server.
 BEGUN = {
-    "synthesize": b"synthesize: simulated train",
+    "synthesize": b"synthesize: simulator train",
     "train": f"step 3/{STEPS}".encode(),
     "evaluate": b"evaluate: Evo",
 }
@@ -109,7 +109,10 @@ def run(home: Path, words: tuple[str, ...], prefect_url: str) -> float:
     """The command by itself; the seconds that it took."""
     began = time.monotonic()
     environ = environment(home, PREFECT_API_URL=prefect_url)
-    done = warm.run(words, environ)
+    if count(1, 10) == 1:
+        done = warm.run(words, environ)
+    else:  # the moments are parts of the time that a process takes, its imports included
+        done = subprocess.run([sys.executable, *START, *words], env=environ, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return time.monotonic() - began
 
