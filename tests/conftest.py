@@ -35,7 +35,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("no deadlines", deadline=None)  # a busy machine fails no test
 settings.load_profile("no deadlines")
 
-# DuckDB checks its extensions' signatures whenever a warehouse is opened, 0.3 s of 0.4. Commands as processes do so.
+# DuckDB checks its extensions' signatures whenever a warehouse is opened, 0.3 s of 0.4. So do commands as
+# processes of their own; those that tests/warm.py forks do not.
 SETTINGS["allow_unsigned_extensions"] = True
 
 FAULTS = ("429", "500", "hang", "drop", "truncated", "wrong_schema", "empty", "not_json")

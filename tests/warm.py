@@ -5,17 +5,26 @@ process that has imported libraries, and nothing of ours.
     first, *others = run_each([...], environ)          # in one process, one after the other
 
 A command that is killed, interrupted, or told apart by what it imports is started as usual: `command(...)`.
+
+What a fork cannot prove: that the order of imports is right, that a submodule which is used is imported (libraries are
+there already), that nothing hangs on the hash seed (all forks share one), what libraries read of the environment when
+they are imported, and how Python ends. Therefore commands are also run as processes of their own: the light ones in
+flows/terminal/test_processes.py; `demo`, whose flow has ingest to evaluate in it, for the fixture `demo`; `ingest` in
+test_proxies.py, `synthesize`, `train` and `evaluate` in test_interrupt.py, `teacher serve` in test_serve_teacher.py,
+`dataset publish` in test_contributing.py, `dataset import` in test_exchange.py.
+
+Nor is it looked at here what processes a command leaves behind: others may be at work in the same home on purpose, as
+in test_moved_home.py. test_interrupt.py does so for those that are interrupted.
 """
 
 from __future__ import annotations
 
 import atexit
-import contextlib
 import gc
 import importlib
-import io
 import json
 import os
+import random
 import select
 import subprocess
 import sys
@@ -26,6 +35,8 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import IO, Any, NamedTuple, NoReturn
+
+import numpy as np
 
 ROOT = Path(__file__).parents[1]
 LIBRARIES = (
@@ -55,6 +66,13 @@ LIBRARIES = (
     "rich.progress",
 )
 
+# Of the environment, what libraries read when they are imported: a command's own comes too late for it.
+READ_AT_IMPORT = {
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_OFFLINE": "1",  # what asks a hub is started as usual
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+}
+
 
 def command(*words: str) -> list[str]:
     """The command as a process of its own."""
@@ -76,6 +94,7 @@ def run(
 
     Raises:
         subprocess.TimeoutExpired: it took longer than `timeout` seconds, and was killed.
+        RuntimeError: the process that forks has died.
     """
     return _fork("main", [*words], environ, cwd, timeout)
 
@@ -93,6 +112,9 @@ def _fork(
     how: str, words: list[Any], environ: Mapping[str, str], cwd: Path | None, timeout: float
 ) -> subprocess.CompletedProcess[str]:
     server = _server()
+    if (died := server.poll()) is not None:
+        _server.cache_clear()
+        raise RuntimeError(f"the process that forks had ended with code {died}; nothing was run")
     assert server.stdin
     assert server.stdout
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
@@ -103,8 +125,11 @@ def _fork(
         if not select.select([server.stdout], [], [], timeout)[0]:
             _end(server)
             raise subprocess.TimeoutExpired(["evo", *words], timeout)
-        code = json.loads(server.stdout.readline())
-        return subprocess.CompletedProcess(["evo", *words], code, _text(out), _text(err))
+        if not (told := server.stdout.readline()):
+            _server.cache_clear()
+            code = server.wait(timeout)
+            raise RuntimeError(f"the process that forks ended with code {code} in {words}: {_text(err)[-3000:]}")
+        return subprocess.CompletedProcess(["evo", *words], json.loads(told), _text(out), _text(err))
 
 
 def _text(file: IO[bytes]) -> str:
@@ -116,7 +141,7 @@ def _text(file: IO[bytes]) -> str:
 def _server() -> subprocess.Popen[bytes]:
     """One for each test process."""
     words = [sys.executable, "-P", str(Path(__file__).resolve())]
-    environ = {**os.environ, "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL", "PYTHONPATH": str(ROOT)}
+    environ = {**os.environ, **READ_AT_IMPORT, "PYTHONPATH": str(ROOT)}
     server = subprocess.Popen(words, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
     atexit.register(_end, server)
     return server
@@ -153,6 +178,8 @@ def _be(how: str, words: list[Any], environ: dict[str, str], cwd: str, files: li
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environ)
+    random.seed()  # no two processes begin alike
+    np.random.seed()
     code = 1
     try:
         importlib.import_module("evoembedding.flows.settings")  # they come before Prefect's, which are read anew
@@ -169,29 +196,41 @@ def _be(how: str, words: list[Any], environ: dict[str, str], cwd: str, files: li
 
 
 def _main(words: list[str]) -> int:
-    """The command's exit code."""
+    """The command's exit code, as Python makes it."""
     from evoembedding.flows.commands.entry import main
 
     sys.argv[:] = ["evo", *words]
     try:
         main()
     except SystemExit as left:
+        if isinstance(left.code, str):
+            print(left.code, file=sys.stderr)
         return left.code if isinstance(left.code, int) else int(left.code is not None)
+    return 0
 
 
 def _each(commands: list[list[str]]) -> int:
-    """Print what each has left."""
-    results = []
+    """Print what each has left. Its output goes to files of its own, also that of libraries and processes under it."""
+    results, kept = [], (os.dup(1), os.dup(2))
     for words in commands:
-        with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            _print_to(out.fileno(), err.fileno())
             try:
                 code = _main(words)
             except BaseException:
                 traceback.print_exc()
                 code = -1
-        results.append((code, out.getvalue(), err.getvalue()))
+            _print_to(*kept)
+            results.append((code, _text(out), _text(err)))
     print(json.dumps(results))
     return 0
+
+
+def _print_to(out: int, err: int) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.dup2(out, 1)
+    os.dup2(err, 2)
 
 
 if __name__ == "__main__":
