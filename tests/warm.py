@@ -10,8 +10,11 @@ What a fork cannot prove: that the order of imports is right, that a submodule w
 there already), that nothing hangs on the hash seed (all forks share one), what libraries read of the environment when
 they are imported, and how Python ends. Therefore commands are also run as processes of their own: the light ones in
 flows/terminal/test_processes.py; `demo`, whose flow has ingest to evaluate in it, for the fixture `demo`; `ingest` in
-test_proxies.py, `synthesize`, `train` and `evaluate` in test_interrupt.py, `teacher serve` in test_serve_teacher.py,
-`dataset publish` in test_contributing.py, `dataset import` in test_exchange.py.
+test_proxies.py, `synthesize`, `evaluate` and `dataset publish` in test_contributing.py, `train` until it is interrupted
+in test_interrupt.py, `teacher serve` in test_serve_teacher.py, `dataset import` in test_exchange.py.
+
+Run as forks alone are `retry`, `shard`, `backup`, `restore`, `import-model`, `lineage send`, `teacher check` and the
+other `dataset` commands: an import that is missing in their own files would not be seen.
 
 Nor is it looked at here what processes a command leaves behind: others may be at work in the same home on purpose, as
 in test_moved_home.py. test_interrupt.py does so for those that are interrupted.
