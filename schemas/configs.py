@@ -181,6 +181,7 @@ class ModelConfig(Config):
     layers: int = Field(3, ge=1, le=512, description="Of the decoder; `tiny` only.")
     heads: int = Field(4, ge=1, le=4096, description="Of each layer; their size, D over heads, is even; `tiny` only.")
     vocabulary: int = Field(1536, ge=1, le=4_000_000, description="Tokens of the tokenizer, `tiny` only.")
+    # The paper's adapters.
     lora_rank: int = Field(64, ge=1, le=1 << 14, description="Rank of the two adapters of a backbone.")
     lora_alpha: int = Field(128, ge=1, description="Their scale, over the rank.")
     lora_dropout: float = Field(0.1, ge=0, lt=1, description="Dropout before the adapters, in training.")
@@ -213,6 +214,7 @@ class TrainConfig(Config):
     memory_loss_weight: float = Field(1.0, ge=0, description="Weight of the memory loss beside the contrastive one.")
     length_weight: bool = Field(True, description="The factor log(N+1) in L_con.")
     temperature: float = Field(0.1, gt=0, description="tau of the contrastive loss.")
+    # The paper's segment-batching.
     batch_segments: int = Field(16, ge=1, description="A segment batch closes at this many segments.")
     batch_tokens: int = Field(2048, ge=1, description="A segment batch closes before this many tokens.")
     precision: Literal["float32", "bfloat16"] = Field(

@@ -39,6 +39,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with _partial(path, Path.mkdir) as partial:
         yield partial
+        # No folder takes the place of one that holds anything, so the old one steps aside.
         before = _beside(path)
         while True:
             with suppress(FileNotFoundError):

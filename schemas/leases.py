@@ -23,6 +23,7 @@ def leased(path: Path) -> Iterator[bool]:
 @contextmanager
 def unused(path: Path, root: Path) -> Iterator[bool]:
     """Whether nobody uses a file or folder, by itself or by a folder above it under `root`; so it stays meanwhile."""
+    # Who uses a folder holds it alone, and not what is in it.
     above = [one for one in path.parents if one.is_relative_to(root) and one != root]
     with ExitStack() as held:
         try:

@@ -1,4 +1,7 @@
-"""Cloze questions on documents: a term that only one window of the text has, masked in its sentence."""
+"""Cloze questions on documents: a term that only one window of the text has, masked in its sentence.
+
+A document comes in; a draft of one context with its questions goes out, or none.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ GENERATOR = "cloze"
 BLANK = "____"
 NOTHING = "no unique salient term in any window; none is looked for in scripts that put no spaces between words"
 AROUND = 18  # words kept on each side of the blank
-QUESTION_WORDS = 52  # the most that a question may have
+QUESTION_WORDS = 52  # the most that a question may have; 99 % of the paper's have fewer
 SMALLEST_WINDOW = 3
 FRAMES = (
     'Fill in the blank: "{}"',
@@ -111,6 +114,7 @@ def _in_window(
     rng: random.Random, part: _Part, window: int, normal: list[str], frequency: Counter[str]
 ) -> _Cloze | None:
     terms = [
+        # By chance among equals: by place it would always be a window's first.
         (_salience(match, sentence), rng.random(), match, sentence)
         for sentence in (joined(part.units[i]) for i in part.windows[window])
         for match in _TERM.finditer(sentence)
@@ -118,6 +122,7 @@ def _in_window(
     ]
     for _, _, match, sentence in sorted(terms, key=lambda term: (-term[0], term[1])):
         answer = match.group()
+        # Looked for again as words: elsewhere the term may be a part of a longer one.
         if sum(normalise(answer) in text for text in normal) != 1 or not _tells(answer):
             continue
         masked = _masked(sentence, match)

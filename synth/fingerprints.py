@@ -53,6 +53,7 @@ def chains(config: TeachingConfig) -> dict[str, Chain]:
     first = config.teachers[0].name
     writer = {**_teachers(config, [config.writer or first]), **_prompts("plan", "turns")}
     lengths = {"lengths": identity(config.lengths), "seed": config.seed}
+    # How many personas and documents there are, and which share gets a memory, changes no context.
     of_dialogue = {"code": dialogue.VERSION, **writer, **lengths, "dialogue": identity(config.dialogue, "personas")}
     of_web = {"code": web.VERSION, **lengths, "web": identity(config.web, "documents")}
     of_memory = {

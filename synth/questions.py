@@ -1,4 +1,7 @@
-"""Stage 2: a context's questions. Types are drawn by weight among those that it can carry."""
+"""Stage 2: a context's questions. Types are drawn by weight among those that it can carry.
+
+A context comes in; the drawn types and, for each, a `Question` go out.
+"""
 
 from __future__ import annotations
 
@@ -36,6 +39,7 @@ async def question(
     Raises:
         NotAnsweredError: there is no usable answer.
     """
+    # Where turns begin differs by context: else one asker would have the first question of each.
     start = int(context.context_id[-6:], 16)
     name = asker.askers[(start + number) % len(asker.askers)]
     answered = await asker.ask(

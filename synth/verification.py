@@ -1,4 +1,7 @@
-"""Verification: drafts of offline generators and questions of teachers put to the checks, and what is kept of them."""
+"""Verification: drafts of offline generators and questions of teachers put to the checks, and what is kept of them.
+
+Out come verdicts, and an `Episode` for each question that passes all checks.
+"""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ PARTS = {  # theirs, ours
 }
 ADAPTER, OURS = ".memory_generator.", ".memory."
 BESIDE = "emb_model."  # a static embedding model that they keep in the same object, and that their model does not use
-CAPACITY = 512
+CAPACITY = 512  # the paper's C
 Tensors = dict[str, Callable[[], Tensor]]
 
 
@@ -126,6 +126,7 @@ def _read(checkpoint: Path) -> Iterator[tuple[str, Callable[[], Tensor]]]:
                 opened: Any = safe_open(str(file), "pt")
                 names, read = opened.keys(), opened.get_tensor
             else:
+                # The one place where a pickle is read: of such files `weights_only` runs no code.
                 loaded = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
                 if not isinstance(loaded, dict) or not all(isinstance(t, Tensor) for t in loaded.values()):
                     raise _unusable(checkpoint, f"'{file.name}' is no state dictionary")

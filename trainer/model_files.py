@@ -76,6 +76,7 @@ def read_object(path: Path, limit: int = CONFIG_BYTES) -> dict[str, Any]:
         OSError: it cannot be read.
     """
     with path.open("rb") as file:
+        # One more than may be: a longer file is met without reading it all.
         text = file.read(limit + 1)
     if len(text) > limit:
         raise ValueError(f"'{path.name}' has more than {limit:,} bytes")

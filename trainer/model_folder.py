@@ -64,6 +64,7 @@ def load_model(folder: Path) -> tuple[EvoModel, EvoTokenizer]:
         if odd := sorted(name for name, tensor in weights.items() if not finite(tensor)):
             raise ValueError(f"{len(odd)} of its weights are not all numbers, first '{odd[0]}'")
         model = EvoModel(train, vocabulary)
+        # A frozen backbone's weights are not in the file; the names of the others were compared above.
         model.load_state_dict(weights, strict=False)
     except EvoError:
         raise

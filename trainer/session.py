@@ -99,6 +99,7 @@ class Session:
             EvoError: as `append`; blocks before it stay read.
         """
         for block in self._reader.blocks(segments):
+            # Not held across the yield: a caller may never come for the next block.
             with self._appending:
                 [(memory, vectors)] = self._reader.read([self._state.memory], [block])
                 self._state = self._state.after(memory, [vectors])
@@ -131,6 +132,7 @@ class Session:
         Raises:
             EvoError: it cannot be written there.
         """
+        # The state is taken once: an append meanwhile puts another in its place.
         path, state, reader = Path(path), self._state, self._reader
         tensors = {"latents": state.memory.latents[0].cpu().contiguous()}
         if state.vectors is not None:
@@ -168,6 +170,7 @@ class Session:
     def _embedded(self, memory: Memory, queries: Sequence[str]) -> NDArray[np.float32]:
         asked = self._asked
         if asked is None or asked[0] is not memory:
+            # Both in one assignment: no thread meets a memory with the keys of another.
             self._asked = asked = memory, self._reader.keys(memory)
         return self._reader.queries(memory, asked[1], queries)
 

@@ -90,6 +90,7 @@ async def _tell(
         segments += new
         calls += answered.calls
         total += sum(tokens(segment.text) for segment in new)
+        # What `cut` would drop is not asked for.
         if total > config.lengths.max_tokens:
             break
     return segments, calls

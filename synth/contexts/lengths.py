@@ -1,4 +1,7 @@
-"""How long a context gets: segments drawn from the configured distribution, and a cut at the most tokens."""
+"""How long a context gets: segments drawn from the configured distribution, and a cut at the most tokens.
+
+Segments come in and go out; nothing is rewritten.
+"""
 
 from __future__ import annotations
 

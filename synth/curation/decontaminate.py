@@ -1,4 +1,7 @@
-"""Decontamination: training texts that share a run of words with a benchmark."""
+"""Decontamination: training texts that share a run of words with a benchmark.
+
+Benchmark files and training texts come in; for each text the run of words that it shares goes out.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Near-duplicates: texts that share most of their word n-grams, found by MinHash and LSH."""
+"""Near-duplicates: texts that share most of their word n-grams, found by MinHash and LSH.
+
+Names and texts come in; the names to leave out, each with its twin, go out.
+"""
 
 from __future__ import annotations
 

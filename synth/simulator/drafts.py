@@ -22,5 +22,6 @@ def draft(config: SimulatorConfig, index: int, fingerprint: str) -> Draft:
     length = rng.randint(config.min_segments, max(config.min_segments, config.max_segments))
     beats = tell(rng, config.split, length)
     segments = tuple(render(rng, config.split, beat) for beat in beats)
+    # Drawn last: new types of questions leave a world and its words as they were.
     asked = ask(rng, config.split, beats, config.questions_per_context)
     return drafted(GENERATOR, "dialogue", segments, asked, fingerprint, seed=index, split=config.split)

@@ -1,4 +1,7 @@
-"""What calls take: by the server's count where that can be true, else by ours, on the high side."""
+"""What calls take: by the server's count where that can be true, else by ours, on the high side.
+
+Requests and what was answered come in; numbers of tokens go out.
+"""
 
 from __future__ import annotations
 

@@ -75,6 +75,7 @@ def judge_told(error: ToldError, scrub: Scrubber) -> FaultError:
 
 def _judge(status: int, told: str, headers: httpx2.Headers, scrub: Scrubber) -> None:
     said = words(told, scrub)
+    # The order matters: a bill may come as 429, and who refuses a long text may name max_tokens in the same words.
     if status == 402 or (status in (400, 403, 422, 429) and _PAYMENT.search(told) and not _later(told, headers)):
         raise RunRefusedError(status, said, alone=False)
     if status == 413 or (status in (400, 403, 422) and _ALONE.search(told)):

@@ -62,6 +62,7 @@ class Replicas:
         try:
             return await future
         except asyncio.CancelledError:
+            # A place that was handed over in that moment would be nobody's.
             if future.done() and not future.cancelled():
                 self.release(future.result(), "failed", time.monotonic())
             raise
@@ -78,6 +79,7 @@ class Replicas:
         if outcome != "unreachable":
             replica.unreachable = 0
         if outcome == "answered":
+            # As TCP does: fast until the server is busy for the first time, then by about one a round.
             replica.limit = min(self.most, replica.limit + (1.0 if replica.slow_start else 1.0 / replica.limit))
         elif outcome == "busy":
             replica.busy_until = now + pause_s

@@ -48,6 +48,7 @@ class SharedBudget:
             return f"{self.spent.calls} of {limits.calls} calls"
         if limits.tokens is not None and ahead.tokens > limits.tokens:
             return f"{self.spent.tokens} of {limits.tokens} tokens, and the next call may take {most.tokens}"
+        # A sum that meets the limit may differ from it in its last bits.
         if limits.money is not None and ahead.cost > limits.money + 1e-12:
             return f"{self.spent.cost:.4f} of {limits.money:.4f} money, and the next call may take {most.cost:.4f}"
         return ""

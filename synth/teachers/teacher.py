@@ -187,6 +187,7 @@ class Teacher:
         if known := self._ledger.find(asked.call_id):
             return known
         if under_way := self._flying.get(asked.call_id):
+            # Who waits here may be cancelled; the call is another item's as well.
             return await asyncio.shield(under_way)
         future: asyncio.Future[TeacherCall] = asyncio.get_running_loop().create_future()
         self._flying[asked.call_id] = future
@@ -233,6 +234,7 @@ class Teacher:
         outcome: Outcome = "failed"
         began, pause = time.monotonic(), 0.0
         try:
+            # Looked at after the wait for a place: the run may have come to its end meanwhile.
             if self._stopped:
                 raise self._stopped
             answered = await self._exchange(replica.endpoint, asked.request)

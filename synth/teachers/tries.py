@@ -38,4 +38,5 @@ class Tries:
         """Before the next try; an endpoint that cannot be reached rests by itself."""
         if fault.outcome == "unreachable":
             return 0.0
+        # By chance, so that those turned away together do not come back together.
         return random.uniform(0.5, 1.0) * min(LONGEST_S, 0.05 * 2.0 ** min(self._met, 16))

@@ -1,4 +1,7 @@
-"""What each layer of a decoder may see: a mask that is handed in takes the place of its sliding windows too."""
+"""What each layer of a decoder may see: a mask that is handed in takes the place of its sliding windows too.
+
+One mask comes in; out goes one, or one for each kind of layer.
+"""
 
 from __future__ import annotations
 

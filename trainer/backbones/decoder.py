@@ -253,6 +253,7 @@ def _pretrained(name: str, dtype: torch.dtype) -> Any:
             check_held(folder, sum(p.numel() for p in shapes.parameters()))
         if torch.get_default_device().type == "meta":
             return shapes
+        # No pickled weights and no code of a hub's: both could hold any program.
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             place, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True
         )

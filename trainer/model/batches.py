@@ -1,4 +1,7 @@
-"""Batches: neighbours of the length-sorted shards under a token budget; some of them make a step."""
+"""Batches: neighbours of the length-sorted shards under a token budget; some of them make a step.
+
+Rows of a shard set come in; `Batch`es of padded token ids and masks go out.
+"""
 
 from __future__ import annotations
 
@@ -76,6 +79,7 @@ class Schedule:
         """Row indices of each batch of zero-based `step`."""
         epoch, within = divmod(step, self.steps_per_epoch)
         order = list(range(self.steps_per_epoch))
+        # From seed and epoch alone: no state of a generator has to be in a checkpoint.
         random.Random(f"{self._seed}-{epoch}").shuffle(order)
         return self._steps[order[within]]
 

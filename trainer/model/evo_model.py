@@ -41,7 +41,8 @@ class EvoModel(nn.Module):
         self.config = config
         self.backbone: Backbone = make_backbone(config, vocabulary)
         D, E, K = self.backbone.hidden_size, config.model.embedding, config.model.latents
-        self.queries = nn.Parameter(torch.randn(K, D) * 0.02)  # Q
+        self.queries = nn.Parameter(torch.randn(K, D) * 0.02)  # Q, with the paper's deviation
+        # All begin as identities, as in the paper.
         self.memory_projection = _identity(D, D)  # f_m, before its ReLU
         self.latent_projection = _identity(D, D)  # P_lat
         self.embedding_projection = nn.Sequential(_identity(D, E), nn.ReLU(), _identity(E, E))
@@ -105,6 +106,7 @@ class EvoModel(nn.Module):
             at = (ends[..., None] + torch.arange(K)).flatten(1).to(self.queries.device, non_blocking=True)
             at = at[..., None].expand(-1, -1, D)
             queries = self.queries.repeat(stop - start, 1).expand(B, -1, -1)
+            # P_lat is applied at each reading: the queue keeps what f_m gave.
             prefix = self.latent_projection(queue.latents)
             inputs = torch.cat([prefix, self._embed(packed.ids).scatter(1, at, queries)], dim=1)
             hidden = self.backbone.hidden(inputs, _count(inputs), None, "memory")
@@ -146,6 +148,7 @@ class EvoModel(nn.Module):
         out = []
         start = first
         while start < first + T:
+            # From the conversation's first segment on: how much is appended at once changes no embedding.
             block = start // self.block * self.block
             stop = min(block + self.block, first + T)
             base = max(0, block * K - C)
@@ -158,6 +161,7 @@ class EvoModel(nn.Module):
 
     def kept(self, read: int) -> int:
         """How many latents to keep once `read` segments are read, for those that follow."""
+        # Beside a full queue the latents of the block that was begun: its next segments share its prefix.
         return min(read * self.latents, self.capacity + read % self.block * self.latents)
 
     def keys(self, latents: Tensor) -> Keys:
@@ -205,6 +209,7 @@ class EvoModel(nn.Module):
         for rows in cut(packed.widths, len(packed.owner), PASS_TOKENS):
             part = packed.rows(rows[0], rows[-1] + 1)
             lows, highs = part.of_pieces(low), part.of_pieces(high)
+            # Places that no piece of these rows sees would only be masked.
             a, b = int(lows.min()), int(highs.max())
             mask = window_mask(part, lows - a, highs - a, b - a, device)
             positions = (highs + part.offset).to(device, non_blocking=True)
@@ -214,6 +219,7 @@ class EvoModel(nn.Module):
             at = (spots.row[here] - rows[0]) * hidden.shape[1] + spots.column[here]
             found.append(hidden.flatten(0, 1)[at.to(device, non_blocking=True)])
             order.append(here)
+        # Rows come by piece, spots by episode.
         return torch.cat(found)[torch.cat(order).argsort().to(device, non_blocking=True)]
 
     def _answer(self, history: Tensor, batch: Batch) -> Tensor:
@@ -227,6 +233,7 @@ class EvoModel(nn.Module):
         spoken = (packed.group >= 0) & (packed.offset >= packed.of_pieces(batch.answer_starts))
         row, column = spoken.nonzero(as_tuple=True)
         spots = Spots(row, column - 1)
+        # With both adapters off, as in the paper: the plain backbone has to be able to read the memory.
         keys = self.backbone.keys(prefix, _count(prefix), None, "plain")
         hidden = self._behind(keys, packed, torch.zeros_like(high), high, spots, "plain")
         device = hidden.device
@@ -250,6 +257,7 @@ def _count(inputs: Tensor) -> Tensor:
 def _seen(keys: Keys, owner: Tensor, start: int, stop: int) -> Keys:
     """The places from `start` to `stop` of the keys [B, ...] of each row's episode, [R, ...]."""
     cut_out = [(k[:, :, start:stop], v[:, :, start:stop]) for k, v in keys]
+    # One episode, as in a session: views, where several take a copy a row.
     if len(keys[0][0]) == 1:
         return [(k.expand(len(owner), -1, -1, -1), v.expand(len(owner), -1, -1, -1)) for k, v in cut_out]
     at = owner.to(keys[0][0].device, non_blocking=True)

@@ -1,4 +1,7 @@
-"""The two losses (arXiv 2606.21649, the losses)."""
+"""The two losses (arXiv 2606.21649, the losses).
+
+Unit vectors, logits and what is evidence come in; each loss goes out as one number, a mean over the questions.
+"""
 
 from __future__ import annotations
 
@@ -36,6 +39,7 @@ def contrastive_loss(
     each = torch.logaddexp(scores, against) - scores  # -log of the fraction
     positives = evidence.sum(-1).clamp(min=1)
     negatives = negative.sum(-1).to(scores.dtype)
+    # The length weight keeps long episodes from counting too little (the paper).
     weight = (negatives.log1p() if length_weight else (negatives > 0).to(scores.dtype)) / positives
     loss = weight * each.masked_fill(~evidence, 0.0).sum(-1)
     return loss.masked_fill(~asked, 0.0).sum() / asked.sum().clamp(min=1)
@@ -49,4 +53,5 @@ def answer_loss(logits: Tensor, targets: Tensor, questions: int) -> Tensor:
         targets: [A] answer tokens.
         questions: how many answers these tokens belong to.
     """
+    # Their sum, as in the paper; the authors' code takes the mean over an answer's tokens.
     return F.cross_entropy(logits, targets, reduction="sum") / max(questions, 1)

@@ -101,6 +101,7 @@ class Packed:
                     filled = 0
                 row[b][g], start[b][g] = len(rows) - 1, filled
                 filled += length
+        # Rows of like pieces lie together, so that a pass over some rows needs little of the prefix.
         order = torch.tensor(sorted(range(len(rows)), key=rows.__getitem__), dtype=torch.long)
         at = order.argsort()[torch.tensor(row, dtype=torch.long).reshape(B, G)]
         begin = torch.tensor(start, dtype=torch.long).reshape(B, G)
@@ -111,6 +112,7 @@ class Packed:
         blank = torch.zeros(len(rows) * width, dtype=torch.long)
         group = torch.arange(G)[None, :, None].expand(B, G, S)
         device = pieces.ids.device
+        # By places from the CPU: the size of what a mask on a GPU picks out would have to be waited for.
         found = pieces.ids.flatten()[real.flatten().nonzero()[:, 0].to(device, non_blocking=True)]
         ids = torch.zeros_like(blank, device=device).index_put((places.to(device, non_blocking=True),), found)
         return cls(

@@ -1,4 +1,7 @@
-"""Segment-batching: which consecutive segments one memory pass reads together (arXiv 2606.21649, segment-batching)."""
+"""Segment-batching: which consecutive segments one memory pass reads together (arXiv 2606.21649, segment-batching).
+
+Token counts come in; ranges of segments go out.
+"""
 
 from __future__ import annotations
 

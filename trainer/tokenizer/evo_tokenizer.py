@@ -167,9 +167,9 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> EvoTokenizer:
     made.train_from_iterator(
         texts,
         trainers.BpeTrainer(
-            vocab_size=vocabulary - len(TINY_WORDS),
+            vocab_size=vocabulary - len(TINY_WORDS),  # which are added below
             special_tokens=TINY_SPECIALS,
-            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),  # every byte: any text has tokens
             show_progress=False,
         ),
     )
@@ -194,6 +194,7 @@ def _text_only(tokenizer: PreTrainedTokenizerFast, control: str) -> Tokenizer:
     for token in spec["added_tokens"]:
         token["special"] |= bool(token["content"].strip()) and token["content"] in control
     made = Tokenizer.from_str(json.dumps(spec))
+    # A tokenizer's file may ask for both, and texts would be cut or filled up.
     made.no_truncation()
     made.no_padding()
     made.encode_special_tokens = True

@@ -20,7 +20,7 @@ from evoembedding.schemas.errors import EvoError
 from evoembedding.schemas.files import PARTIAL, file_digest, remove_folder, whole_folder, write_whole
 from evoembedding.trainer.training.job import CHECKPOINTS, METRICS
 
-KEPT = 2
+KEPT = 2  # should the newest be damaged, the one before it is gone on from
 STATE, MARKER = "state.safetensors", "checkpoint.json"
 WEIGHT, MOMENTS = "weight", ("exp_avg", "exp_avg_sq")  # parts of the state; the moments as torch's AdamW names them
 State = dict[str, dict[str, Tensor]]  # of each part, the tensors by the parameter's name; all float32, on the CPU
@@ -41,6 +41,7 @@ def write_state(folder: Path, step: int, state: State, metrics: Path | None = No
     with whole_folder(target) as partial:
         save_file(tensors, str(partial / STATE))
         with (partial / STATE).open("rb") as written:
+            # On the disk before the marker that vouches for it.
             os.fsync(written.fileno())
         seen = digest_of(metrics, step) if metrics else ""
         marker = Marker(step=step, blake2b=file_digest(partial / STATE), metrics=seen)
@@ -113,4 +114,5 @@ def digest_of(metrics: Path, steps: int) -> str:
 
 
 def _name(step: int) -> str:
+    # With zeros, as names are sorted in place of steps.
     return f"step-{step:08d}"

@@ -238,8 +238,9 @@ class Engine:
 
     def _deepspeed_config(self) -> dict[str, Any]:
         return {
+            # Nothing of mixed precision: what is trained is float32, and autocast is the backbone's.
             "train_micro_batch_size_per_gpu": 1,  # our batches are cut already
-            "gradient_accumulation_steps": self.config.batches_per_step // self.ranks,
+            "gradient_accumulation_steps": self.config.batches_per_step // self.ranks,  # `launch` refuses a remainder
             "gradient_clipping": self.config.gradient_clip,
             "zero_optimization": {"stage": self.config.zero_stage},
             "zero_allow_untested_optimizer": True,

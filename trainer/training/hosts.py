@@ -80,5 +80,6 @@ def ssh_command(host: str, command: list[str], environment: Mapping[str, str], c
     ours = {"PYTHONPATH": path, "EVO_HOME": str(home())}
     settings = [f"{name}={value}" for name, value in {**kept, **ours, **environment}.items()]
     remote = f"cd {shlex.quote(str(Path.cwd()))} && exec {shlex.join(['env', *settings, *command])}"
+    # Nobody is there to answer ssh's questions; a machine that went away is noticed after 4 times 15 s.
     ssh = ["ssh", "-T", "-o", "BatchMode=yes", "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4"]
     return [*ssh, *(["-F", str(config)] if config else []), "--", host, remote]

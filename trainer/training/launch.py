@@ -90,6 +90,7 @@ def launch(
         checkpoint, damaged = newest_state(out / CHECKPOINTS, out / METRICS)
         for what in damaged:
             on_line(f"{what}; going on from {checkpoint.name if checkpoint else 'the start'}")
+        # Of a new name: through the file of an earlier start ranks would look for those that are gone.
         rendezvous = out / f"rendezvous-{uuid.uuid4().hex}{PARTIAL}"
         job = Job(
             shards=str(shards.absolute()),
@@ -166,12 +167,14 @@ def _start(job: Path, rank: int, places: list[Place], ssh_config: Path | None) -
     if here.host:
         command = ssh_command(here.host, command, environment, ssh_config)
     else:
+        # Each rank would take all cores.
         threads = max(1, len(os.sched_getaffinity(0)) // beside)
         environment["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", str(threads))
+        # All ranks are here: none listens to the network.
         environment["GLOO_SOCKET_IFNAME"] = "lo"
     return subprocess.Popen(
         command,
-        stdin=subprocess.PIPE,
+        stdin=subprocess.PIPE,  # it closes when we go, also by kill -9: `loop.end_with_parent`
         stdout=subprocess.PIPE if rank == 0 else subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

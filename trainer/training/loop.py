@@ -76,10 +76,12 @@ def run(job: Job) -> None:
     rows = Rows(Path(job.shards))
     tokenizer = EvoTokenizer.load(Path(job.tokenizer))
     torch.set_flush_denormal(True)  # tiny numbers of no consequence are slow on a CPU
+    # Before the model, whose first weights are drawn by it: alike on all ranks.
     torch.manual_seed(config.seed)
     model = EvoModel(config, tokenizer.vocabulary)
     done, state = read_state(Path(job.checkpoint)) if job.checkpoint else (0, {})
     if state:
+        # Before the engine, which parts or copies them.
         load_weights(model, state, job.checkpoint)
     check_positions(model, max(rows.tokens, default=0))
     engine = Engine(model, config)
@@ -95,6 +97,7 @@ def run(job: Job) -> None:
             metrics.write(row)
             metrics.report(row, config.steps)
         if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps:
+            # On all ranks: under ZeRO each holds a part.
             whole = engine.state()
             if engine.rank == 0:
                 write_state(out / CHECKPOINTS, step + 1, whole, out / METRICS)
@@ -113,6 +116,7 @@ def train_step(engine: Engine, feed: Feed, batches: Step, step: int, rate: float
     config = engine.config
     table = torch.zeros(config.batches_per_step, len(COLUMNS), dtype=torch.float64, device=engine.device)
     for index, batch in batches.items():
+        # By the batch's place and by no rank: on any number of ranks its dropout is the same.
         torch.manual_seed(random.Random(f"{config.seed}-{step}-{index}").getrandbits(63))
         losses = engine.accumulate(batch)
         table[index] = measured(engine.model, batch, losses, engine.peak_gib)

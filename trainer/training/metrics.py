@@ -1,4 +1,7 @@
-"""What a step measures: a table of the step's batches, which becomes a row of `metrics.jsonl`."""
+"""What a step measures: a table of the step's batches, which becomes a row of `metrics.jsonl`.
+
+Losses and batches come in; a row of numbers a step goes out.
+"""
 
 from __future__ import annotations
 
