@@ -1,4 +1,7 @@
-"""Retrieval metrics of ranked segments, and bootstrap intervals over conversations."""
+"""Retrieval metrics of ranked segments, and bootstrap intervals over conversations.
+
+Ranked indices and gold ones come in; numbers from 0 to 1 go out.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Curate: what of the matching episodes a dataset version leaves out, looked at together, before it is published."""
+"""Curate: what of the matching episodes a dataset version leaves out, looked at together, before it is published.
+
+The matching episodes and the benchmarks' texts come in; verdicts go out, which publishing reads by their fingerprint.
+"""
 
 from __future__ import annotations
 
@@ -70,6 +73,7 @@ def curate(warehouse: Warehouse, config: CurationConfig, where: EpisodeFilter, s
         components=canonical(components).decode(),
         created_at=now(),
     )
+    # Together: the fingerprint says that these episodes were looked at, also where nothing was rejected.
     warehouse.append_all(
         {
             "verdicts": verdicts.with_columns(fingerprint=pl.lit(fingerprint)),

@@ -64,11 +64,13 @@ def ingest_source(home: Path, source: str, license: str = "", sync: bool = False
             still |= {row.document_id: None for row in documents if text_digest(row.text) in withdrawn}
             places += [(file, row.source_id, row.document_id) for file, row in chunk if isinstance(row, Document)]
             unread |= {file for file, row in chunk if isinstance(row, Failure)}
+            # Asked before they are added: after it, all of them are there.
             stored |= with_text(warehouse, [row.document_id for row in documents])
             add_documents(warehouse, to_frame(Document, documents), to_frame(Failure, failures))
             read += len(documents)
             failed += failures
             tell(f"ingest {shown(source, 200)}: {read} documents read, {len(failed)} rejected")
+        # Once, when all is read: of half a source it would say that the other half is gone.
         found = seen(places, unread, opened.files[0][1] if opened.alone else "")
         settled = settle(warehouse, name or source_name(home, source), found, stored, same_document, sync)
         writes(assets.table("documents", warehouse.snapshot(), rows=settled.new + settled.changed))

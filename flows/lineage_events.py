@@ -136,6 +136,7 @@ def _run(home: Path, job: Job, started: Started | None) -> Iterator[Run]:
     emit(RunState.START)
     try:
         yield run
+    # Before `Exception`, which it is as well: a user who stops a run has not seen it fail.
     except InterruptionError as error:
         emit(RunState.ABORT, str(error))
         raise

@@ -85,6 +85,7 @@ def _keep_loopback_from_proxies() -> None:
     names = [name for name in known.split(",") if name.strip()]
     if "*" not in names:
         names += [name for name in LOOPBACK if name not in names]
+    # Both spellings, since libraries differ in which one they read.
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = ",".join(names)
 
 

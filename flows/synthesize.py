@@ -135,6 +135,7 @@ def synthesize(home: Path, recipe: Recipe) -> int:
     with Warehouse.open(home) as warehouse:
         if any(one.generator.source == "documents" for one in asked):
             reads(assets.table("documents", warehouse.snapshot()))
+        # Before anything is drafted: new drafts are put to the checks as they are committed.
         unchecked = [(one, pending_checks(warehouse, one.stages)) for one in asked]
         sources = [(one, pending_sources(warehouse, one.generator, one.config)) for one in asked]
         record_stages(warehouse, recipe.name, (stage for one in asked for stage in one.stages))
@@ -187,6 +188,7 @@ def ask_teachers(home: Path, recipe: Recipe, again: bool = False) -> int:
     Raises:
         EvoError: a teacher's model was withdrawn, or teachers answered nothing that is of use.
     """
+    # What is pending is looked for under the lock: else two runs would take up the same items, and pay for both.
     with alone(home, recipe.name):
         with Warehouse.open(home) as warehouse:
             _refuse_withdrawn(warehouse, recipe)

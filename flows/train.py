@@ -177,6 +177,8 @@ def _register(
     )
     place = place_of(folder, home)
     model = ModelRecord(model_id=model_id, training_run_id=run_id, place=place, digest=digest, created_at=made)
+    # The folder before the rows, and these in one transaction: `find_model` goes by them, so that a killed run is
+    # registered again.
     write_lineage(
         folder,
         {

@@ -1,4 +1,7 @@
-"""Lexical scores of segments: BM25 over stems."""
+"""Lexical scores of segments: BM25 over stems.
+
+Texts of segments and queries come in; a row of scores a query goes out.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +28,7 @@ class Bm25:
         """BM25 scores [queries, segments]."""
         index = bm25s.BM25()
         index.index(self._tokens([s.text for s in segments]), show_progress=False)
+        # A query of stop words alone has no token left, and finds nothing.
         rows = [
             index.get_scores(query) if query else np.zeros(len(segments)) for query in self._tokens(queries, ids=False)
         ]

@@ -24,6 +24,7 @@ FULL = ("No space left on device", "disk is full", "not enough disk space")
 FORGOTTEN = "No snapshot found at version"
 FREE = 1 << 20  # with less than this, nothing can be written
 UNWRITABLE = ("Read-only file system", "readonly database", "Permission denied")
+# 'evo' in ASCII: any number would do that nobody else takes.
 LOCK = 0x65766F  # of Postgres' advisory locks: whoever writes to a warehouse of this database holds it
 
 
@@ -71,6 +72,7 @@ class Backend:
         Raises:
             duckdb.Error: it cannot be attached.
         """
+        # From packages that are installed with us, so that a warehouse opens without a network.
         for extension in self._extensions():
             duckdb_extensions.import_extension(extension, con=con)
             con.load_extension(extension)
@@ -95,6 +97,7 @@ class Backend:
         """
         if self.catalog:
             with self._postgres() as con:
+                # The session's lock, not a transaction's: it ends with this connection, however that ends.
                 take = "pg_advisory_lock" if wait else "pg_try_advisory_lock"
                 row = con.execute(f"SELECT {take}(%s)", (LOCK,)).fetchone()
                 if not wait and not (row and row[0]):

@@ -31,6 +31,7 @@ from evoembedding.warehouse.transactions import in_transaction
 T = TypeVar("T")
 Parameters = Sequence[object] | Mapping[str, object]
 
+# DuckLake names the race that a writer lost in words alone: these are worth another attempt, nothing else is.
 CONFLICTS = (
     "Failed to commit DuckLake transaction",
     "Failed to query most recent snapshot",
@@ -52,7 +53,9 @@ OURS = (
     duckdb.InterruptException,
     duckdb.OutOfMemoryException,
 )
+# DuckLake's words for no catalog at all, as against a damaged one: only then may one be made.
 NOT_THERE = "creating a new DuckLake is explicitly disabled"
+# With the pauses of `_retry` between them, a command gives up after 5 to 11 seconds.
 ATTEMPTS = 12
 SPILL = "spill-"  # and the process: what memory cannot hold
 SETTINGS: dict[str, str | bool | int | float | list[str]] = {"threads": os.cpu_count() or 1, "memory_limit": "2GB"}
@@ -71,6 +74,7 @@ class Warehouse:
         """`held` is closed with the connection."""
         self.home, self.backend, self._held = home, backend, held or ExitStack()
         self._con = con
+        # Guards the connection. Reentrant, since the work of a transaction may query by this warehouse (`withdraw`).
         self._thread_lock = threading.RLock()
 
     @classmethod
@@ -152,6 +156,7 @@ class Warehouse:
             EvoError: the catalog or one of its files is damaged.
         """
         with self._con.cursor() as cursor:
+            # Which catalog is in use is a connection's own, and a cursor is one.
             cursor.execute("USE lake")
             bound = params if isinstance(params, Mapping) else list(params)
             reader = self._guarded(lambda: cursor.execute(sql, bound).to_arrow_reader(rows))
@@ -237,6 +242,7 @@ def insert_new(con: duckdb.DuckDBPyConnection, name: str, frame: pl.DataFrame) -
     """Insert the rows of a checked frame whose key the table lacks; how many those were."""
     if frame.is_empty():
         return 0
+    # DuckLake has no primary keys: this join, under the write lock, is what keeps a key from being there twice.
     same = " AND ".join(f'new."{column}" = old."{column}"' for column in TABLES[name].key)
     rows = f"SELECT new.* FROM incoming new ANTI JOIN lake.{name} old ON {same}"  # noqa: S608
     con.register("incoming", frame.to_arrow())
@@ -258,6 +264,7 @@ def _checked(name: str, frame: pl.DataFrame) -> pl.DataFrame:
             f"rows for table '{name}' differ from its columns in: {odd}; nothing was stored; "
             f"make them with to_frame({table.record.__name__}, rows)"
         )
+    # `insert_new` looks at the table alone: a key that comes twice within a frame would be stored twice.
     return frame.select(schema.names()).cast(schema).unique(subset=list(table.key), keep="first", maintain_order=True)
 
 
@@ -305,5 +312,6 @@ def _retry(work: Callable[[], T]) -> T:
         except duckdb.Error as error:
             if attempt == ATTEMPTS - 1 or not any(sign in str(error) for sign in CONFLICTS):
                 raise
+            # At random, so that writers that met once do not meet again at every attempt.
             time.sleep(random.uniform(0.5, 1.0) * min(0.02 * 2**attempt, 2.0))
     raise AssertionError("the last attempt returns or raises")

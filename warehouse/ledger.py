@@ -24,6 +24,7 @@ from evoembedding.warehouse.read_only import readable, writable
 FILE = "ledger.sqlite"
 COLUMNS = tuple(TeacherCall.model_fields)
 _TYPES = {"prompt_tokens": "INTEGER", "completion_tokens": "INTEGER", "seconds": "REAL", "cost": "REAL"}
+# The index holds all that `spent` adds up, so that no row with its whole answer is read for that.
 _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS calls (
     {", ".join(f"{c} {_TYPES.get(c, 'TEXT')}{' PRIMARY KEY' if c == 'call_id' else ''}" for c in COLUMNS)},
@@ -81,6 +82,7 @@ class SqliteLedger:
         try:
             home.mkdir(parents=True, exist_ok=True)
             path = readable(path, held)
+            # No isolation level: each statement commits by itself, so that an answer is kept once `record` returns.
             con = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
             # NORMAL: what is committed survives the death of the process; only a power cut may lose the last calls.
             con.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;" + _SCHEMA)
@@ -155,6 +157,7 @@ class SqliteLedger:
 
     def calls(self, scope: str, but: Container[str] = ()) -> Iterator[TeacherCall]:
         """A scope's answered calls but those of some ids, in the order in which they were answered."""
+        # By rowid, since a clock may be set back; and one by one, since rows hold whole answers and `find` checks each.
         for (call_id,) in self._rows("SELECT call_id FROM calls WHERE scope = ? ORDER BY rowid", (scope,)):
             if call_id not in but and (call := self.find(call_id)):
                 yield call
@@ -229,6 +232,7 @@ def _seal_older(con: sqlite3.Connection) -> None:
     known = "SELECT 1 FROM pragma_table_info(?) WHERE name = 'seal'"
     if all(con.execute(known, (table,)).fetchone() for table in _SEALED):
         return
+    # IMMEDIATE takes SQLite's write lock now, so that the look below still holds when rows are written.
     con.execute("BEGIN IMMEDIATE")
     with con:  # commits or rolls back
         for table, columns in _SEALED.items():

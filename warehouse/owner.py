@@ -48,6 +48,7 @@ def take_over(con: duckdb.DuckDBPyConnection, backend: Backend) -> None:
     """Make this warehouse the owner of its data; one that owned them before deletes there no more."""
     if backend.data:
         marker = quoted(f"{backend.data_path}{MARKER}")
+        # By DuckDB, which has the keys and the endpoint of S3 already.
         con.execute(f"COPY (SELECT '{_lies(backend)}') TO '{marker}' (FORMAT csv, HEADER false)")
     con.execute(f"UPDATE {_PATH} SET value = ? WHERE key = 'data_path'", [backend.told_path])  # noqa: S608
 

@@ -1,4 +1,7 @@
-"""Ids by their beginning, as a user types or copies them from a narrow screen."""
+"""Ids by their beginning, as a user types or copies them from a narrow screen.
+
+The beginning of an id comes in; the one id that it can mean goes out.
+"""
 
 # ruff: noqa: S608 - what is formatted into queries are constants of ours
 from __future__ import annotations

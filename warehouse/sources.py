@@ -54,6 +54,7 @@ SOURCES: tuple[Source, ...] = (
                     SELECT episode_id FROM lake.episodes SEMI JOIN later ON fingerprint = later.id""",
     ),
 )
+# Where an id could be of two kinds, the first of `SOURCES` is meant.
 _LOOK_UP = "SELECT n FROM ({}) ORDER BY n".format(
     " UNION ALL ".join(
         f"(SELECT {n} AS n FROM lake.{source.table} WHERE {source.column} = $id LIMIT 1)"

@@ -40,6 +40,8 @@ class Table:
 
 
 SCHEMA = 2  # raise when a column changes its name, type or meaning, with a step in warehouse/migration
+# A fingerprint in a key: other settings add rows and replace none, so that rows say which settings have done what.
+# A sequence in a key: every move is kept, and the last one holds.
 TABLES: dict[str, Table] = {
     "documents": Table(Document, ("document_id",)),
     "document_sources": Table(DocumentSource, ("source", "file", "source_id", "document_id", "sequence")),

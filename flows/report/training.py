@@ -1,4 +1,7 @@
-"""What a report says of a model: its training curves, and its scores beside the baselines'."""
+"""What a report says of a model: its training curves, and its scores beside the baselines'.
+
+Rows of metrics and scores come in; curves and tables go out, as the template shows them.
+"""
 
 from __future__ import annotations
 

@@ -210,6 +210,7 @@ def _wait(process: subprocess.Popen[bytes], address: str, log: Path, seconds: fl
 def _stop(process: subprocess.Popen[bytes]) -> None:
     assert process.stdin is not None
     process.stdin.close()
+    # The watcher kills after GRACE_S; the rest is for where it could not.
     deadline = time.monotonic() + GRACE_S + 5
     while _group_lives(process) and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -101,6 +101,7 @@ def teach(home: Path, recipe: Recipe, todo: Sequence[Todo], report: Report) -> i
             record_stages(warehouse, recipe.name, (s for chain in chains(recipe.teaching).values() for s in chain))
             return asyncio.run(_Run(warehouse, ledger, recipe, recipe.teaching, todo, report).run())
         finally:
+            # However the run ended: what was committed names its calls, and lineage looks for them in the warehouse.
             outcomes.copy_calls(warehouse, ledger, recipe.name)
             ledger.close()
 
@@ -180,11 +181,13 @@ class _Run:
                     Teacher(config, self.ledger, self.scope, shared_budget=self.budget)
                 )
                 self.teachers[config.name] = ReadyTeacher(teacher, await teacher.check())
+            # As many items at once as calls may be in flight: each worker waits for one call at least.
             places = sum(c.max_in_flight * len(c.endpoints) for c in self.config.teachers)
             queue = iter(self.todo)
             workers = [asyncio.create_task(self._work(queue)) for _ in range(min(len(self.todo), places))]
             committing = asyncio.create_task(self._commit_at_times())
             loop = asyncio.get_running_loop()
+            # A signal may come while the loop sleeps; a call by this way wakes it.
             with stopped_by(lambda: loop.call_soon_threadsafe(self._interrupted)):
                 await self._until_done(asyncio.gather(*workers))
                 self.worked = True
@@ -244,6 +247,7 @@ class _Run:
             due = time.monotonic() + COMMIT_EVERY_S
             while time.monotonic() < due and len(self.finished) < ITEMS_A_COMMIT and not self.worked:
                 await asyncio.sleep(0.05)
+            # Asked before the commit: what is finished while it runs is for one more round.
             last = self.worked
             try:
                 await self._commit()
@@ -253,6 +257,7 @@ class _Run:
     async def _commit(self) -> None:
         batch, self.finished = self.finished, []
         if batch:
+            # In a thread: in the loop, a commit would hold up every call in flight.
             self.episodes += await asyncio.to_thread(commit, self.warehouse, batch)
         self.report(self.progress())
 

@@ -1,4 +1,7 @@
-"""What teachers left without an answer: counted for the exit code, with the reason that comes most often."""
+"""What teachers left without an answer: counted for the exit code, with the reason that comes most often.
+
+The warehouse and a recipe come in; a sentence goes out, empty where nothing is left.
+"""
 
 from __future__ import annotations
 

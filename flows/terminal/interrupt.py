@@ -26,6 +26,7 @@ _told: list[int] = []  # to the code that runs
 _left: list[int] = []
 _expected: list[bool] = []
 _installed: list[bool] = []
+# Reentrant: one more signal may come to the very thread that is leaving.
 _leaving = threading.RLock()
 
 
@@ -35,6 +36,7 @@ def install() -> None:
         return
     _installed.append(True)
     read_end, write_end = os.pipe()
+    # As `set_wakeup_fd` wants it.
     os.set_blocking(write_end, False)
     # Python's handlers run when the main thread comes back from C; this byte is written when the signal comes.
     signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)

@@ -84,9 +84,11 @@ def _start(home: Path) -> str:
     log = home / LOG
     log.parent.mkdir(parents=True, exist_ok=True)
     with socket.socket() as listening, log.open("wb") as handle:
+        # Bound here and handed on: between looking for a free port and taking it, nobody can come first.
         listening.bind(("127.0.0.1", 0))
         port = listening.getsockname()[1]
         process = subprocess.Popen(
+            # -P: the program's folder holds files such as tables.py, which imports of others must not find.
             [sys.executable, "-P", str(PROGRAM), str(listening.fileno())],
             stdin=subprocess.PIPE,
             stdout=handle,

@@ -1,4 +1,7 @@
-"""Outcomes of items: which are done under which stages, and which failed and may be tried again."""
+"""Outcomes of items: which are done under which stages, and which failed and may be tried again.
+
+Fingerprints of the last stage come in; names of items go out.
+"""
 
 from __future__ import annotations
 

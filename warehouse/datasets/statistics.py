@@ -30,6 +30,7 @@ TOKEN = rf"[\p{{L}}\p{{N}}_]+|[^\p{{L}}\p{{N}}_{_SPACE}]"
 APART = f"([{UNSPACED}])"
 WORD = rf"[^{_SPACE}]+"
 
+# MATERIALIZED, since each is counted several times and texts are to be read once.
 _COUNTS = """
 WITH chosen AS MATERIALIZED (
     SELECT context_id, generator, question_type, family, segments - len(evidence) AS negatives,

@@ -56,6 +56,7 @@ def tag_history(warehouse: Warehouse, name: str | None = None) -> pl.DataFrame:
 
 def _move(warehouse: Warehouse, name: str, tag: str, dataset_id: str) -> DatasetTag:
     def work(con: duckdb.DuckDBPyConnection) -> DatasetTag:
+        # Read where it is written, in one transaction: two moves at once would take the same number.
         newest = "SELECT * FROM lake.dataset_tags WHERE name = ? AND tag = ? ORDER BY sequence DESC LIMIT 1"
         rows = fetch_frame(con, newest, [name, tag])
         last = DatasetTag(**rows.row(0, named=True)) if len(rows) else None

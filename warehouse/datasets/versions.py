@@ -1,4 +1,7 @@
-"""Dataset versions: an immutable set of episodes named `name@number`."""
+"""Dataset versions: an immutable set of episodes named `name@number`.
+
+A filter comes in; the sorted ids of what matches go out, stored as members and hashed to the version's digest.
+"""
 
 from __future__ import annotations
 
@@ -39,6 +42,7 @@ class EpisodeFilter(Record):
 
 MEMBERS = "(SELECT episode_id FROM lake.dataset_members WHERE dataset_id = $dataset)"
 EPISODES = f"lake.episodes e SEMI JOIN {MEMBERS} m ON e.episode_id = m.episode_id"  # a version's
+# Verdicts of curation name the episode that they leave out; those of checks that reject a question name none ('').
 MATCHING = f"""FROM lake.episodes WHERE split = $split
     AND (len($generators::VARCHAR[]) = 0 OR list_contains($generators::VARCHAR[], generator))
     AND (len($fingerprints::VARCHAR[]) + len($verified::VARCHAR[]) = 0
@@ -128,6 +132,7 @@ def present_versions(warehouse: Warehouse) -> set[str]:
 
 def list_versions(warehouse: Warehouse) -> list[DatasetVersion]:
     """All versions, oldest first."""
+    # In the order in which they were stored, which a clock that was set back does not change.
     return _versions(warehouse.query("SELECT * FROM lake.dataset_versions ORDER BY rowid"))
 
 
@@ -240,6 +245,7 @@ def texts_of(warehouse: Warehouse, dataset_id: str, contexts: int) -> Iterator[s
 def _publish(
     con: duckdb.DuckDBPyConnection, name: str, recipe: str, git_commit: str, where: EpisodeFilter, curated: str
 ) -> DatasetVersion:
+    # In the transaction of the publishing, so that nothing can come between this look and that.
     looked_at = where.replace(curation="")
     if curated and _digest(con, f"SELECT episode_id {MATCHING}", _bound(looked_at))[0] != curated:
         raise EvoError(

@@ -38,6 +38,7 @@ def add_documents(warehouse: Warehouse, documents: pl.DataFrame, failures: pl.Da
     once = documents.unique("document_id", keep="first", maintain_order=True)
 
     def replace(con: duckdb.DuckDBPyConnection) -> int:
+        # Not an UPDATE: a row's digest is made as the row is inserted.
         con.execute(
             "DELETE FROM lake.documents WHERE document_id IN (SELECT unnest(?))",
             [known["document_id"].to_list()],

@@ -91,6 +91,7 @@ def import_dataset(
         exported=opened.manifest.version.model_dump_json() if opened.manifest else "",
         created_at=now(),
     )
+    # Last: `_done` goes by this row, and until it is there a rerun reads the source again.
     warehouse.append("imports", to_frame(Import, [record]))
     return Imported(
         version=version,

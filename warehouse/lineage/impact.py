@@ -1,4 +1,7 @@
-"""Impact: from a document, context, episode, teacher call or teacher model up to everything that used it."""
+"""Impact: from a document, context, episode, teacher call or teacher model up to everything that used it.
+
+An id comes in; a tree of `TraceNode` goes out, whose children are what was made from a node.
+"""
 
 # ruff: noqa: S608 - what is formatted into queries are constants of ours
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Lineage: from a model, or anything else that has an id, down to the documents and teacher calls that it came from."""
+"""Lineage: from a model, or anything else that has an id, down to the documents and teacher calls that it came from.
+
+An id comes in; a tree of `TraceNode` goes out, whose children are what a node was made from.
+"""
 
 # ruff: noqa: S608 - what is formatted into queries are constants of ours
 from __future__ import annotations

@@ -65,6 +65,7 @@ def withdraw(
     wanted = Withdrawal(source=identity, kind=source.kind, reason=reason, withdrawn_by=by, created_at=now())
 
     def work(con: duckdb.DuckDBPyConnection) -> tuple[Withdrawal, bool, tuple[Successor, ...]]:
+        # By the transaction's own connection: nothing can come between this look and what follows from it.
         rows = warehouse.query("SELECT * FROM lake.withdrawals WHERE source = ? AND kind = ?", (identity, source.kind))
         known = [Withdrawal(**row) for row in rows.iter_rows(named=True)]
         if not known and not dry_run:

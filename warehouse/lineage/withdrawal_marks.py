@@ -95,6 +95,7 @@ class _Marks:
             became = self.out[node.id]
             facts = {"replaced" if " by " in became else "gone": became, **facts}
         if isinstance(node.children, Chunks):
+            # Marked as one walks over them, so that a tree of everything is still never held whole.
             return replace(node, facts=facts, children=Chunks(lambda: self._all(node.children)))
         return replace(node, facts=facts, children=tuple(self._all(node.children)))
 

@@ -44,6 +44,7 @@ def is_current(con: duckdb.DuckDBPyConnection, name: str, writable: bool = True)
 def bring_up(con: duckdb.DuckDBPyConnection, name: str) -> None:
     """Make what the catalog lacks. Killed at any moment it has done nothing; where all is there it does nothing."""
     with in_transaction(con):
+        # Asked again under the lock: another process may have done it while this one waited.
         if is_current(con, name):
             return
         version = _version(con, columns_of(con))

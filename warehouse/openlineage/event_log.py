@@ -128,6 +128,7 @@ def append_line(path: Path, line: bytes) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+b", buffering=0) as handle:
+        # Others append too: without the lock, where the file ends may have changed by the time we write.
         fcntl.flock(handle, fcntl.LOCK_EX)
         end = handle.seek(0, os.SEEK_END)
         if end:
@@ -234,6 +235,7 @@ def _in_time(work: Callable[[], object]) -> None:
         except Exception as error:
             ended.put(error)
 
+    # A daemon: a send that never ends must not keep the process from ending.
     threading.Thread(target=run, daemon=True, name="openlineage").start()
     try:
         error = ended.get(timeout=DEADLINE_S)

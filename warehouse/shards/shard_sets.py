@@ -234,6 +234,7 @@ def ahead(
             while under_way:
                 yield under_way.popleft().result()
         finally:
+            # Whoever takes the results may stop early, by an error or Ctrl-C.
             for future in under_way:
                 future.cancel()
 

@@ -24,6 +24,7 @@ def tokenise(rows: pl.DataFrame, tokenizer: EpisodeTokenizer) -> pl.DataFrame:
         tokenizer: called once for all texts of a kind.
     """
     sizes, asked = rows["segments"].list.len().to_numpy(), rows["asked"].list.len().to_numpy()
+    # Empty lists give no row, as `sizes` counts them.
     segments = [Segment(**segment) for segment in rows["segments"].explode(empty_as_null=False)]
     memory = tokenizer.memory(segments)
     running = np.cumsum([0, *map(len, memory)])

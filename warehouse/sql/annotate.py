@@ -15,6 +15,7 @@ from evoembedding.warehouse.tables import TABLES, columns
 _COMMENTS = """SELECT table_name, '' AS column_name, comment FROM duckdb_tables() WHERE database_name = 'lake'
     UNION ALL SELECT view_name, '', comment FROM duckdb_views() WHERE database_name = 'lake' AND NOT internal
     UNION ALL SELECT table_name, column_name, comment FROM duckdb_columns() WHERE database_name = 'lake'"""
+# DuckDB keeps the whole CREATE VIEW with its semicolon; what is compared is the query in it.
 _VIEWS = """SELECT view_name, sql[length('CREATE VIEW ' || view_name || ' AS ') + 1 : -2]
     FROM duckdb_views() WHERE database_name = 'lake' AND NOT internal"""
 _SEAL = """SELECT comment FROM duckdb_columns()

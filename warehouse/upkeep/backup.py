@@ -43,12 +43,14 @@ def back_up(home: Path, target: Path, weights: str, progress: Progress | None = 
     _check(home, target)
     Warehouse.open(home).close()  # brings an older schema up to this code's
     try:
+        # The lease before the catalog's copy: from then on nothing that the copy names may be removed.
         with leased(home / "warehouse" / "data"), whole_folder(target) as work:
             _copy_catalog(home, work)
             if (home / LEDGER).exists():
                 _copy_sqlite(home / LEDGER, work / LEDGER)
             _copy_files(home, work, progress)
             snapshot = _checked(work, weights)
+            # Looking at the copy may have made one.
             (work / "warehouse" / "write.lock").unlink(missing_ok=True)
             places = sorted(path.relative_to(work).as_posix() for path in work.rglob("*") if path.is_file())
             files = tuple(found_at(work / place, place) for place in places)

@@ -1,4 +1,7 @@
-"""Doctor: whether everything that the warehouse knows of is there and is what it was."""
+"""Doctor: whether everything that the warehouse knows of is there and is what it was.
+
+A home comes in; findings go out, each a sentence with what to do.
+"""
 
 from __future__ import annotations
 
@@ -92,6 +95,7 @@ def examine(
             lambda: _ledger(home, deep),
             lambda: _orphans(warehouse, home, remove_orphans, older_than),
         ]
+        # Not the last one: another writer, who keeps orphans from being removed, is no damage.
         for step in steps[:-1]:
             yield from _survived(step)
         yield from steps[-1]()
@@ -129,6 +133,7 @@ def _sizes(warehouse: Warehouse, pattern: str) -> dict[str, int]:
 
 def _unreadable(warehouse: Warehouse, path: str, table: str, rows: int | None) -> str:
     try:
+        # The hash has DuckDB decode every value; a mere count reads what the file's footer says of it.
         found = warehouse.query("SELECT count(*), bit_xor(hash(t)) FROM read_parquet(?) t", (escape(path),)).row(0)[0]
     except EvoError as error:
         why = str(error).partition("cannot be used: ")[2].partition("; nothing was stored")[0]

@@ -75,6 +75,7 @@ def _in_folder(warehouse: Warehouse, home: Path, older_than: float) -> Iterator[
     limit = time.time() - older_than * 3600
     known = set(warehouse.query("SELECT shard_set_id FROM lake.shard_sets")["shard_set_id"])
     for path, what in sorted({**_shard_folders(home / "shards", known), **_unfinished(home), **_spilled(home)}.items()):
+        # Only asked: `_removed` asks again and holds on while it removes.
         with unused(path, home) as free:
             pass
         if path.exists():

@@ -111,6 +111,7 @@ def expire(
         folders = _shard_folders(warehouse, identities)
     else:
         with _alone(warehouse):
+            # Rows before folders: killed in between, a rerun finds the folders of versions that have no episodes.
             rows = warehouse.transaction(delete)
             folders = _shard_folders(warehouse, identities)
             for place in folders.values():
