@@ -60,6 +60,7 @@ def tokenizer_folder(warehouse: Warehouse, home: Path, version: DatasetVersion, 
 @emits("publish", of="name")
 def publish_version(home: Path, name: str, recipe: Recipe) -> DatasetVersion:
     """Publish what curation keeps; the same content gives the same version."""
+    # Before curation, which takes half a minute on as many episodes as the paper has (docs/performance.md).
     check_name(name)
     with Warehouse.open(home) as warehouse:
         where = made_by(recipe)

@@ -43,6 +43,7 @@ class Ingested(Record):
     unread: tuple[str, ...] = ()  # files of kinds that are not read
 
 
+# No cache of Prefect's, here and elsewhere: what is done already follows from the warehouse, not from arguments.
 @task(cache_policy=NO_CACHE)
 def ingest_source(home: Path, source: str, license: str = "", sync: bool = False, name: str = "") -> Ingested:
     """Read `source` and append its documents, `ROWS_A_COMMIT` a transaction; then record what it holds now.

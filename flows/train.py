@@ -209,6 +209,7 @@ def _register(
 @emits("train", of="dataset")
 def train(home: Path, dataset: str, config: TrainConfig, ranks: Ranks = Ranks()) -> ModelRecord:
     """Shard the dataset version if it is not yet, and train on it."""
+    # Before sharding, which takes minutes on as many episodes as the paper has (docs/performance.md).
     check_backbone_name(config.model.backbone)
     with Warehouse.open(home) as warehouse:
         version = resolve(warehouse, dataset)

@@ -103,6 +103,7 @@ class Warehouse:
         try:
             if not writable(folder):
                 read_only, spill = True, Path(tempfile.gettempdir()) / f"evo-{SPILL}{os.getpid()}"
+                # SQLite makes files beside its own, also to read.
                 if not backend.catalog and (folder / CATALOG).exists():
                     backend = replace(backend, copied=str(readable(folder / CATALOG, held)))
             if not os.access(os.environ.get("HOME", ""), os.W_OK):  # where it would unpack its extensions

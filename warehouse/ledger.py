@@ -86,6 +86,7 @@ class SqliteLedger:
             con = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
             # NORMAL: what is committed survives the death of the process; only a power cut may lose the last calls.
             con.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;" + _SCHEMA)
+            # Counters are sealed within the statement that moves them on, so that processes at once lose no count.
             con.create_function("sealed", -1, lambda *row: _seal(row), deterministic=True)
             _seal_older(con)
         except (OSError, sqlite3.Error) as error:

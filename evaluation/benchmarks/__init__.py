@@ -48,6 +48,7 @@ def read_benchmark(name: str, given: Given, followed: str = "nothing was evaluat
     where = f"benchmark file '{shown(str(given.path))}'" if benchmark.file else f"benchmark '{name}'"
     try:
         found = benchmark.read(given)
+    # First, since it is a ValueError as well.
     except ValidationError as error:
         raise EvoError(f"{where} is not {benchmark.title} ({shown(first_fault(error), 300)}); {way_out}") from error
     except Exception as error:

@@ -1,4 +1,7 @@
-"""The `evo` command: what it can be asked. Files beside this one hold a command or a few each; `entry.py` runs them."""
+"""The `evo` command: what it can be asked. Files beside this one hold a command or a few each; `entry.py` runs them.
+
+Commands import what they work with when they run: help and completion wait for no torch and no Prefect.
+"""
 
 from __future__ import annotations
 

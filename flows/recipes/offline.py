@@ -12,6 +12,7 @@ def demo() -> Recipe:
         simulator=SimulatorConfig(contexts=5000),
         cloze=ClozeConfig(max_segments=16),
         train=TrainConfig(
+            # 408 s of the demo's ten minutes on two cores (docs/performance.md).
             steps=900,
             batch_episodes=8,
             learning_rate=1.5e-3,

@@ -27,6 +27,7 @@ def paper() -> Recipe:
             epochs=1,
             batch_episodes=1,
             batches_per_step=16,
+            # The longest context of EvoTrain-180K.
             token_budget=10_300,
             learning_rate=5e-5,
             final_lr_fraction=0.1,
@@ -49,6 +50,7 @@ def smollm2() -> Recipe:
         train=base.replace(
             model=base.model.replace(**small),
             epochs=0,
+            # 12 minutes of one thread (docs/performance.md).
             steps=60,
             batches_per_step=1,
             learning_rate=2e-4,

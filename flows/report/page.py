@@ -108,6 +108,7 @@ def render(page: Page) -> str:
     environment = Environment(
         loader=FileSystemLoader(HERE),
         autoescape=True,
+        # A name in the template that nothing fills is an error, not a gap in the page.
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

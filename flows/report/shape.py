@@ -1,4 +1,7 @@
-"""What a report says of a dataset version: its funnel, and its lengths and types beside the paper's."""
+"""What a report says of a dataset version: its funnel, and its lengths and types beside the paper's.
+
+Rows of the funnel and statistics come in; bars, charts and tables go out, as the template shows them.
+"""
 
 from __future__ import annotations
 

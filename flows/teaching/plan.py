@@ -161,6 +161,7 @@ class _Known:
         if not others:
             return ()
         theirs = {**json.loads(self._stages[others[-1]]["components"]), BEFORE: self._stages[others[-1]]["before"]}
+        # By way of JSON, as theirs were: tuples become lists.
         ours = {**json.loads(json.dumps(stage.components)), BEFORE: stage.before}
         changed = [name for name in dict.fromkeys((*ours, *theirs)) if ours.get(name) != theirs.get(name)]
         return tuple(sorted(changed, key=lambda name: name == BEFORE))

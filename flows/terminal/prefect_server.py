@@ -50,6 +50,7 @@ def ready(home: Path) -> None:
         _must_answer(url, by_proxy=not here)
         return
     os.environ["PREFECT_API_URL"] = _start(home)
+    # Prefect has read its settings by now, without this variable.
     refresh_global_settings_context()
     _past_proxies()
 

@@ -30,9 +30,8 @@ SELECT n.generator, n.answer <> b.e.answer AS other_answer, n.evidence <> b.e.ev
        n.fingerprint, b.e.mark AS before, count(*) AS episodes, min(n.episode_id, 3) AS such_as
 FROM only_mine n JOIN before b USING (context_id, question) GROUP BY ALL"""
 # Why the version `without` lacks episodes that the version `having` has: what they were made from was withdrawn, or
-# replaced, or is gone, its
-# curation left them out, its verification rejected the question, or it holds others under the same fingerprint, or none
-# under it.
+# replaced, or is gone, its curation left them out, its verification rejected the question, or it holds others under the
+# same fingerprint, or none under it. Of several causes the first is told.
 _LACKING = """left_out AS (
     SELECT episode_id, min(check_name) AS check_name FROM lake.verdicts
     WHERE NOT passed AND fingerprint = $curation AND fingerprint <> '' GROUP BY episode_id),

@@ -51,6 +51,7 @@ def read_drafts(warehouse: Warehouse, fingerprint: str, context_ids: Sequence[st
     """The drafts of these contexts as the generator of this fingerprint handed them over."""
     bound = {"mark": fingerprint, "ids": list(context_ids)}
     among = "SELECT unnest($ids::VARCHAR[]) AS context_id"
+    # Under the fingerprint that is asked for: a row carries that of the settings which made it first.
     contexts = warehouse.query(
         f"""SELECT * REPLACE ($mark AS fingerprint) FROM lake.contexts SEMI JOIN ({among}) USING (context_id)
             ORDER BY context_id""",  # noqa: S608

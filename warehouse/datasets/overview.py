@@ -15,8 +15,8 @@ from evoembedding.warehouse.datasets.versions import EPISODES
 REASONS = 5  # told by generator and check: a reason that holds a name may occur once each
 
 # The outcome of a question is the first of: it is in the version, curation left it out, it is an episode all the same
-# (made since, or accepted by other thresholds), a check rejected it (the
-# first by name, as in `warehouse.datasets.funnel`).
+# (made since, or accepted by other thresholds), a check rejected it (the first by name, as in
+# `warehouse.datasets.funnel`).
 _FUNNEL = f"""
 WITH members AS (
     SELECT e.question_id, e.generator, e.split FROM {EPISODES}

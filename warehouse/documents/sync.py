@@ -21,6 +21,7 @@ from evoembedding.schemas.moments import now
 from evoembedding.warehouse.catalog import Warehouse, insert_new
 from evoembedding.warehouse.sources import SUPERSEDED
 
+# Of two whole texts each.
 PAIRS_A_READ = 200
 PLACE = ("file", "source_id")
 _KEY = (*PLACE, "document_id")

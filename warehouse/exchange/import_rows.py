@@ -1,4 +1,7 @@
-"""A row of the published form as the rows of our tables, or the reason why it cannot be."""
+"""A row of the published form as the rows of our tables, or the reason why it cannot be.
+
+A `Line` comes in; a `Made` goes out, or a `RowError` that says why not.
+"""
 
 from __future__ import annotations
 
@@ -236,6 +239,7 @@ def _texts(row: Row) -> tuple[tuple[Segment, ...], str, str]:
     pairs = list(zip(messages[::2], messages[1::2], strict=True))
     if len(turns) != len(pairs):
         raise RowError(f"{len(turns)} turns and {len(messages)} messages; each turn is a pair of messages")
+    # Rows of Parquet files and of the hub had no bound while they were read, as JSON lines have.
     if sum(len(m.content) for m in messages) > LONGEST:
         raise RowError(f"the row is longer than {LONGEST >> 20} MiB")
     segments = tuple(Segment(user=user.content, assistant=assistant.content) for user, assistant in pairs[:-1])

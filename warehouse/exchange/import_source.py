@@ -101,6 +101,7 @@ def table_rows(folder: Path, file: ExportFile) -> Iterator[dict[str, Any]]:
 def _exported(name: str, folder: Path, manifest: ExportManifest) -> Source:
     for file in manifest.files:
         path = folder / file.name
+        # A manifest may come from anybody: it may name nothing outside of its folder.
         if not path.resolve().is_relative_to(folder.resolve()) or not path.is_file():
             raise EvoError(
                 f"export '{name}' lacks '{file.name}', which its manifest names; nothing was imported; copy it again"
@@ -186,6 +187,7 @@ def _hub_rows(source: Source) -> Iterator[Line]:
     from datasets import load_dataset
 
     try:
+        # The revision that the digest stands for: by now the hub may have another.
         rows = load_dataset(source.name, split="train", streaming=True, revision=source.revision or None)
         for number, row in enumerate(rows, start=1):
             yield Line(f"{source.name}:{number}", dict(row))

@@ -1,4 +1,7 @@
-"""Rows in Parquet or JSON lines files of a given number of rows, written as they come."""
+"""Rows in Parquet or JSON lines files of a given number of rows, written as they come.
+
+Arrow tables come in; finished files go out, each with its rows, bytes and digest.
+"""
 
 from __future__ import annotations
 

@@ -40,6 +40,7 @@ def withdrawn_ids(warehouse: Warehouse, kind: str) -> set[str]:
 def withdrawn_texts(warehouse: Warehouse) -> dict[str, set[str]]:
     """The ids of withdrawn documents by the digest of their text."""
     found: dict[str, set[str]] = {}
+    # Few at a time, since these are whole texts.
     for rows in warehouse.stream(
         """SELECT document_id, text FROM lake.documents
            WHERE text <> '' AND document_id IN (SELECT source FROM lake.withdrawals WHERE kind = 'document')""",

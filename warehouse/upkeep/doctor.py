@@ -247,6 +247,7 @@ def _unvouched(folder: Path) -> str:
 
 def _ledger(home: Path, deep: bool) -> Iterator[Finding]:
     path = home / LEDGER
+    # Opening it would make one.
     if not path.exists():
         return
     try:

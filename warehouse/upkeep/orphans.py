@@ -119,6 +119,7 @@ def _runs(process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
+    # It is there, though another user's.
     except OSError:
         return True
     return True

@@ -31,6 +31,7 @@ def restore(folder: Path, home: Path, progress: Callable[[int, int], None] | Non
             for file in manifest.files:
                 source, copy = resolve(file.place, folder), resolve(file.place, work)
                 copy.parent.mkdir(parents=True, exist_ok=True)
+                # What is missing is told by `check_copy`, as what has other bytes is.
                 with suppress(FileNotFoundError):
                     shutil.copy2(source, copy)
                 check_copy(copy, file, folder)
