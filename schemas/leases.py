@@ -17,6 +17,7 @@ def leased(path: Path) -> Iterator[bool]:
     """Hold a file or folder as in use; whether it is still there once it is held, and not just being removed."""
     with _opened(path) as handle:
         fcntl.flock(handle, fcntl.LOCK_SH)
+        # Between opening and locking it may have been removed, and another may stand in its place.
         yield path.exists() and os.path.samestat(path.stat(), os.fstat(handle))
 
 

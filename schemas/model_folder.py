@@ -38,6 +38,7 @@ def check_vouched(folder: Path) -> None:
     if not isinstance(digests, dict):
         raise ValueError(f"'{LINEAGE}' holds no digests by file")
     for name, digest in digests.items():
+        # A `lineage.json` may come from anywhere, and could have any file of the machine read.
         if Path(name).name != name:
             raise ValueError(f"'{LINEAGE}' names a file outside of the folder")
         found = file_digest(folder / name)

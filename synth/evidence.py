@@ -29,6 +29,7 @@ async def annotate(
                 "evidence",
                 "evidence",
                 EvidenceIndices,
+                # A teacher that votes twice is asked with another sample: the ledger would answer the same request.
                 sample=turns[name],
                 sampling=config.annotation,
                 segments=context.segments,
@@ -38,6 +39,7 @@ async def annotate(
         )
         turns[name] += 1
     answered = await together(asked)
+    # A segment named twice in an answer has one vote.
     votes = Counter(index for one in answered for index in set(one.value.segments))
     return Evidence(
         question_id=question.question_id,

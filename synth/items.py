@@ -57,6 +57,7 @@ class _Asked(NamedTuple):
 
 def items(config: TeachingConfig, document_ids: Iterable[str]) -> Iterator[Item]:
     """Every item of a config: personas and documents in turn, and memories of the configured share of both."""
+    # By id, so that the first of them are the same in whatever order they were read.
     documents = sorted(document_ids)[: config.web.documents]
     for n in range(max(config.dialogue.personas, len(documents))):
         sources = [Item("dialogue", str(n))] if n < config.dialogue.personas else []

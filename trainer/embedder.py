@@ -182,6 +182,7 @@ class EvoEmbedder:
             )
         reader = self._reader
         tokens = reader.query_tokens(texts, 0) if prompt == "query" else reader.text_tokens(texts)
+        # Filled by index: batches are of like length, and the texts' order is the caller's.
         made = reader.model.queries.new_zeros(len(tokens), reader.embedding)
         for some in track(_alike(list(map(len, tokens)), batch_size), "encode", disable=not progress):
             made[some] = reader.alone([tokens[i] for i in some])

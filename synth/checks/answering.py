@@ -27,8 +27,10 @@ async def _one_answer(case: Case, shown: Sequence[Segment], sample: int) -> Meas
         asker.judge, "verify", "answer", ShortAnswer, sample, sampling, segments=shown, question=question.text
     )
     said, right = normalise(given.value.answer), normalise(question.answer)
+    # What the prompt asks for where the segments do not tell.
     if not said.strip() or said == UNKNOWN:
         return Measured(0.0, given.calls)
+    # The same words need no judge: a call saved.
     if said == right:
         return Measured(1.0, given.calls)
     judged = await asker.ask(

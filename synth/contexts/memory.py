@@ -35,6 +35,7 @@ async def memory(asker: Asker, config: TeachingConfig, source: Context, fingerpr
         "kind": "memory",
         "generator": generator,
         "split": "train",
+        # Two sources may give the same statements, and stay two contexts.
         "source": source.context_id,
     }
     return Context(

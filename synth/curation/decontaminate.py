@@ -88,6 +88,7 @@ class Benchmarks:
                 f"benchmark file '{file}' holds no text of {LEAST_WORDS} words or more; nothing was published; "
                 "name another file"
             )
+        # Shorter than a run, a benchmark's question would never be met by one: it is held as a whole.
         for n in np.flatnonzero((lengths >= LEAST_WORDS) & (lengths < self._words)):
             self._short.add(words.text(int(words.offsets[n]), self._words, int(n)))
         runs = words.shingles(self._words)

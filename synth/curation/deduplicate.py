@@ -75,6 +75,7 @@ class NearDuplicates:
                 found.setdefault(int(later[i]), {})[int(earlier[i])] = float(shares[i])
         twins: dict[int, Twin] = {}
         for place in sorted(found):
+            # A text that is left out itself leaves out no other.
             kept = {one: share for one, share in found[place].items() if one not in twins}
             if kept:
                 best = max(kept, key=lambda one: (kept[one], -one))

@@ -67,6 +67,7 @@ def read_file(path: Path, name: str, license: str = "") -> Iterator[Row]:
 def _text(page: Callable[[str], Page]) -> Reader:
     def read(path: Path, name: str, license: str) -> Iterator[Row]:
         with path.open("rb") as file:
+            # One more than may be: a longer file is met without reading it all.
             raw = file.read(LONGEST + 1)
         if len(raw) > LONGEST:
             raise ValueError(f"the file is longer than {LONGEST >> 20} MiB, and would be one document; split it")

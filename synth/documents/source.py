@@ -106,6 +106,7 @@ def _folder(given: str, folder: Path) -> Source:
             f"folder '{shown(given, 200)}' has no {', '.join(SUFFIXES)} file{kinds}; nothing would be ingested; name "
             "another"
         )
+    # In one order everywhere: a disk lists names as it likes.
     return Source(given, tuple(sorted(files)), tuple(sorted(unread)), tuple(failed))
 
 

@@ -25,6 +25,7 @@ def ask(rng: random.Random, split: Split, beats: Sequence[Beat], count: int) -> 
     pool: dict[str, list[Candidate]] = defaultdict(list)
     for kind, candidate in candidates(beats):
         pool[kind].append(candidate)
+    # Builders give them by place, and those of one end would be asked about more often.
     for same in pool.values():
         rng.shuffle(same)
     used: Counter[str] = Counter()

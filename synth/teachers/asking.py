@@ -73,6 +73,7 @@ class Asker:
                 f"{ready.window} tokens of teacher '{name}'"
             )
         wasted: tuple[str, ...] = ()
+        # Earlier attempts first: what they were answered is in the ledger, and costs no call.
         for attempt in range(self._attempt):
             try:
                 answered = await ready.teacher.ask(messages, form, stage, self._item, sample + ANEW * attempt, sampling)

@@ -81,6 +81,7 @@ class Bounded(httpx2.AsyncBaseTransport):
                     if held > most:
                         break
                 if max(wire, held) > most:
+                    # What a server says of an error is told from its beginning; half an answer is none.
                     if response.is_success:
                         raise unreadable("answer too large")
                     break

@@ -27,6 +27,7 @@ class SharedBudget:
             BudgetSpentError: it does not fit.
         """
         while reason := self._over(most):
+            # Nothing is under way that could give back a part of what was set aside.
             if not self._reserved.calls:
                 raise BudgetSpentError(
                     f"the budget of '{self._scope}' is spent: {reason}; everything so far is kept; "

@@ -50,5 +50,6 @@ def windows(history: Tensor, ends: Tensor, capacity: int) -> tuple[Tensor, Tenso
     sizes = ends.clamp(max=capacity)
     width = int(sizes.max()) if len(sizes) else 0
     index = (ends - sizes)[:, None] + torch.arange(width)
+    # Shorter queues are padded with any latent there is: their sizes say what is real.
     index = index.clamp(max=max(history.shape[1] - 1, 0)).to(history.device, non_blocking=True)
     return history.gather(1, index[..., None].expand(-1, -1, history.shape[2])), sizes

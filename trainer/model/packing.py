@@ -150,6 +150,7 @@ def cut(tokens: Sequence[int], max_rows: int, token_budget: int) -> list[list[in
     longest = 0
     for row, length in enumerate(tokens):
         wider = max(longest, length)
+        # Rows are padded to the longest: that times their number is what is paid for.
         if current and (len(current) == max_rows or wider * (len(current) + 1) > token_budget):
             batches.append(current)
             current, wider = [], length

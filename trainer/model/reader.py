@@ -118,6 +118,7 @@ class Reader:
                 queue = torch.cat([histories[b][:, -self.capacity :] for b in members])
                 new = self.model.read(pieces, MemoryQueue(queue, self.capacity))
                 for row, b in enumerate(members):
+                    # Without the latents of padding: others of the group may have had more segments.
                     own = new[row : row + 1, : len(batches[b]) * self.latents]
                     histories[b] = torch.cat([histories[b], own], dim=1)
         vectors = self._embedded(memories, histories, blocks)

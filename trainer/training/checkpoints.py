@@ -100,6 +100,7 @@ def damage(path: Path, metrics: Path | None = None) -> str:
         return f"cannot be read ({error.strerror}: {Path(error.filename or path).name})"
     except ValidationError:
         return f"has a {MARKER} that cannot be read"
+    # The newest is found by name: under another name an older state would pass for it.
     if path.name != _name(marker.step):
         return f"says that it is of step {marker.step}"
     if found != marker.blake2b:

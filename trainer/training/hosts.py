@@ -77,6 +77,7 @@ def ssh_command(host: str, command: list[str], environment: Mapping[str, str], c
     """
     kept = {name: value for name, value in os.environ.items() if PASSED.fullmatch(name)}
     path = os.pathsep.join(filter(None, (str(CODE), os.environ.get("PYTHONPATH"))))
+    # ssh starts ranks without our environment.
     ours = {"PYTHONPATH": path, "EVO_HOME": str(home())}
     settings = [f"{name}={value}" for name, value in {**kept, **ours, **environment}.items()]
     remote = f"cd {shlex.quote(str(Path.cwd()))} && exec {shlex.join(['env', *settings, *command])}"

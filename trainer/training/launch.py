@@ -87,6 +87,7 @@ def launch(
         held.enter_context(leased(out))
         for left in out.glob(f"rendezvous-*{PARTIAL}"):
             left.unlink()
+        # Under the lock: no other process writes or drops checkpoints meanwhile.
         checkpoint, damaged = newest_state(out / CHECKPOINTS, out / METRICS)
         for what in damaged:
             on_line(f"{what}; going on from {checkpoint.name if checkpoint else 'the start'}")

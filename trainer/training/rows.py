@@ -24,6 +24,7 @@ class Rows:
         manifest = read_manifest(path)
         self._files = [path / file.name for file in manifest.files]
         self._ends = list(accumulate(file.rows for file in manifest.files))
+        # The whole schedule follows from these; texts are read when their turn comes.
         columns = [pl.read_parquet(file, columns=["tokens"], glob=False)["tokens"] for file in self._files]
         self.tokens: list[int] = [count for column in columns for count in column.to_list()]
 
