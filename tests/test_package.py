@@ -42,8 +42,9 @@ by_file = {}
 for name, module in list(sys.modules.items()):
     if getattr(module, "__file__", None) and name != "__main__":
         by_file.setdefault(str(Path(module.__file__).resolve()), set()).add(name)
-ours = str(Path(evoembedding.__file__).resolve().parents[1])
-twice = {file: sorted(names) for file, names in by_file.items() if len(names) > 1 and file.startswith(ours + "/")}
+ours = Path(evoembedding.__file__).resolve().parents[1]
+rooms = [str(path.resolve()) + "/" for path in (ours / "evoembedding").iterdir() if path.is_dir()]
+twice = {f: sorted(names) for f, names in by_file.items() if len(names) > 1 and f.startswith(tuple(rooms))}
 print(json.dumps({"twice": twice, "read": sum(name.startswith("evoembedding.") for name in sys.modules)}))
 """
 FLOWS = """

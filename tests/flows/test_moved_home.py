@@ -106,13 +106,12 @@ def test_every_command_works_on_a_copy(world: World, evo: Evo, tmp_path: Path) -
     assert curve(copy / "runs" / world.killed)[:6] == steps[:6]  # it went on from the checkpoint
     restored = tmp_path / "restored"
     evo(restored, "restore", str(world.backup))
+    (tmp_path / "quillon.md").write_text("# Quillon\n\nThe ferry to Wexholm runs twice a day.\n")
+    assert "1 new" in evo(restored, "ingest", str(tmp_path / "quillon.md"), "--sync")
     assert damaged(evo(restored, "doctor", "--deep", "--json")) == []
     assert json.loads(evo(restored, *TRAIN, "--json"))["digest"] == trained["digest"]
     (document, *_), (context, *_) = ids(copy, "document"), ids(copy, "context")
-    (tmp_path / "notes").mkdir()
-    (tmp_path / "notes" / "quillon.md").write_text("# Quillon\n\nThe ferry to Wexholm runs twice a day.\n")
     for words in (
-        ("ingest", str(tmp_path / "notes"), "--sync"),
         ("evaluate", trained["model_id"], "--recipe", "smallest"),
         ("report", world.model),
         ("report", "smallest@1"),
