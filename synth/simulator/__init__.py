@@ -35,22 +35,21 @@ def components(config: SimulatorConfig) -> dict[str, Any]:
 
 def simulate(config: SimulatorConfig, start: int = 0, stop: int | None = None) -> Iterator[Draft]:
     """Drafts of contexts `start` to `stop` (all of `config.contexts` by default), in order."""
+    return _from_seeds(config, range(start, config.contexts if stop is None else stop))
+
+
+def _from_seeds(config: SimulatorConfig, seeds: Sequence[int]) -> Iterator[Draft]:
     from evoembedding.synth.simulator.drafts import draft
 
-    stage = generator.fingerprint(config)
-    for index in range(start, config.contexts if stop is None else stop):
-        yield draft(config, index, stage)
+    stage = generator.fingerprint(config)  # once: it hashes every table
+    for seed in seeds:
+        yield draft(config, seed, stage)
 
 
 def simulators(recipe: Recipe) -> tuple[SimulatorConfig, SimulatorConfig]:
     """The recipe's training simulator and its held-out one: other fillers, other paraphrases."""
     train = recipe.simulator
     return train, train.replace(split="heldout", contexts=recipe.heldout_contexts)
-
-
-def _from_seeds(config: SimulatorConfig, seeds: Sequence[int]) -> Iterator[Draft]:
-    for seed in seeds:
-        yield from simulate(config, seed, seed + 1)
 
 
 generator = Generator(

@@ -18,9 +18,10 @@ from evoembedding.schemas.arrow import to_frame
 from evoembedding.schemas.configs import ClozeConfig, Recipe, SimulatorConfig
 from evoembedding.schemas.episode import Document, Draft, Evidence, Question
 from evoembedding.schemas.errors import EvoError
-from evoembedding.synth import cloze, simulator, verification
+from evoembedding.synth import cloze, verification
 from evoembedding.synth.checks.check import Check
 from evoembedding.synth.generators import offline
+from evoembedding.synth.simulator import drafts as worlds
 from evoembedding.synth.simulator import questions
 from evoembedding.synth.simulator.builders.told import Builder, Candidate, World
 from evoembedding.warehouse.catalog import Warehouse
@@ -91,7 +92,7 @@ def no_generation(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise AssertionError("drafts were made anew")
 
-    monkeypatch.setattr(simulator, "simulate", refuse)
+    monkeypatch.setattr(worlds, "draft", refuse)
     monkeypatch.setattr(cloze, "cloze", refuse)
 
 
