@@ -20,7 +20,6 @@ from evoembedding.flows.recipes.teachers import taught
 from evoembedding.schemas.configs import Recipe
 from evoembedding.schemas.episode import Record
 from evoembedding.schemas.errors import EvoError, first_fault
-from evoembedding.synth.checks import CHECKS
 from evoembedding.synth.taxonomy import QUESTION_TYPES
 
 R = TypeVar("R", bound=Record)
@@ -131,12 +130,7 @@ def checked(settings: dict[str, Any], where: str) -> Recipe:
     except ValidationError as error:
         raise EvoError(f"{where}: {first_fault(error)}; nothing was run; mend it and rerun") from None
     if made.teaching:
-        limits, settled = made.teaching.verify.limits, [n for n, check in CHECKS.items() if check.threshold is not None]
-        if unknown := limits.keys() - set(settled):
-            raise EvoError(
-                f"{where}: teaching.verify.limits names '{min(unknown)[:80]}', which no check reads; nothing was run; "
-                f"those that do are: {', '.join(settled) or 'none'}"
-            )
+        _check_limits(made.teaching.verify.limits, where)
         asked = made.teaching.questions
         for kind in (*asked.types, *asked.weights):
             if kind not in QUESTION_TYPES:
@@ -145,3 +139,16 @@ def checked(settings: dict[str, Any], where: str) -> Recipe:
                     f"{where}: unknown question type '{kind[:80]}'; nothing was run; did you mean: {', '.join(near)}?"
                 )
     return made
+
+
+def _check_limits(limits: dict[str, float], where: str) -> None:
+    if not limits:
+        return
+    from evoembedding.synth.checks import CHECKS  # they import the client of teachers, for which help does not wait
+
+    settled = [name for name, check in CHECKS.items() if check.threshold is not None]
+    if unknown := limits.keys() - set(settled):
+        raise EvoError(
+            f"{where}: teaching.verify.limits names '{min(unknown)[:80]}', which no check reads; nothing was run; "
+            f"those that do are: {', '.join(settled) or 'none'}"
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -81,3 +82,10 @@ def names(group: Any, before: str = "") -> list[str]:
         for name, command in group.commands.items()
         for full in (names(command, f"{before}{name} ") if hasattr(command, "commands") else [f"{before}{name}"])
     ]
+
+
+def test_help_waits_for_no_library_of_the_work() -> None:
+    heavy = {"deepspeed", "duckdb", "openai", "polars", "prefect", "torch", "transformers"}
+    look = f"import sys, evoembedding.flows.commands.app; print(*({heavy!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
