@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -9,7 +10,7 @@ from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from evoembedding.evaluation.baselines import BASELINES, baselines
+from evoembedding.evaluation.baselines import runnable
 from evoembedding.evaluation.benchmarks import read_benchmark
 from evoembedding.evaluation.benchmarks.benchmark import Given
 from evoembedding.evaluation.report import markdown_table
@@ -18,7 +19,7 @@ from evoembedding.flows.lineage_events import emits, reads, writes
 from evoembedding.flows.progress import tell
 from evoembedding.flows.report.task import report
 from evoembedding.schemas.arrow import to_frame
-from evoembedding.schemas.benchmark import BenchmarkData
+from evoembedding.schemas.benchmark import MEMORY_OFF, BenchmarkData, Encoder
 from evoembedding.schemas.configs import Recipe, SimulatorConfig
 from evoembedding.schemas.dataset import Evaluation, ModelRecord
 from evoembedding.schemas.errors import EvoError
@@ -69,13 +70,16 @@ def stored_scores(warehouse: Warehouse, model_id: str, benchmark: BenchmarkData)
 
 def unscored(scores: pl.DataFrame) -> bool:
     """Whether the model, or a baseline that can run here, has no scores yet: there may be new ones."""
-    return scores.is_empty() or not {one.name for one in BASELINES.values() if one.here} <= set(scores["system"])
+    return scores.is_empty() or not {one.name for one in runnable()} <= set(scores["system"])
 
 
 @task(cache_policy=NO_CACHE)
 def score_systems(home: Path, model_id: str, benchmark: str, path: str | None, config: SimulatorConfig) -> pl.DataFrame:
     """Score every system on the benchmark and store the rows in one transaction."""
-    from evoembedding.trainer.embedder import EvoEmbedder  # torch takes seconds to import: mistakes are told before
+    from evoembedding.trainer.embedder import (  # torch takes seconds to import: mistakes are told before
+        NAME,
+        EvoEmbedder,
+    )
 
     with Warehouse.open(home) as warehouse:
         model = model_of(warehouse, model_id)
@@ -83,9 +87,14 @@ def score_systems(home: Path, model_id: str, benchmark: str, path: str | None, c
         reads(assets.model(home, model), assets.benchmark(read), *([assets.source(path)] if path else []))
         folder = resolve(model.place, home)
         scored = set(stored_scores(warehouse, model_id, read)["system"])
-        systems = [EvoEmbedder.load(folder), EvoEmbedder.load(folder, memory=False), *baselines()]
+        systems: dict[str, Callable[[], Encoder]] = {
+            NAME: lambda: EvoEmbedder.load(folder),
+            NAME + MEMORY_OFF: lambda: EvoEmbedder.load(folder, memory=False),
+            **{one.name: one.make for one in runnable()},
+        }
         frames = []
-        for system in (one for one in systems if one.name not in scored):
+        for make in (make for name, make in systems.items() if name not in scored):
+            system = make()
             tell(f"evaluate: {system.name} on {read.questions} questions of {benchmark}")
             frames.append(summarise(score(system, read.conversations), system.name, GROUPS))
         rows = [_evaluation(model_id, read, row) for frame in frames for row in frame.iter_rows(named=True)]

@@ -23,6 +23,11 @@ BASELINES: dict[str, Baseline] = {
 }
 
 
+def runnable() -> list[Baseline]:
+    """Those that can run here; MiniLM where its package is installed."""
+    return [one for one in BASELINES.values() if one.here]
+
+
 def baselines() -> list[Encoder]:
-    """Every baseline that can run here; MiniLM where its package is installed."""
-    return [one.make() for one in BASELINES.values() if one.here]
+    """Every baseline that can run here, made."""
+    return [one.make() for one in runnable()]
