@@ -2,16 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from evoembedding.schemas.configs import VerifyConfig
 from evoembedding.schemas.episode import Segment
-from evoembedding.synth.checks.check import Case, Measured
+from evoembedding.synth.checks.check import Case, Check, Measured
 from evoembedding.synth.prompts.answers import Judgement, ShortAnswer
 from evoembedding.synth.teachers.asking import together
 from evoembedding.synth.text import normalise
 
 PROMPTS = ("answer", "same_answer")
 UNKNOWN = normalise("unknown")
+
+
+def by_answering(
+    name: str,
+    says: str,
+    shown: Callable[[Case], Sequence[Segment]],
+    judges: Callable[[float, VerifyConfig], str],
+    calls: int,
+) -> Check:
+    """A check that measures the share of right answers from what is shown of a case.
+
+    Args:
+        calls: that a sample is likely to take: 1, or 2 where most answers are such that a judge compares them. What
+            is not known is answered `unknown`, of which no judge is asked.
+    """
+
+    async def measures(case: Case) -> Measured:
+        return await answered(case, shown(case))
+
+    return Check(
+        name,
+        says,
+        measures=measures,
+        judges=judges,
+        prompts=PROMPTS,
+        calls=lambda config: float(calls * config.samples),
+    )
 
 
 async def answered(case: Case, shown: Sequence[Segment]) -> Measured:

@@ -3,13 +3,7 @@
 from __future__ import annotations
 
 from evoembedding.schemas.configs import VerifyConfig
-from evoembedding.synth.checks.answering import PROMPTS, answered
-from evoembedding.synth.checks.check import Case, Check, Measured
-
-
-async def evidence_only(case: Case) -> Measured:
-    """The share of right answers from the evidence alone."""
-    return await answered(case, case.inside)
+from evoembedding.synth.checks.answering import by_answering
 
 
 def judge(score: float, config: VerifyConfig) -> str:
@@ -17,11 +11,10 @@ def judge(score: float, config: VerifyConfig) -> str:
     return "not answered from the evidence alone" if score < config.evidence_only_least else ""
 
 
-check = Check(
+check = by_answering(
     "evidence_only",
     "the question is answered from its evidence alone: `evidence_only_least`",
-    measures=evidence_only,
-    judges=judge,
-    prompts=PROMPTS,
-    calls=lambda config: 2.0 * config.samples,  # the answer, and whether it is the same
+    lambda case: case.inside,
+    judge,
+    calls=2,
 )
