@@ -29,8 +29,7 @@ from evoembedding.schemas.files import write_whole
 from evoembedding.schemas.ids import content_id
 from evoembedding.schemas.made import Made
 from evoembedding.synth.fingerprints import Drafted, chains
-from evoembedding.synth.generator import Generator
-from evoembedding.synth.generators import GENERATORS, offline
+from evoembedding.synth.generators import GENERATORS, Offline, offline
 from evoembedding.synth.verification import verify
 from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.datasets.commit import commit
@@ -60,13 +59,13 @@ def made_by(recipe: Recipe) -> EpisodeFilter:
     return EpisodeFilter(split="train", verified=tuple(stage.fingerprint for stage in (*free, *taught)))
 
 
-def pending_sources(warehouse: Warehouse, generator: Generator, config: Any) -> list[Any]:
+def pending_sources(warehouse: Warehouse, one: Offline) -> list[Any]:
     """The seeds that are not yet drafted; or the ids of the usable documents that have neither a context nor a recorded
     failure.
     """
-    fingerprint = generator.fingerprint(config)
+    generator, fingerprint = one.generator, one.stages.drafts.fingerprint
     if generator.source == "seeds":
-        return sorted(set(range(generator.seeds(config))) - drafted_seeds(warehouse, fingerprint))
+        return sorted(set(range(generator.seeds(one.config))) - drafted_seeds(warehouse, fingerprint))
     usable = usable_documents(warehouse) - failed_documents(warehouse, generator.name, fingerprint)
     return sorted(usable - drafted_documents(warehouse, fingerprint))
 
@@ -78,10 +77,10 @@ def pending_checks(warehouse: Warehouse, stages: Drafted) -> list[str]:
 
 def pending(warehouse: Warehouse, recipe: Recipe) -> int:
     """How many contexts and documents a run of this recipe would still work on."""
-    sources = sum(len(pending_sources(warehouse, one.generator, one.config)) for one in offline(recipe))
-    unchecked = sum(len(pending_checks(warehouse, one.stages)) for one in offline(recipe))
-    taught = len(pending_items(warehouse, recipe)) if recipe.teaching else 0
-    return sources + unchecked + taught
+    drafted = sum(
+        len(pending_sources(warehouse, one)) + len(pending_checks(warehouse, one.stages)) for one in offline(recipe)
+    )
+    return drafted + (len(pending_items(warehouse, recipe)) if recipe.teaching else 0)
 
 
 def finished(warehouse: Warehouse, recipe: Recipe) -> bool:
@@ -103,8 +102,12 @@ def verify_partition(home: Path, drafts: str, context_ids: list[str]) -> int:
 
 
 @task(cache_policy=NO_CACHE, task_run_name="draft {kind} from {sources[0]}")
-def draft_partition(home: Path, name: str, config: Any, sources: list[Any], kind: str = "") -> int:
-    """Draft from these seeds or documents and commit it; a document without any draft is a failure with a reason."""
+def draft_partition(home: Path, name: str, config: Any, sources: list[Any], kind: str) -> int:
+    """Draft from these seeds or documents and commit it; a document without any draft is a failure with a reason.
+
+    Args:
+        kind: what the task is called by.
+    """
     generator = GENERATORS[name]
     with Warehouse.open(home) as warehouse:
         if generator.source == "seeds":
@@ -137,7 +140,7 @@ def synthesize(home: Path, recipe: Recipe) -> int:
             reads(assets.table("documents", warehouse.snapshot()))
         # Before anything is drafted: new drafts are put to the checks as they are committed.
         unchecked = [(one, pending_checks(warehouse, one.stages)) for one in asked]
-        sources = [(one, pending_sources(warehouse, one.generator, one.config)) for one in asked]
+        sources = [(one, pending_sources(warehouse, one)) for one in asked]
         record_stages(warehouse, recipe.name, (stage for one in asked for stage in one.stages))
     for one, contexts in unchecked:
         for chunk, done in _partitions(contexts, "contexts"):

@@ -25,6 +25,11 @@ class Offline(NamedTuple):
     config: Any
     stages: Drafted
 
+    @classmethod
+    def of(cls, generator: Generator, config: Any) -> Offline:
+        """The generator under a config."""
+        return cls(generator, config, drafted(generator, config))
+
     @property
     def kind(self) -> str:
         """What plans call it."""
@@ -43,11 +48,7 @@ def offline(recipe: Recipe) -> list[Offline]:
             f"recipe '{recipe.name}' has settings under 'generators.{min(unknown)}', which no generator reads; nothing "
             f"was made; those that do are: {', '.join(settled) or 'none'}; simulator and cloze have tables of their own"
         )
-    return [
-        Offline(generator, config, drafted(generator, config))
-        for generator in GENERATORS.values()
-        for config in generator.asked_by(recipe)
-    ]
+    return [Offline.of(generator, config) for generator in GENERATORS.values() for config in generator.asked_by(recipe)]
 
 
 def drafted(generator: Generator, config: Any) -> Drafted:

@@ -24,7 +24,7 @@ from evoembedding.synth.teachers.faults import NotAskedError
 from evoembedding.synth.teachers.replay import Replay
 from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.datasets.drafts import drafted_documents, drafted_seeds
-from evoembedding.warehouse.documents.texts import usable_documents
+from evoembedding.warehouse.documents.texts import count_usable
 from evoembedding.warehouse.ledger import SqliteLedger
 
 SAMPLE = 200  # pending items of a kind that are replayed; more are estimated from these
@@ -80,8 +80,8 @@ def _offline(warehouse: Warehouse, recipe: Recipe) -> list[PlanRow]:
     for one in offline(recipe):
         generator, config = one.generator, one.config
         seeds = generator.source == "seeds"
-        total = generator.seeds(config) if seeds else len(usable_documents(warehouse))
-        todo = set(pending_sources(warehouse, generator, config))
+        total = generator.seeds(config) if seeds else count_usable(warehouse)
+        todo = set(pending_sources(warehouse, one))
         drafted = drafted_seeds if seeds else drafted_documents
         others = (drafted(warehouse, other) for other in known.others(one.stages.drafts))
         stale = len(set[Any]().union(*others) & todo)

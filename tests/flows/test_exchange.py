@@ -20,6 +20,7 @@ from evoembedding.schemas.episode import Document
 from evoembedding.schemas.teacher import TeacherConfig
 from evoembedding.synth import cloze
 from evoembedding.synth.documents import document
+from evoembedding.synth.generators import Offline
 from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.datasets.versions import EpisodeFilter, publish
 from evoembedding.warehouse.documents.texts import add_documents
@@ -110,12 +111,14 @@ def test_documents_without_text_are_not_worked_on_until_ingested(tmp_path: Path)
     )
     with Warehouse.open(tmp_path) as warehouse:
         warehouse.append("documents", named)
-        assert pending_sources(warehouse, cloze.generator, CLOZE) == []
+        assert pending_sources(warehouse, Offline.of(cloze.generator, CLOZE)) == []
         assert all_items(warehouse, teaching) == []
         both = pl.concat([to_frame(Document, [one, other]), to_frame(Document, [one])])
         assert add_documents(warehouse, both, none) == 2
         assert add_documents(warehouse, both, none) == 0
-        assert pending_sources(warehouse, cloze.generator, CLOZE) == sorted([one.document_id, other.document_id])
+        assert pending_sources(warehouse, Offline.of(cloze.generator, CLOZE)) == sorted(
+            [one.document_id, other.document_id]
+        )
         assert all_items(warehouse, teaching)
         texts = dict(warehouse.query("SELECT document_id, text FROM lake.documents").iter_rows())
     assert texts == {one.document_id: TEXT, other.document_id: TEXT[:200]}

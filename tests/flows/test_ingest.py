@@ -16,6 +16,7 @@ from evoembedding.flows.synthesize import draft_partition, pending_sources
 from evoembedding.flows.teaching.teach import all_items
 from evoembedding.schemas.errors import EvoError
 from evoembedding.synth import cloze
+from evoembedding.synth.generators import Offline
 from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.datasets.diff import diff
 from evoembedding.warehouse.datasets.versions import EpisodeFilter, episodes_of, list_versions, publish
@@ -62,8 +63,8 @@ def used(home: Path) -> set[str]:
     """Texts that a new version is made from: what was pending is worked on, then published."""
     assert CLOZE
     with Warehouse.open(home) as warehouse:
-        todo = pending_sources(warehouse, cloze.generator, CLOZE)
-    draft_partition.fn(home, "cloze", CLOZE, todo)
+        todo = pending_sources(warehouse, Offline.of(cloze.generator, CLOZE))
+    draft_partition.fn(home, "cloze", CLOZE, todo, "cloze")
     with Warehouse.open(home) as warehouse:
         version = publish(warehouse, "pages", "{}", None, EpisodeFilter())
         rows = warehouse.query(
@@ -229,7 +230,7 @@ def test_a_withdrawn_text_does_not_return_in_another_form(home: Path, tmp_path: 
     assert len(done.failures) + done.read == len(forms)
     assert CLOZE
     with Warehouse.open(home) as warehouse:
-        assert pending_sources(warehouse, cloze.generator, CLOZE) == []
+        assert pending_sources(warehouse, Offline.of(cloze.generator, CLOZE)) == []
 
 
 def test_a_licence_that_comes_later_is_kept(home: Path, pages: Path) -> None:

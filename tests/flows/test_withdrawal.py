@@ -24,6 +24,7 @@ from evoembedding.schemas.errors import EvoError
 from evoembedding.schemas.teacher import TeacherCall
 from evoembedding.synth import cloze
 from evoembedding.synth.fingerprints import chains
+from evoembedding.synth.generators import Offline
 from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.datasets.versions import EpisodeFilter, publish
 from evoembedding.warehouse.lineage.withdrawal import withdraw
@@ -46,8 +47,8 @@ def home(tmp_path: Path) -> Path:
     config = recipe("demo").cloze
     assert config
     with Warehouse.open(state) as warehouse:
-        todo = pending_sources(warehouse, cloze.generator, config)
-    assert draft_partition.fn(state, "cloze", config, todo) >= 2
+        todo = pending_sources(warehouse, Offline.of(cloze.generator, config))
+    assert draft_partition.fn(state, "cloze", config, todo, "cloze") >= 2
     with Warehouse.open(state) as warehouse:
         publish(warehouse, "texts", "{}", None, EpisodeFilter())
     return state
@@ -90,10 +91,10 @@ def test_synthesis_leaves_withdrawn_documents_alone(home: Path) -> None:
     changed = config.model_copy(update={"seed": config.seed + 1})
     rivers, towers = document(home, "rivers"), document(home, "towers")
     with Warehouse.open(home) as warehouse:
-        assert pending_sources(warehouse, cloze.generator, changed) == sorted((rivers, towers))
+        assert pending_sources(warehouse, Offline.of(cloze.generator, changed)) == sorted((rivers, towers))
     take_back(home, rivers)
     with Warehouse.open(home) as warehouse:
-        assert pending_sources(warehouse, cloze.generator, changed) == [towers]
+        assert pending_sources(warehouse, Offline.of(cloze.generator, changed)) == [towers]
     offline = recipe("demo").model_copy(update={"cloze": changed})
     planned = {row.stage: (row.done, row.pending) for row in make_plan(home, offline) if row.kind == "cloze"}
     assert planned == {"cloze": (0, 1), "verify": (0, 1)}

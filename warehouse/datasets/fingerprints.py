@@ -50,5 +50,5 @@ class Fingerprints:
         )
 
     def _components(self, fingerprint: str) -> dict[str, dict[str, Any]]:
-        known = (self._known[fingerprint] for fingerprint in self.line(fingerprint) if fingerprint in self._known)
+        known = (self._known[one] for one in self.line(fingerprint) if one in self._known)
         return {stage.name: stage.components for stage in known}

@@ -63,6 +63,11 @@ def usable_documents(warehouse: Warehouse) -> set[str]:
     return set(warehouse.query(USABLE)["document_id"])
 
 
+def count_usable(warehouse: Warehouse) -> int:
+    """How many these are."""
+    return int(warehouse.query(f"SELECT count(*) FROM ({USABLE})").item())  # noqa: S608
+
+
 def documents_of(warehouse: Warehouse, ids: Sequence[str]) -> list[Document]:
     """The documents of these ids, by id."""
     rows = warehouse.query(

@@ -190,7 +190,8 @@ def _content(warehouse: Warehouse) -> Iterator[Finding]:
 
 def _shards(warehouse: Warehouse) -> Iterator[Finding]:
     """Shard sets of versions that are not retired."""
-    labels = {v.dataset_id: v.label for v in list_versions(warehouse) if v.dataset_id in present_versions(warehouse)}
+    there = present_versions(warehouse)
+    labels = {v.dataset_id: v.label for v in list_versions(warehouse) if v.dataset_id in there}
     rows = warehouse.query("SELECT shard_set_id, dataset_id, place, manifest_digest FROM lake.shard_sets ORDER BY ALL")
     for identity, dataset_id, place, digest in rows.iter_rows():
         if dataset_id not in labels:
