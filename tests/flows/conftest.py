@@ -8,7 +8,6 @@ import random
 import re
 import shutil
 import subprocess
-import sys
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -235,7 +234,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     with FileLock(base / "demo.lock"):
         if not printed.exists():
             environ = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
-            words = [sys.executable, "-m", "evoembedding", "demo", "--smallest"]
+            words = warm.command("demo", "--smallest")
             settings = {**environ, "EVO_HOME": str(home), "COLUMNS": "200"}
             done = subprocess.run(words, env=settings, capture_output=True, text=True, timeout=600)
             assert done.returncode == 0, done.stderr

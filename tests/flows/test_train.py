@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +29,7 @@ from evoembedding.trainer.model.batches import Schedule
 from evoembedding.trainer.training.launch import launch
 from evoembedding.trainer.training.rows import Rows
 from evoembedding.warehouse.catalog import Warehouse
+from tests import warm
 from tests.runs import curve, ranks_of
 
 RECIPE = """
@@ -119,7 +119,7 @@ def test_killed_rank_is_started_again_and_the_curve_goes_on(world: World, prefec
     run = world.home / "runs" / training_run_id(world.shards, world.config)
     words = ["train", "d@1", "--recipe", str(world.recipe), "--nproc", "2", "--json"]
     environ = {**os.environ, "EVO_HOME": str(world.home), "PREFECT_API_URL": prefect_url}
-    started = [sys.executable, "-m", "evoembedding", *words]
+    started = warm.command(*words)
     process = subprocess.Popen(started, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 300
     while not (run / "metrics.jsonl").exists() or len(curve(run)) < 6:

@@ -18,6 +18,7 @@ from evoembedding.flows.teaching import serve_teacher
 from evoembedding.flows.teaching.serve_teacher import arguments, last_words, running, served, served_name
 from evoembedding.schemas.errors import EvoError
 from evoembedding.schemas.teacher import ServeConfig, TeacherConfig
+from tests import warm
 
 KEY = "sk-a-secret-of-this-test"
 # A Python with a vLLM that is none: its server has a process beside it, as vLLM has its engine.
@@ -100,7 +101,7 @@ def wait_for(look: Callable[[], bool], seconds: float = 60) -> None:
 
 
 def evo(*words: str) -> list[str]:
-    return [sys.executable, "-m", "evoembedding", "teacher", *words]
+    return warm.command("teacher", *words)
 
 
 def test_it_is_started_yielded_and_stopped_when_the_work_fails(world: World) -> None:

@@ -17,6 +17,7 @@ import pytest
 from evoembedding.flows.teaching.teach import alone
 from evoembedding.warehouse.ledger import SqliteLedger
 from evoembedding.warehouse.openlineage.event_log import read_events
+from tests import warm
 
 Evo = Callable[..., "subprocess.CompletedProcess[str]"]
 KEY = "sk-the-secret-of-the-teach-command-test"
@@ -127,7 +128,7 @@ def test_an_interruption_keeps_what_is_paid(
     server = serve(truth, key=KEY)
     server.latency_s = 0.3
     path = write(tmp_path, "cut", model="scripted", endpoints=[server.url], max_in_flight=2)
-    command = [sys.executable, "-m", "evoembedding", "synthesize", path]
+    command = warm.command("synthesize", path)
     home = tmp_path / "home"
     environ = {**os.environ, "EVO_HOME": str(home), "PREFECT_API_URL": prefect_url, "EVO_TEACHER_API_KEY": KEY}
     process = subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True)

@@ -8,7 +8,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -26,6 +25,7 @@ from evoembedding.schemas.episode import Document
 from evoembedding.synth.documents import read_documents
 from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.ledger import SqliteLedger
+from tests import warm
 from tests.soak import count
 
 PEPS = Path(__file__).parents[3] / "flows" / "examples" / "peps.parquet"
@@ -119,13 +119,7 @@ def test_kills_lose_nothing_and_repeat_nothing(
         ingest(folder)
 
     server.latency_s = 0.08
-    command = [
-        sys.executable,
-        "-m",
-        "evoembedding",
-        "synthesize",
-        str(path),
-    ]
+    command = warm.command("synthesize", str(path))
     environ = {**os.environ, "EVO_HOME": str(home), "PREFECT_API_URL": prefect_url, "EVO_TEACHER_API_KEY": KEY}
     held: dict[str, int] = {}  # how often each call that the ledger held at a kill had been asked
     rng, kills = random.Random(0), 0

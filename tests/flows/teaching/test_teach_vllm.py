@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,6 +19,7 @@ from evoembedding.flows.teaching.serve_teacher import running
 from evoembedding.schemas.teacher import ServeConfig
 from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.ledger import SqliteLedger
+from tests import warm
 from tests.soak import count
 
 PEPS = Path(__file__).parents[3] / "flows" / "examples" / "peps.parquet"
@@ -107,13 +107,7 @@ def test_stages_end_to_end_though_vllm_is_killed(
         assert "was rejected" in evo(*check, home=home, EVO_TEACHER_API_KEY="sk-wrong-key-of-this-test").stderr
         members = of_group(first.process.pid)
         assert len(members) >= 3  # the guard, the server, its engine
-        command = [
-            sys.executable,
-            "-m",
-            "evoembedding",
-            "synthesize",
-            str(path),
-        ]
+        command = warm.command("synthesize", str(path))
         environ = {**os.environ, "EVO_HOME": str(home), "PREFECT_API_URL": prefect_url}
         flow = subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         while counter.answered.total() < 12 and flow.poll() is None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests import warm
 
 NOBODY = "127.0.0.1:9"
 PROXIES = {
@@ -22,7 +23,7 @@ def ingest(folder: Path, **environ: str) -> subprocess.CompletedProcess[str]:
     (folder / "a.txt").write_text("Harbour log\n\nThe ferry leaves at nine.\n")
     kept = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
     return subprocess.run(
-        [sys.executable, "-m", "evoembedding", "ingest", str(folder / "a.txt")],
+        warm.command("ingest", str(folder / "a.txt")),
         env={**kept, "EVO_HOME": str(folder / "home"), **environ},
         capture_output=True,
         text=True,

@@ -89,13 +89,18 @@ def test_an_expired_snapshot_and_an_unknown_version_are_one_sentence(
         pass
 
 
-def test_tables_of_an_older_code_are_one_sentence(tmp_path: Path, make_partition: Callable[[int, int], Frames]) -> None:
-    with Warehouse.open(tmp_path) as warehouse:
+def published_before(home: Path, make_partition: Callable[[int, int], Frames], change: str) -> None:
+    """A warehouse with d@2 of older code: published when that SQL had made its tables what they were."""
+    with Warehouse.open(home) as warehouse:
         warehouse.append_all(make_partition(0, 2))
         new = publish(warehouse, "d", "{}", None, EpisodeFilter())
-        warehouse.transaction(lambda con: con.execute("ALTER TABLE lake.contexts DROP COLUMN source_ids"))
+        warehouse.transaction(lambda con: con.execute(change))
         old = new.replace(dataset_id="ds-old", number=2, digest="", snapshot=warehouse.snapshot())
         warehouse.append("dataset_versions", to_frame(DatasetVersion, [old]))
+
+
+def test_tables_of_an_older_code_are_one_sentence(tmp_path: Path, make_partition: Callable[[int, int], Frames]) -> None:
+    published_before(tmp_path, make_partition, "ALTER TABLE lake.contexts DROP COLUMN source_ids")
     with Warehouse.open(tmp_path) as warehouse:  # adds what is missing
         assert trace(warehouse, "d@2").label == "d@2"
     with pytest.raises(EvoError, match="older version of this code"), as_of(tmp_path, "d@2") as then:
@@ -105,12 +110,7 @@ def test_tables_of_an_older_code_are_one_sentence(tmp_path: Path, make_partition
 def test_a_version_from_before_withdrawals_were_known_has_none(
     tmp_path: Path, make_partition: Callable[[int, int], Frames]
 ) -> None:
-    with Warehouse.open(tmp_path) as warehouse:
-        warehouse.append_all(make_partition(0, 2))
-        new = publish(warehouse, "d", "{}", None, EpisodeFilter())
-        warehouse.transaction(lambda con: con.execute("DROP TABLE lake.withdrawals"))
-        old = new.replace(dataset_id="ds-old", number=2, digest="", snapshot=warehouse.snapshot())
-        warehouse.append("dataset_versions", to_frame(DatasetVersion, [old]))
+    published_before(tmp_path, make_partition, "DROP TABLE lake.withdrawals")
     with Warehouse.open(tmp_path):  # makes the table again
         pass
     with as_of(tmp_path, "d@2") as then:
