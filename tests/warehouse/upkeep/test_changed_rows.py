@@ -35,9 +35,6 @@ from tests.soak import count
 from tests.warehouse.migration.test_migration import make_old
 
 SEEDS = (1, 2, 3)
-SEEN = DocumentSource(
-    source="notes", file="a.txt", source_id="a.txt", document_id="doc-1", sequence=1, state="present", created_at=NOW
-)
 
 
 def fill(home: Path) -> None:
@@ -45,7 +42,10 @@ def fill(home: Path) -> None:
     make_old(home)
     with Warehouse.open(home) as warehouse:
         commit_drafts(warehouse, simulate(SimulatorConfig(contexts=12, seed=7)))
-        warehouse.append("document_sources", to_frame(DocumentSource, [SEEN]))
+        held = warehouse.query("SELECT document_id FROM lake.documents ORDER BY ALL")["document_id"][0]
+        seen = DocumentSource(source="notes", file="a.txt", source_id="a.txt", document_id=held, sequence=1,
+                              state="present", created_at=NOW)  # fmt: skip
+        warehouse.append("document_sources", to_frame(DocumentSource, [seen]))
         assert all(warehouse.query(f"SELECT 1 FROM lake.{name} LIMIT 1").height for name in TABLES)
         publish(warehouse, "since", "{}", None, EpisodeFilter())
 
