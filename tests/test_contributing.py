@@ -37,7 +37,7 @@ from evoembedding.trainer.model_folder import save_model
 from evoembedding.trainer.tokenizer.evo_tokenizer import EvoTokenizer
 from evoembedding.warehouse.catalog import Warehouse
 from tests.records import trained_model, training_run
-from tests.soak import count
+from tests.soak import SOAKING
 
 pytestmark = pytest.mark.slow
 
@@ -150,22 +150,39 @@ def copy(tmp_path: Path, home: Path, prefect_url: str) -> Iterator[Copy]:
     shutil.rmtree(root)
 
 
-# A kind each: a table's entry with its own form of file, a rule, data, a word of the taxonomy, settings.
-FEW = ("A benchmark", "A check", "A generator", "A question type", "A recipe")
-
-
-@pytest.mark.parametrize("name", count(FEW, tuple(sections())))
+@pytest.mark.skipif(not SOAKING, reason="all at once, below, in a tenth of the time")
+@pytest.mark.parametrize("name", sections())
 def test_a_thing_is_added_as_the_page_says(name: str, copy: Copy) -> None:
-    before, of = copy.files(), sections()[name]
-    for step in of:
-        carry_out(step, copy)
+    carry_out(sections()[name], copy)
+
+
+@pytest.mark.skipif(SOAKING, reason="each by itself, above")
+def test_all_things_are_added_beside_each_other(copy: Copy) -> None:
+    """First all files, then what is made of them, then what is tried: all of it but tests, of which few run."""
+    steps = [step for of in sections().values() for step in of]
+    trials = [step for step in steps if step.kind in ("works", "fails")]
+    tests = (
+        "tests/test_docs.py tests/schemas/test_identity.py tests/synth/test_checks.py tests/evaluation/test_score.py"
+    )
+    tested = Step("works", "", "", "", f"pytest {tests}", "passed")
+    made = [step for step in steps if step.kind in ("new", "insert", "sample")]
+    run = {step.command: step for step in steps if step.kind == "run"}
+    tried = {step.command: step for step in trials if step.kind == "fails" or not step.command.startswith("pytest ")}
+    carry_out([*made, *run.values(), *tried.values(), tested], copy)
+
+
+def carry_out(steps: list[Step], copy: Copy) -> None:
+    """Do as they say, and see that no other file has changed."""
+    before = copy.files()
+    for step in steps:
+        do(step, copy)
     after = copy.files()
     changed = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
-    made = {f"docs/{page}" for page in PAGES} if any(step.command == "python -m docs.make" for step in of) else set()
-    assert changed - made == {step.path for step in of if step.kind in ("new", "insert")} - made
+    made = {f"docs/{page}" for page in PAGES} if any(step.command == "python -m docs.make" for step in steps) else set()
+    assert changed - made == {step.path for step in steps if step.kind in ("new", "insert")} - made
 
 
-def carry_out(step: Step, copy: Copy) -> None:
+def do(step: Step, copy: Copy) -> None:
     path = copy.root / step.path
     if step.kind == "new":
         assert path.parent.is_dir() and not path.exists(), step.path

@@ -20,9 +20,9 @@ ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
 
-def run(name: str, *words: str, home: Path) -> str:
+def run(name: str, *words: str, home: Path, **environ: str) -> str:
     path = os.pathsep.join((str(ROOT), os.environ.get("PYTHONPATH", "")))
-    environ = {**os.environ, "EVO_HOME": str(home), "PYTHONPATH": path}
+    environ = {**os.environ, "EVO_HOME": str(home), "PYTHONPATH": path, **environ}
     command = [sys.executable, str(ROOT / "examples" / name), *words]
     done = subprocess.run(command, cwd=home.parent, env=environ, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -46,7 +46,7 @@ def test_read_and_retrieve(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_own_documents_and_their_audit(tmp_path: Path) -> None:
+def test_own_documents_and_their_audit(tmp_path: Path, prefect_url: str) -> None:
     """A version of two documents; a third makes the next one; the audit sees their licences through SQL alone."""
     notes, home = tmp_path / "notes", tmp_path / "home"
     notes.mkdir()
@@ -59,11 +59,11 @@ def test_own_documents_and_their_audit(tmp_path: Path) -> None:
     names = (("Arvela", "Mirton", "Quessil", "Dorvane"), ("Belcora", "Hastrin", "Umbrel", "Fenwick"))
     for name in names:
         (notes / f"{name[0]}.md").write_text(f"# {name[0]}\n\n{(town + trees).format(*name)}\n")
-    first = run("own_documents.py", str(notes), home=home)
+    first = run("own_documents.py", str(notes), home=home, PREFECT_API_URL=prefect_url)
     assert "2 documents read: 2 new, 0 changed, 0 gone" in first
     assert "notes@1: " in first
     (notes / "third.md").write_text(f"# Cavella\n\n{(town + trees).format('Cavella', 'Jorune', 'Ketris', 'Lorimer')}\n")
-    again = run("own_documents.py", str(notes), home=home)
+    again = run("own_documents.py", str(notes), home=home, PREFECT_API_URL=prefect_url)
     assert "3 documents read: 1 new, 0 changed, 0 gone" in again
     assert "notes@2: " in again
     told = run("audit.py", str(home), "notes@2", home=home)

@@ -20,12 +20,12 @@ from evoembedding.schemas.teacher import ServeConfig
 from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.ledger import SqliteLedger
 from tests import warm
-from tests.soak import count
+from tests.soak import SOAKING, count
 
 PEPS = Path(__file__).parents[3] / "flows" / "examples" / "peps.parquet"
 SERVER = ServeConfig(max_model_len=4096)
 KEY = "sk-a-secret-of-this-test"
-EACH = count(5, 8)
+EACH, KILLED_AFTER = count(2, 8), count(6, 12)
 
 
 def of_group(group: int) -> list[int]:
@@ -110,7 +110,7 @@ def test_stages_end_to_end_though_vllm_is_killed(
         command = warm.command("synthesize", str(path))
         environ = {**os.environ, "EVO_HOME": str(home), "PREFECT_API_URL": prefect_url}
         flow = subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        while counter.answered.total() < 12 and flow.poll() is None:
+        while counter.answered.total() < KILLED_AFTER and flow.poll() is None:
             time.sleep(0.1)
         os.killpg(first.process.pid, signal.SIGKILL)
     assert flow.poll() is None, "the flow ended before vLLM was killed"
@@ -122,7 +122,10 @@ def test_stages_end_to_end_though_vllm_is_killed(
 
     ledger = SqliteLedger.open(home)
     calls = {call.call_id: call for call in ledger.calls("weak")}
-    assert {call.stage for call in calls.values()} == {"contexts", "questions", "evidence", "verify"}
+    # Of the few questions of a small run, none may be sound enough to be verified.
+    stages = {call.stage for call in calls.values()}
+    assert {"contexts", "questions"} <= stages <= {"contexts", "questions", "evidence", "verify"}
+    assert not SOAKING or "verify" in stages
     assert len(calls) == counter.answered.total()  # every call is in the ledger...
     assert set(counter.answered.values()) <= {0, 1}  # ...and none was answered twice
     with Warehouse.open(home) as warehouse:
