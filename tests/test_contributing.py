@@ -11,6 +11,7 @@ Each section under "Add a thing" is a test. What it may hold, a paragraph each, 
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -18,6 +19,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,7 +39,7 @@ from evoembedding.trainer.model_folder import save_model
 from evoembedding.trainer.tokenizer.evo_tokenizer import EvoTokenizer
 from evoembedding.warehouse.catalog import Warehouse
 from tests.records import trained_model, training_run
-from tests.soak import SOAKING
+from tests.soak import SOAKING, only_soaking
 
 pytestmark = pytest.mark.slow
 
@@ -129,6 +131,16 @@ class Copy(NamedTuple):
             [sys.executable, *own, *words], cwd=where, env=self.environ, capture_output=True, text=True, timeout=900
         )
 
+    def run_each(self, steps: list[Step]) -> None:
+        """The commands `evo` of these steps, one after the other in one process of the copy."""
+        commands = [shlex.split(step.command.replace("MODEL", MODEL))[1:] for step in steps]
+        script = "import json, sys; from tests.warm import each; each(json.loads(sys.argv[1]))"
+        words = [sys.executable, "-c", script, json.dumps(commands)]
+        done = subprocess.run(words, cwd=self.tried, env=self.environ, capture_output=True, text=True, timeout=900)
+        assert done.returncode == 0, done.stderr
+        for step, (code, out, err) in zip(steps, json.loads(done.stdout), strict=True):
+            judge(step, code, out, err)
+
     def files(self) -> dict[str, str]:
         """Digests of all files but what running leaves behind."""
         found = (p for p in self.root.rglob("*") if p.is_file() and not p.is_symlink())
@@ -150,32 +162,37 @@ def copy(tmp_path: Path, home: Path, prefect_url: str) -> Iterator[Copy]:
     shutil.rmtree(root)
 
 
-@pytest.mark.skipif(not SOAKING, reason="all at once, below, in a tenth of the time")
+@only_soaking  # all at once, below
 @pytest.mark.parametrize("name", sections())
 def test_a_thing_is_added_as_the_page_says(name: str, copy: Copy) -> None:
-    carry_out(sections()[name], copy)
+    steps = sections()[name]
+    with no_other_file_changed(steps, copy):
+        for step in steps:
+            do(step, copy)
 
 
 @pytest.mark.skipif(SOAKING, reason="each by itself, above")
 def test_all_things_are_added_beside_each_other(copy: Copy) -> None:
     """First all files, then what is made of them, then what is tried: all of it but tests, of which few run."""
     steps = [step for of in sections().values() for step in of]
-    trials = [step for step in steps if step.kind in ("works", "fails")]
     tests = (
         "tests/test_docs.py tests/schemas/test_identity.py tests/synth/test_checks.py tests/evaluation/test_score.py"
     )
     tested = Step("works", "", "", "", f"pytest {tests}", "passed")
     made = [step for step in steps if step.kind in ("new", "insert", "sample")]
     run = {step.command: step for step in steps if step.kind == "run"}
-    tried = {step.command: step for step in trials if step.kind == "fails" or not step.command.startswith("pytest ")}
-    carry_out([*made, *run.values(), *tried.values(), tested], copy)
+    failing = {step.command: step for step in steps if step.kind == "fails" and step.command.startswith("pytest ")}
+    with no_other_file_changed([*made, *run.values()], copy):
+        for step in (*made, *run.values(), *failing.values(), tested):
+            do(step, copy)
+        copy.run_each([step for step in steps if step.command.startswith("evo ")])
 
 
-def carry_out(steps: list[Step], copy: Copy) -> None:
-    """Do as they say, and see that no other file has changed."""
+@contextmanager
+def no_other_file_changed(steps: list[Step], copy: Copy) -> Iterator[None]:
+    """Than these steps name."""
     before = copy.files()
-    for step in steps:
-        do(step, copy)
+    yield
     after = copy.files()
     changed = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
     made = {f"docs/{page}" for page in PAGES} if any(step.command == "python -m docs.make" for step in steps) else set()
@@ -197,7 +214,11 @@ def do(step: Step, copy: Copy) -> None:
         (copy.tried / step.path).write_text(step.code, encoding="utf-8")
     else:
         done = copy.run(step.command)
-        told = done.stdout + done.stderr
-        assert (done.returncode != 0) == (step.kind == "fails"), told
-        assert step.says in " ".join(told.split()), told
-        assert "Traceback" not in done.stderr
+        judge(step, done.returncode, done.stdout, done.stderr)
+
+
+def judge(step: Step, code: int, out: str, err: str) -> None:
+    """Whether a command did what the step says of it."""
+    assert (code != 0) == (step.kind == "fails"), (step, out, err)
+    assert step.says in " ".join((out + err).split()), (step, out, err)
+    assert "Traceback" not in err

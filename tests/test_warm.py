@@ -55,7 +55,7 @@ def test_each_command_keeps_what_was_printed_by_any_way(
     monkeypatch.setattr(sys, "argv", [])
     for number, name in ((1, "stdout"), (2, "stderr")):  # pytest's own write past the descriptors
         monkeypatch.setattr(sys, name, os.fdopen(number, "w", closefd=False))
-    assert warm._each([["a"], ["b"]]) == 0
+    assert warm.each([["a"], ["b"]]) == 0
     sys.stdout.flush()
     (code, out, err), (broken, _, trace) = json.loads(capfd.readouterr().out)
     assert (code, sorted(out.splitlines()), err) == (0, ["of a process", "printed a"], "written\n")

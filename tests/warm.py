@@ -10,8 +10,8 @@ What a fork cannot prove: that the order of imports is right, that a submodule w
 there already), that nothing hangs on the hash seed (all forks share one), what libraries read of the environment when
 they are imported, and how Python ends. Therefore commands are also run as processes of their own: the light ones in
 flows/terminal/test_processes.py; `demo`, whose flow has ingest to evaluate in it, for the fixture `demo`; `ingest` in
-test_proxies.py, `synthesize`, `evaluate` and `dataset publish` in test_contributing.py, `train` until it is interrupted
-in test_interrupt.py, `teacher serve` in test_serve_teacher.py, `dataset import` in test_exchange.py.
+test_proxies.py, `synthesize`, `evaluate`, `dataset publish` in test_contributing.py, in one process, `train` until it
+is interrupted in test_interrupt.py, `teacher serve` in test_serve_teacher.py, `dataset import` in test_exchange.py.
 
 Run as forks alone are `retry`, `shard`, `backup`, `restore`, `import-model`, `lineage send`, `teacher check` and the
 other `dataset` commands: an import that is missing in their own files would not be seen.
@@ -188,7 +188,7 @@ def _be(how: str, words: list[Any], environ: dict[str, str], cwd: str, files: li
         importlib.import_module("evoembedding.flows.settings")  # they come before Prefect's, which are read anew
         importlib.import_module("prefect.context").refresh_global_settings_context()
         importlib.import_module("evoembedding.warehouse.catalog").SETTINGS["allow_unsigned_extensions"] = True
-        code = _main(words) if how == "main" else _each(words)
+        code = _main(words) if how == "main" else each(words)
     except BaseException:
         traceback.print_exc()
     threading._shutdown()  # type: ignore[attr-defined]
@@ -212,7 +212,7 @@ def _main(words: list[str]) -> int:
     return 0
 
 
-def _each(commands: list[list[str]]) -> int:
+def each(commands: list[list[str]]) -> int:
     """Print what each has left. Its output goes to files of its own, also that of libraries and processes under it."""
     results, kept = [], (os.dup(1), os.dup(2))
     for words in commands:

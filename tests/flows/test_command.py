@@ -21,7 +21,7 @@ from evoembedding.warehouse.lineage.trace import documents_of
 from evoembedding.warehouse.openlineage.event_log import read_events
 from tests import warm
 from tests.runs import curve
-from tests.soak import count
+from tests.soak import count, only_soaking
 
 # Several partitions of contexts, each of which is one commit; of the command's own size while soaking.
 CONTEXTS, PARTITION = str(count(400, 4000)), count(100, 2000)
@@ -304,7 +304,7 @@ def test_kill_in_synthesize_then_rerun_gives_the_same_digest(world: tuple[Path, 
     assert digests[0] == digests[1]
 
 
-@pytest.mark.slow
+@only_soaking  # test_moved_home.py kills a training as well, and goes on with its copy
 def test_kill_in_train_then_rerun_continues_the_curve(world: tuple[Path, str], tmp_path: Path) -> None:
     words = ("train", "smallest@1", "--recipe", "smallest", "--steps", str(STEPS), "--seed", "5")
     killed, whole = tmp_path / "killed", tmp_path / "whole"

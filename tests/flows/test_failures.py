@@ -24,7 +24,7 @@ from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.datasets.versions import list_versions
 from evoembedding.warehouse.upkeep.content_ids import CERTIFIED
 from evoembedding.warehouse.upkeep.doctor import examine
-from tests.soak import count
+from tests.soak import count, only_soaking
 from tests.warm import Done, run_each
 
 HOSTILE = ["../x", "a'; drop table episodes; --", "x" * 300, "🙂", "a\nb", "a@b@c", "%s[/red]"]
@@ -228,7 +228,7 @@ def tmpfs(folder: Path, size: str) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-@pytest.mark.slow
+@only_soaking  # tests/reliability/test_full_disk.py: every stage by itself
 def test_a_full_disk_harms_nothing_that_is_there(world: Path, tmp_path: Path) -> None:
     with tmpfs(tmp_path / "disk", "24m") as disk:
         home = Path(shutil.copytree(world, disk / "home"))
@@ -247,7 +247,7 @@ def test_a_full_disk_harms_nothing_that_is_there(world: Path, tmp_path: Path) ->
             assert [v.label for v in list_versions(warehouse)][:2] == ["d@1", "d@2"]
 
 
-@pytest.mark.slow
+@only_soaking  # tests/reliability/test_read_only.py
 def test_a_read_only_folder_is_said_or_read(world: Path, tmp_path: Path) -> None:
     with tmpfs(tmp_path / "disk", "24m") as disk:
         home = Path(shutil.copytree(world, disk / "home"))

@@ -111,7 +111,6 @@ def test_every_command_works_on_a_copy(world: World, evo: Evo, tmp_path: Path, p
     (tmp_path / "quillon.md").write_text("# Quillon\n\nThe ferry to Wexholm runs twice a day.\n")
     assert "1 new" in evo(restored, "ingest", str(tmp_path / "quillon.md"), "--sync")
     assert damaged(evo(restored, "doctor", "--deep", "--json")) == []
-    assert json.loads(evo(restored, *TRAIN, "--json"))["digest"] == trained["digest"]
     (document, *_), (context, *_) = ids(copy, "document"), ids(copy, "context")
     for words in (
         ("evaluate", trained["model_id"], "--recipe", "smallest"),

@@ -25,6 +25,7 @@ from evoembedding.schemas.teacher import TeacherCall
 from evoembedding.warehouse.backend import CATALOG_URL, DATA_URL, Backend
 from evoembedding.warehouse.catalog import Warehouse
 from tests.records import score, teacher_call, trained_model, training_run
+from tests.soak import SOAKING
 
 
 class WordTokenizer:
@@ -204,13 +205,19 @@ def served(postgres: str, s3: str) -> Iterator[Served]:
         yield make
 
 
+ON_SERVERS = ("test_catalog", "test_versions", "test_shard_sets", "test_lineage")
+
+
 @pytest.fixture(scope="module", params=["folder", "servers"])
 def warehouse(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
     """Thirty contexts, one episode each, and the documents of every other one. Tests may add, under other names.
 
     Once in a folder, once with its catalog in PostgreSQL and its data in S3: of this one state folder only, since a
-    module's other tests make their own.
+    module's other tests make their own. While not soaking, few modules: servers take seconds to make the tables.
     """
+    module = request.module.__name__.rpartition(".")[2]
+    if request.param == "servers" and not (SOAKING or module in ON_SERVERS):
+        pytest.skip("tried on servers while soaking")
     home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "servers":

@@ -42,7 +42,7 @@ with Warehouse.open(home) as warehouse:
     publish(warehouse, "shared", "{}", None, EpisodeFilter(fingerprints=("shared",)))
     publish(warehouse, "both", "{}", None, EpisodeFilter(fingerprints=("shared", f"own-{number}")))
 """
-PROCESSES = count(4, 8)
+PROCESSES = count(2, 8)
 
 
 @pytest.mark.slow

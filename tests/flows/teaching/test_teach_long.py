@@ -26,7 +26,7 @@ from evoembedding.synth.documents import read_documents
 from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.ledger import SqliteLedger
 from tests import warm
-from tests.soak import count
+from tests.soak import count, only_soaking
 
 PEPS = Path(__file__).parents[3] / "flows" / "examples" / "peps.parquet"
 FAULTS = ("429", "500", "hang", "drop", "truncated", "wrong_schema", "empty", "not_json")
@@ -78,7 +78,7 @@ def apart(kind: type, truth: Any, rates: dict[str, float]) -> Iterator[tuple[str
     process.join()
 
 
-@pytest.mark.slow
+@only_soaking  # test_teach.py: faults do not change the dataset
 def test_many_episodes_with_a_fifth_of_calls_faulty(serve: Callable[..., Any], truth: Any, tmp_path: Path) -> None:
     made: list[list[tuple[str, ...]]] = []
     for name in ("calm", "faulty"):

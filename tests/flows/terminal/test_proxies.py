@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests import warm
+from tests.soak import count
 
 NOBODY = "127.0.0.1:9"
 PROXIES = {
@@ -38,7 +39,7 @@ def test_a_server_of_ones_own_on_loopback_is_reached_past_them(prefect_url: str,
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("which", PROXIES)
+@pytest.mark.parametrize("which", count(("socks",), tuple(PROXIES)))
 def test_a_temporary_server_is_reached_past_them(tmp_path: Path, which: str) -> None:
     done = ingest(tmp_path, PREFECT_API_URL="", **PROXIES[which])
     assert (done.returncode, "1 new" in done.stdout) == (0, True), done.stderr

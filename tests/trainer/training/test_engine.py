@@ -25,12 +25,8 @@ from tests.soak import SOAKING
 
 World = tuple[Path, Path]
 Same = Callable[[Path, Path], bool]
-# Every stage once, each with one kind of model (2 with the tiny one: two ranks, below); all of each while soaking.
-CURVES = (
-    [("adapters", (0, 1, 2, 3)), ("tiny", (1, 3)), ("no-memory", (1, 2, 3))]
-    if SOAKING
-    else [("adapters", (3,)), ("no-memory", (1,))]
-)
+# All parameters split, and with the tiny model gradients (two ranks, below); every stage and kind while soaking.
+CURVES = [("adapters", (0, 1, 2, 3)), ("tiny", (1, 3)), ("no-memory", (1, 2, 3))] if SOAKING else [("adapters", (3,))]
 # The stage of a checkpoint, and the stage and ranks that it goes on under.
 RESUMED = ((0, 3, 2), (1, 2, 1), (2, 0, 2), (3, 1, 4)) if SOAKING else ((3, 1, 1),)
 ODD = [("tiny", (2,)), ("adapters", (1, 2, 3))] if SOAKING else [("adapters", (2,))]

@@ -20,6 +20,7 @@ from evoembedding.trainer.model.evo_model import EvoModel
 from evoembedding.trainer.model_folder import WEIGHTS
 from evoembedding.trainer.training.launch import launch
 from evoembedding.trainer.training.loop import check_positions
+from tests.soak import only_soaking
 
 
 def losses(out: Path) -> list[float]:
@@ -50,7 +51,7 @@ def test_resumed_job_gives_the_curve_of_an_uninterrupted_one(
     assert losses(stopped) == pytest.approx(wanted, rel=1e-6)
 
 
-@pytest.mark.slow
+@only_soaking  # test_engine.py: adapters, on two ranks, resumed under another stage
 def test_adapters_on_a_hugging_face_folder_train_and_resume(
     world: tuple[Path, Path], config: TrainConfig, llama: Path, tmp_path: Path
 ) -> None:
@@ -68,7 +69,7 @@ def test_adapters_on_a_hugging_face_folder_train_and_resume(
     assert EvoEmbedder.load(folder).session().query("Where?").shape == (24,)
 
 
-@pytest.mark.slow  # the same on two ranks: test_engine.py
+@only_soaking  # test_engine.py: the same on two ranks
 def test_loss_that_is_not_a_number_names_the_episodes(
     world: tuple[Path, Path], config: TrainConfig, rows: list[dict[str, Any]], tmp_path: Path
 ) -> None:

@@ -67,7 +67,7 @@ def add_model(warehouse: Warehouse, version: DatasetVersion, name: str) -> str:
 
 
 @pytest.mark.slow
-@settings(max_examples=count(4, 50), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=count(2, 50), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(plans(), st.integers(0, 2))
 def test_trace_and_impact_are_inverse_and_a_withdrawal_cuts_both(
     shared: Warehouse,
