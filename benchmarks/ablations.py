@@ -24,12 +24,14 @@ from evoembedding.evaluation.benchmarks.heldout import from_drafts
 from evoembedding.evaluation.score import score
 from evoembedding.flows.build_dataset import build_dataset
 from evoembedding.flows.commands.demo import EXAMPLES
+from evoembedding.flows.evaluate import model_of
 from evoembedding.flows.ingest import ingest
 from evoembedding.flows.recipes import demo, seeded
 from evoembedding.flows.synthesize import synthesize
 from evoembedding.flows.train import train
 from evoembedding.schemas.ablations import ABLATIONS, ablated
 from evoembedding.schemas.home import home
+from evoembedding.schemas.places import resolve
 from evoembedding.synth.simulator import simulate, simulators
 from evoembedding.synth.taxonomy import STATE_TYPES
 from evoembedding.trainer.embedder import EvoEmbedder
@@ -41,19 +43,21 @@ FULL = "full model"
 def run(seed: int, steps: int, names: list[str]) -> dict[str, tuple[float, float, float]]:
     """Variant -> Recall@1 (%) on state questions and on all, and training seconds."""
     state, recipe = home() / "ablations", seeded(demo(), f"ablations-{seed}", seed, steps)
-    ingest(state, str(EXAMPLES / "peps.parquet"))
-    synthesize(state, recipe)
-    version, _ = build_dataset(state, recipe)
+    ingest(str(EXAMPLES / "peps.parquet"), create_home=True, home=state)
+    synthesize(recipe, home=state)
+    built = build_dataset(recipe, home=state)
     conversations = from_drafts(simulate(simulators(recipe)[1]))
     found = {}
     for name in (FULL, *names):
-        model = train(state, version.label, recipe.train if name == FULL else ablated(recipe.train, name))
-        frame = score(EvoEmbedder.load(model.path), conversations)
-        of_state = frame.filter(pl.col("question_type").is_in(STATE_TYPES))
+        config = recipe.train if name == FULL else ablated(recipe.train, name)
+        trained = train(built["dataset"], recipe.replace(train=config), home=state)
         with Warehouse.open(state, read_only=True) as warehouse:
+            model = model_of(warehouse, trained["model"])
             took = warehouse.query(
                 "SELECT seconds FROM lake.training_runs WHERE training_run_id = ?", (model.training_run_id,)
             ).item()
+        frame = score(EvoEmbedder.load(resolve(model.place, state)), conversations)
+        of_state = frame.filter(pl.col("question_type").is_in(STATE_TYPES))
         found[name] = (100 * of_state["Recall@1"].mean(), 100 * frame["Recall@1"].mean(), took)  # type: ignore[operator]
     return found
 

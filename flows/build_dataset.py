@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from prefect import flow, task
-from prefect.cache_policies import NO_CACHE
 
 from evoembedding.flows.curate import curate
 from evoembedding.flows.lineage_events import emits, reads, writes
+from evoembedding.flows.parameters import THE_WORKERS, Home, RecipeParameter, by_name
 from evoembedding.flows.progress import tell
 from evoembedding.flows.settings import git_commit
 from evoembedding.flows.synthesize import made_by
@@ -56,7 +57,7 @@ def tokenizer_folder(warehouse: Warehouse, home: Path, version: DatasetVersion, 
     return folder
 
 
-@task(cache_policy=NO_CACHE)
+@task(persist_result=False)
 @emits("publish", of="name")
 def publish_version(home: Path, name: str, recipe: Recipe) -> DatasetVersion:
     """Publish what curation keeps; the same content gives the same version."""
@@ -72,7 +73,7 @@ def publish_version(home: Path, name: str, recipe: Recipe) -> DatasetVersion:
     return version
 
 
-@task(cache_policy=NO_CACHE)
+@task(persist_result=False)
 @emits("shard", of="label")
 def shard_version(home: Path, label: str, config: ModelConfig, force: bool = False) -> ShardSet:
     """Tokenise the version once and write its shards, manifest last.
@@ -101,13 +102,28 @@ def shard_version(home: Path, label: str, config: ModelConfig, force: bool = Fal
     return shards
 
 
-@flow(name="build_dataset")
+@flow(name="build_dataset", persist_result=True, result_serializer="json")
 @emits("build_dataset", of="recipe")
-def build_dataset(home: Path, recipe: Recipe, name: str | None = None) -> tuple[DatasetVersion, ShardSet]:
-    """Publish and shard the recipe's episodes under `name` (the recipe's own by default)."""
+def build_dataset(
+    recipe: RecipeParameter = by_name("demo"), name: str | None = None, home: Home = THE_WORKERS
+) -> dict[str, Any]:
+    """Publish and shard the recipe's episodes; what `train` takes as its dataset.
+
+    Args:
+        recipe: The name of a recipe, a file, or its settings.
+        name: The dataset's name; by default the recipe's own.
+        home: The state folder; by default `$EVO_HOME` of the worker.
+    """
     version = publish_version(home, name or recipe.name, recipe)
     tell(f"publish: {version.label} holds {version.episodes} episodes, digest {version.digest[:12]}")
     shards = shard_version(home, version.label, recipe.train.model)
     reads(*assets.tables(PUBLISHED, version.snapshot))
     writes(assets.dataset(version), assets.shard_set(home, shards))
-    return version, shards
+    return {
+        "dataset": version.label,
+        "dataset_id": version.dataset_id,
+        "digest": version.digest,
+        "episodes": version.episodes,
+        "shard_set_id": shards.shard_set_id,
+        "rows": shards.rows,
+    }

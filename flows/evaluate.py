@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
-from prefect.cache_policies import NO_CACHE
 
 from evoembedding.evaluation.baselines import runnable
 from evoembedding.evaluation.benchmarks import read_benchmark
 from evoembedding.evaluation.benchmarks.benchmark import Given
-from evoembedding.evaluation.report import markdown_table
-from evoembedding.evaluation.score import score, summarise
+from evoembedding.evaluation.report import OVERALL, markdown_table
+from evoembedding.evaluation.score import ALL, score, summarise
 from evoembedding.flows.lineage_events import emits, reads, writes
+from evoembedding.flows.parameters import THE_WORKERS, Home, RecipeParameter, by_name
 from evoembedding.flows.progress import tell
 from evoembedding.flows.report.task import report
 from evoembedding.schemas.arrow import to_frame
@@ -29,6 +30,7 @@ from evoembedding.synth.simulator import generator, simulate, simulators
 from evoembedding.synth.taxonomy import STATE_TYPES
 from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.openlineage import assets
+from evoembedding.warehouse.short_ids import whole_id
 
 GROUPS = {"state": STATE_TYPES}
 
@@ -73,7 +75,7 @@ def unscored(scores: pl.DataFrame) -> bool:
     return scores.is_empty() or not {one.name for one in runnable()} <= set(scores["system"])
 
 
-@task(cache_policy=NO_CACHE)
+@task(persist_result=False)
 def score_systems(home: Path, model_id: str, benchmark: str, path: str | None, config: SimulatorConfig) -> pl.DataFrame:
     """Score every system on the benchmark and store the rows in one transaction."""
     from evoembedding.trainer.embedder import (  # torch takes seconds to import: mistakes are told before
@@ -118,17 +120,44 @@ def _evaluation(model_id: str, benchmark: BenchmarkData, row: dict[str, object])
     )
 
 
-@flow(name="evaluate")
+@flow(name="evaluate", persist_result=True, result_serializer="json")
 @emits("evaluate", of="benchmark")
-def evaluate(home: Path, model_id: str, benchmark: str, recipe: Recipe, path: str | None = None) -> pl.DataFrame:
-    """Score rows (system, question_type, metric, value in 0..1, questions) of the model and the baselines.
+def evaluate(
+    model: str,
+    benchmark: str = "heldout",
+    path: str | None = None,
+    recipe: RecipeParameter = by_name("demo"),
+    home: Home = THE_WORKERS,
+) -> dict[str, Any]:
+    """Score the model and the baselines, and write the model's report again; the means of each system in 0..1.
 
-    The model's report is written again with them.
+    Args:
+        model: A model id, or its beginning.
+        benchmark: The benchmark's name.
+        path: Its file, where it has one.
+        recipe: Whose held-out worlds are scored on: the name of a recipe, a file, or its settings.
+        home: The state folder; by default `$EVO_HOME` of the worker.
     """
     _, heldout = simulators(recipe)
+    with Warehouse.open(home) as warehouse:
+        model_id = model_of(warehouse, whole_id(warehouse, model)).model_id
     scores = score_systems(home, model_id, benchmark, path, heldout)
     create_markdown_artifact(
         key="scores", markdown=markdown_table(scores, tuple(GROUPS)), description=f"{model_id} on {benchmark}"
     )
     report(home, model_id)
-    return scores
+    return {
+        "model": model_id,
+        "benchmark": benchmark,
+        "measured_on": scores["measured_on"][0],
+        "scores": _means(scores),
+    }
+
+
+def _means(scores: pl.DataFrame) -> dict[str, dict[str, float]]:
+    """By system and metric, over all questions."""
+    overall = scores.filter((pl.col("question_type") == ALL) & pl.col("metric").is_in(OVERALL))
+    means: dict[str, dict[str, float]] = {}
+    for system, metric, value in overall.select("system", "metric", "value").iter_rows():
+        means.setdefault(system, {})[metric] = value
+    return means

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from prefect import flow, task
-from prefect.cache_policies import NO_CACHE
 
 from evoembedding.flows.lineage_events import emits, reads, writes
+from evoembedding.flows.parameters import THE_WORKERS, Home
 from evoembedding.flows.progress import tell
 from evoembedding.schemas.arrow import to_frame
 from evoembedding.schemas.dataset import Failure
 from evoembedding.schemas.episode import Document, Record
 from evoembedding.schemas.text import shown
 from evoembedding.synth.curation.deduplicate import same_document
-from evoembedding.synth.documents import failure, open_source
+from evoembedding.synth.documents import failure, open_source, told_unread
 from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.documents.sync import seen, settle, source_name
 from evoembedding.warehouse.documents.texts import add_documents, with_text
@@ -23,6 +24,7 @@ from evoembedding.warehouse.lineage.withdrawal_marks import text_digest, withdra
 from evoembedding.warehouse.openlineage import assets
 
 ROWS_A_COMMIT = 2000
+NAMED = 100  # failures, files and documents that a result names, at most; the run's log and the tables have all
 
 
 class Ingested(Record):
@@ -42,9 +44,20 @@ class Ingested(Record):
     withdrawn: tuple[str, ...] = ()  # documents that stay so
     unread: tuple[str, ...] = ()  # files of kinds that are not read
 
+    def told(self) -> dict[str, Any]:
+        """As a small JSON object: all counts, `rejected` that of failures, and the first of what was left out."""
+        return {
+            **self.model_dump(exclude={"failures"}),
+            "rejected": len(self.failures),
+            "failures": [one.model_dump(include={"failure_id", "item", "reason"}) for one in self.failures[:NAMED]],
+            "withdrawn": list(self.withdrawn[:NAMED]),
+            "unread": list(self.unread[:NAMED]),
+            "unread_kinds": told_unread(self.unread),
+        }
 
-# No cache of Prefect's, here and elsewhere: what is done already follows from the warehouse, not from arguments.
-@task(cache_policy=NO_CACHE)
+
+# Prefect keeps no result of a task, here and elsewhere: what is done follows from the warehouse, not from arguments.
+@task(persist_result=False)
 def ingest_source(home: Path, source: str, license: str = "", sync: bool = False, name: str = "") -> Ingested:
     """Read `source` and append its documents, `ROWS_A_COMMIT` a transaction; then record what it holds now.
 
@@ -95,8 +108,27 @@ def _refused(row: Document | Failure, withdrawn: dict[str, set[str]]) -> Documen
     return failure(row.source_id, f"its text is that of {', '.join(sorted(same))}, which was withdrawn")
 
 
-@flow(name="ingest")
+@flow(name="ingest", persist_result=True, result_serializer="json")
 @emits("ingest", of="source")
-def ingest(home: Path, source: str, license: str = "", sync: bool = False, name: str = "") -> Ingested:
-    """Files or a dataset id into the warehouse; rerunning adds nothing twice."""
-    return ingest_source(home, source, license, sync, name)
+def ingest(
+    source: str,
+    license: str = "",
+    sync: bool = False,
+    name: str = "",
+    create_home: bool = False,
+    home: Home = THE_WORKERS,
+) -> dict[str, Any]:
+    """Files or a dataset id into the warehouse; rerunning adds nothing twice.
+
+    Args:
+        source: A txt, md, rst, jsonl or Parquet file, a folder, or a Hugging Face dataset id.
+        license: The licence of documents that carry none.
+        sync: What the source no longer holds is gone.
+        name: What the source is called, when it has moved.
+        create_home: Make the home if it does not exist.
+        home: The state folder; by default `$EVO_HOME` of the worker.
+    """
+    ingested = ingest_source(home, source, license, sync, name)
+    for failed in ingested.failures:
+        tell(f"{failed.item}: {failed.reason}")
+    return ingested.told()

@@ -68,7 +68,7 @@ def lineage_run(home: Path, job: str, subject: str, said: str, file: str) -> Ite
 
 
 def emits(job: str, of: str = "") -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Make each call of a function, whose first argument is `home`, a run of `job`; `of` names the argument that the
+    """Make each call of a function, which has an argument `home`, a run of `job`; `of` names the argument that the
     job is about (a recipe, a dataset, a source): backends keep the latest run's edges of a job, so each has its own.
     """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from prefect import flow
 from pydantic import ValidationError
@@ -11,8 +12,9 @@ from evoembedding.flows.build_dataset import build_dataset
 from evoembedding.flows.evaluate import evaluate, heldout, stored_scores
 from evoembedding.flows.ingest import ingest
 from evoembedding.flows.lineage_events import emits
+from evoembedding.flows.parameters import THE_WORKERS, Home, Nproc, RecipeParameter, by_name
 from evoembedding.flows.synthesize import pending, synthesize
-from evoembedding.flows.train import EXECUTION, Ranks, train, trained_models
+from evoembedding.flows.train import EXECUTION, train, trained_models
 from evoembedding.schemas.configs import Recipe
 from evoembedding.schemas.dataset import ModelRecord
 from evoembedding.schemas.episode import Document
@@ -24,16 +26,29 @@ from evoembedding.warehouse.documents.texts import HELD
 from evoembedding.warehouse.lineage.withdrawal_marks import withdrawn_versions
 
 
-@flow(name="pipeline")
+@flow(name="pipeline", persist_result=True, result_serializer="json")
 @emits("pipeline", of="recipe")
-def pipeline(home: Path, recipe: Recipe, source: str, nproc: int = 1) -> ModelRecord:
-    """From documents to an evaluated model; every stage does only what is missing."""
-    ingest(home, source)
-    synthesize(home, recipe)
-    version, _ = build_dataset(home, recipe)
-    model = train(home, version.label, recipe.train, Ranks(nproc))
-    evaluate(home, model.model_id, "heldout", recipe)
-    return model
+def pipeline(
+    source: str,
+    recipe: RecipeParameter = by_name("demo"),
+    nproc: Nproc = 1,
+    create_home: bool = False,
+    home: Home = THE_WORKERS,
+) -> dict[str, Any]:
+    """From documents to an evaluated model; every stage does only what is missing.
+
+    Args:
+        source: A file, a folder, or a Hugging Face dataset id.
+        recipe: The name of a recipe, a file, or its settings.
+        nproc: Ranks on this machine that train.
+        create_home: Make the home if it does not exist.
+        home: The state folder; by default `$EVO_HOME` of the worker.
+    """
+    ingest(source, home=home)
+    synthesize(recipe, home=home)
+    built = build_dataset(recipe, home=home)
+    trained = train(built["dataset"], recipe, nproc, home=home)
+    return evaluate(trained["model"], recipe=recipe, home=home) | trained
 
 
 def finished(home: Path, recipe: Recipe, source: str) -> ModelRecord | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import subprocess
+import sys
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -57,8 +58,11 @@ def written(folder: Path) -> Path:
 
 def prepare() -> None:
     """Point Prefect at the state folder unless the user has settings of their own."""
-    with suppress(OSError):  # `state` says what is wrong
-        home().mkdir(parents=True, exist_ok=True)  # Prefect makes its folder in it, but no parents
+    # Prefect makes its folder in the state folder, but no parents. Where it runs us, it has its folder: a worker in
+    # whose environment the state folder is named wrongly is to be told so, and not to get an empty one.
+    if "prefect" not in sys.modules:
+        with suppress(OSError):  # `state` says what is wrong
+            home().mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("PREFECT_HOME", str(home() / "prefect"))
     _have_a_home()
     _keep_loopback_from_proxies()

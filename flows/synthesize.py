@@ -7,17 +7,16 @@ it stopped and a finished one does nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeVar
 
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
-from prefect.cache_policies import NO_CACHE
 
 from evoembedding.flows.lineage_events import emits, reads, writes
+from evoembedding.flows.parameters import THE_WORKERS, Home, RecipeParameter, by_name
 from evoembedding.flows.progress import following, tell
-from evoembedding.flows.teaching.serve_teacher import served
+from evoembedding.flows.teaching.serve_teacher import with_servers
 from evoembedding.flows.teaching.synthesis_report import report_path, synthesis_report
 from evoembedding.flows.teaching.teach import alone, pending_items, record_stages, teach
 from evoembedding.flows.teaching.unanswered import nothing_made, unanswered
@@ -94,14 +93,14 @@ def commit_drafts(warehouse: Warehouse, drafts: Iterable[Draft], failures: Seque
     return commit(warehouse, [*(verify(draft, seen) for draft in drafts), Made(failures=tuple(failures))])
 
 
-@task(cache_policy=NO_CACHE)
+@task(persist_result=False)
 def verify_partition(home: Path, drafts: str, context_ids: list[str]) -> int:
     """Put stored drafts to the checks of today: nothing is generated anew."""
     with Warehouse.open(home) as warehouse:
         return commit_drafts(warehouse, read_drafts(warehouse, drafts, context_ids))
 
 
-@task(cache_policy=NO_CACHE, task_run_name="draft {kind} from {sources[0]}")
+@task(persist_result=False, task_run_name="draft {kind} from {sources[0]}")
 def draft_partition(home: Path, name: str, config: Any, sources: list[Any], kind: str) -> int:
     """Draft from these seeds or documents and commit it; a document without any draft is a failure with a reason.
 
@@ -126,10 +125,17 @@ def draft_partition(home: Path, name: str, config: Any, sources: list[Any], kind
         return commit_drafts(warehouse, drafts, failures)
 
 
-@flow(name="synthesize")
+@flow(name="synthesize", persist_result=True, result_serializer="json")
 @emits("synthesize", of="recipe")
-def synthesize(home: Path, recipe: Recipe) -> int:
-    """Make what the recipe lacks; returns the number of new episodes.
+def synthesize(
+    recipe: RecipeParameter = by_name("demo"), create_home: bool = False, home: Home = THE_WORKERS
+) -> dict[str, Any]:
+    """Make what the recipe lacks; the number of new episodes.
+
+    Args:
+        recipe: The name of a recipe, a file, or its settings.
+        create_home: Make the home if it does not exist.
+        home: The state folder; by default `$EVO_HOME` of the worker.
 
     Raises:
         EvoError: the funnel does not balance.
@@ -161,7 +167,7 @@ def synthesize(home: Path, recipe: Recipe) -> int:
     if table.is_empty():
         raise EvoError("nothing was synthesized: no documents and no simulated contexts; run 'evo ingest PATH' first")
     create_markdown_artifact(key="funnel", markdown=f"```\n{table}\n```", description="Questions in, kept and rejected")
-    return new
+    return {"recipe": recipe.name, "new_episodes": new}
 
 
 def _partitions(items: list[T], of: str) -> Iterator[tuple[list[T], int]]:
@@ -171,20 +177,24 @@ def _partitions(items: list[T], of: str) -> Iterator[tuple[list[T], int]]:
         yield chunk, offset + len(chunk)
 
 
-@flow(name="retry")
+@flow(name="retry", persist_result=True, result_serializer="json")
 @emits("retry", of="recipe")
-def retry(home: Path, recipe: Recipe) -> int:
-    """Ask once more what teachers left unanswered, and nothing else; returns the number of new episodes.
+def retry(recipe: RecipeParameter = by_name("taught"), home: Home = THE_WORKERS) -> dict[str, Any]:
+    """Ask once more what teachers left unanswered, and nothing else; the number of new episodes.
+
+    Args:
+        recipe: The name of a recipe, a file, or its settings.
+        home: The state folder; by default `$EVO_HOME` of the worker.
 
     Raises:
         EvoError: the recipe has no teacher.
     """
     if recipe.teaching is None:
         raise EvoError(f"recipe '{recipe.name}' has no teacher, so nothing can be retried; name one that has")
-    return ask_teachers(home, recipe, again=True)
+    return {"recipe": recipe.name, "new_episodes": ask_teachers(home, recipe, again=True)}
 
 
-@task(cache_policy=NO_CACHE)
+@task(persist_result=False)
 def ask_teachers(home: Path, recipe: Recipe, again: bool = False) -> int:
     """The items that lack an outcome (`again`: those with failures), by all three stages; the new episodes.
 
@@ -200,9 +210,9 @@ def ask_teachers(home: Path, recipe: Recipe, again: bool = False) -> int:
         if not todo:
             tell("teach: nothing is pending")
             return 0
-        with following() as report, ExitStack() as servers:
+        with following() as report, with_servers(recipe, home) as ready:
             try:
-                new = teach(home, _with_servers(home, recipe, servers), todo, report)
+                new = teach(home, ready, todo, report)
             finally:
                 left = _report(home, recipe)
         with Warehouse.open(home) as warehouse:
@@ -223,16 +233,6 @@ def _refuse_withdrawn(warehouse: Warehouse, recipe: Recipe) -> None:
             f"teacher model '{min(gone)}' was withdrawn; nothing was asked, since nothing made of its answers can be "
             "published; name another --model"
         )
-
-
-def _with_servers(home: Path, recipe: Recipe, servers: ExitStack) -> Recipe:
-    """The recipe with the endpoints of the servers that it has started, which run until `servers` is closed."""
-    assert recipe.teaching is not None
-    teachers = tuple(
-        t.replace(endpoints=(servers.enter_context(served(t.serve, home, t.api_key_env)),)) if t.serve else t
-        for t in recipe.teaching.teachers
-    )
-    return recipe.replace(teaching=recipe.teaching.replace(teachers=teachers))
 
 
 def _report(home: Path, recipe: Recipe) -> str:

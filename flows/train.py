@@ -11,11 +11,11 @@ from uuid import UUID
 import polars as pl
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
-from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 
 from evoembedding.flows.build_dataset import shard_version, tokenizer_folder
 from evoembedding.flows.lineage_events import emits, reads, writes
+from evoembedding.flows.parameters import THE_WORKERS, Home, Nproc, RecipeParameter, by_name
 from evoembedding.flows.progress import tell
 from evoembedding.flows.settings import git_commit, package_version
 from evoembedding.flows.terminal.console import warn
@@ -89,7 +89,7 @@ def rank_was_lost(task: object, run: object, state: State[Any]) -> bool:
     return False
 
 
-@task(cache_policy=NO_CACHE, retries=RETRIES, retry_condition_fn=rank_was_lost)
+@task(persist_result=False, retries=RETRIES, retry_condition_fn=rank_was_lost)
 def train_model(
     home: Path, version: DatasetVersion, shards: ShardSet, config: TrainConfig, ranks: Ranks = Ranks()
 ) -> ModelRecord:
@@ -205,16 +205,33 @@ def _register(
     return model
 
 
-@flow(name="train")
+@flow(name="train", persist_result=True, result_serializer="json")
 @emits("train", of="dataset")
-def train(home: Path, dataset: str, config: TrainConfig, ranks: Ranks = Ranks()) -> ModelRecord:
-    """Shard the dataset version if it is not yet, and train on it."""
+def train(
+    dataset: str,
+    recipe: RecipeParameter = by_name("demo"),
+    nproc: Nproc = 1,
+    hostfile: Path | None = None,
+    ssh_config: Path | None = None,
+    home: Home = THE_WORKERS,
+) -> dict[str, Any]:
+    """Shard the dataset version if it is not yet, and train on it; what `evaluate` takes as its model.
+
+    Args:
+        dataset: NAME@N or NAME@TAG, or NAME for its newest.
+        recipe: Whose `train` settings are used: the name of a recipe, a file, or its settings.
+        nproc: Ranks on this machine.
+        hostfile: Machines, a line 'NAME slots=N' each, started over ssh; state is shared.
+        ssh_config: ssh's configuration file.
+        home: The state folder; by default `$EVO_HOME` of the worker.
+    """
+    config = recipe.train
     # Before sharding, which takes minutes on as many episodes as the paper has (docs/performance.md).
     check_backbone_name(config.model.backbone)
     with Warehouse.open(home) as warehouse:
         version = resolve(warehouse, dataset)
     shards = shard_version(home, version.label, config.model)
     reads(assets.shard_set(home, shards))
-    model = train_model(home, version, shards, config, ranks)
+    model = train_model(home, version, shards, config, Ranks(nproc, hostfile, ssh_config))
     writes(assets.model(home, model))
-    return model
+    return {"model": model.model_id, "dataset": version.label, "training_run_id": model.training_run_id}

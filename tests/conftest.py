@@ -221,9 +221,7 @@ def wrong_in_event(openlineage_spec: dict[str, Any]) -> Callable[[dict[str, Any]
 @pytest.fixture(scope="session")
 def prefect_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A Prefect server on a free port of loopback: a temporary one for each command would take 20 s each."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     words = [
         sys.executable,
         "-m",
@@ -247,6 +245,13 @@ def prefect_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     yield url
     process.terminate()
     process.wait()
+
+
+def free_port() -> int:
+    """A port of loopback that nobody has."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
 
 def healthy(url: str) -> bool:

@@ -97,6 +97,7 @@ def test_a_worker_loads_the_flows_of_the_package(tmp_path: Path) -> None:
     assert len(entrypoints) >= 7
     env = environment(ROOT, tmp_path / "home")
     assert json.loads(python("-c", FLOWS, *entrypoints, cwd=tmp_path, env=env).splitlines()[-1]) == entrypoints
+    assert not (tmp_path / "home").exists()  # a home whose name is mistyped is not made in passing
 
 
 class Site(NamedTuple):

@@ -25,7 +25,7 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Run the whole pipeline, offline and small: funnel, score table, lineage tree, report page."""
-    from evoembedding.flows.evaluate import heldout, stored_scores
+    from evoembedding.flows.evaluate import heldout, model_of, stored_scores
     from evoembedding.flows.pipeline import finished, pipeline
     from evoembedding.flows.report.page import write_report
     from evoembedding.warehouse.datasets.funnel import funnel
@@ -37,7 +37,8 @@ def demo(
         say_text("Everything is done already; here is what the last run made.\n")
     if not model:
         prefect_server.ready(state())
-        model = pipeline(state(), recipe, source)
+        done = pipeline(source, recipe, home=state())
+        model = peek(lambda warehouse: model_of(warehouse, done["model"]))
     scores = peek(lambda warehouse: stored_scores(warehouse, model.model_id, heldout(recipe)))
     if as_json:
         told = peek(

@@ -38,7 +38,8 @@ def evaluate(
     scores = peek(lambda warehouse: stored_scores(warehouse, model, read))
     if unscored(scores):
         prefect_server.ready(state())
-        scores = flow(state(), model, benchmark, chosen, path)
+        flow(model, benchmark, path, chosen, home=state())
+        scores = peek(lambda warehouse: stored_scores(warehouse, model, read))
     else:
         warn("it is scored already")
     print_scores(scores, as_json)

@@ -8,7 +8,7 @@ import typer
 
 from evoembedding.flows.settings import state
 from evoembedding.flows.terminal import prefect_server
-from evoembedding.flows.terminal.console import Json, say, warn
+from evoembedding.flows.terminal.console import Json, say
 from evoembedding.schemas.errors import EvoError
 from evoembedding.schemas.text import shown
 
@@ -27,25 +27,22 @@ def ingest(
     Every file and line that cannot be read is reported and kept in `failures`.
     """
     from evoembedding.flows.ingest import ingest as flow
-    from evoembedding.synth.documents import told_unread
 
     prefect_server.ready(state())
-    done = flow(state(), source, license, sync, name)
-    for failed in done.failures:
-        warn(f"{failed.item}: {failed.reason}")
+    done = flow(source, license, sync, name, home=state())
     say(
-        done.model_dump(),
+        done,
         as_json,
-        f"{done.read} documents read from {shown(source, 200)}: {done.new} new, {done.changed} changed, "
-        f"{done.gone} gone, {done.unchanged} unchanged, {len(done.failures)} rejected"
-        + (f"; {done.namesakes} named like one of another source, and both are used" if done.namesakes else "")
-        + (f"; withdrawn, and still not used: {', '.join(done.withdrawn)}" if done.withdrawn else "")
-        + (f"; of kinds that are not read: {told_unread(done.unread)}" if done.unread else ""),
+        f"{done['read']} documents read from {shown(source, 200)}: {done['new']} new, {done['changed']} changed, "
+        f"{done['gone']} gone, {done['unchanged']} unchanged, {done['rejected']} rejected"
+        + (f"; {done['namesakes']} named like one of another source, and both are used" if done["namesakes"] else "")
+        + (f"; withdrawn, and still not used: {', '.join(done['withdrawn'])}" if done["withdrawn"] else "")
+        + (f"; of kinds that are not read: {done['unread_kinds']}" if done["unread"] else ""),
     )
-    if done.failures:
-        kept = "the rest is stored" if done.read else f"'{shown(source, 200)}' gave no document"
-        first = done.failures[0]
+    if done["rejected"]:
+        kept = "the rest is stored" if done["read"] else f"'{shown(source, 200)}' gave no document"
+        first = done["failures"][0]
         raise EvoError(
-            f"{len(done.failures)} rejected (first {shown(first.item, 200)}: {first.reason}) and kept in 'failures'; "
-            f"{kept}; mend them and rerun"
+            f"{done['rejected']} rejected (first {shown(first['item'], 200)}: {first['reason']}) and kept in "
+            f"'failures'; {kept}; mend them and rerun"
         )

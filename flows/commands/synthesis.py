@@ -49,7 +49,7 @@ def synthesize(
         new = 0
     else:
         prefect_server.ready(state())
-        new = flow(state(), chosen)
+        new = flow(chosen, home=state())["new_episodes"]
     _say_made(chosen, new, as_json)
 
 
@@ -69,7 +69,7 @@ def retry(
     if chosen.teaching is None:
         raise EvoError(f"recipe '{recipe}' has no teacher, so nothing can be retried; add --teacher URL --model NAME")
     prefect_server.ready(state())
-    new = flow(state(), chosen)
+    new = flow(chosen, home=state())["new_episodes"]
     _say_made(chosen, new, as_json)
 
 

@@ -55,16 +55,17 @@ def train(
     for name in ablate or []:
         config = ablated(config, name)
     peek(lambda warehouse: resolve(warehouse, dataset))
-    from evoembedding.flows.train import Ranks, trained_models
-    from evoembedding.flows.train import train as flow
+    from evoembedding.flows import train as job
     from evoembedding.trainer.backbones.names import check_backbone_name
 
-    model = peek(lambda warehouse: next(trained_models(warehouse, resolve(warehouse, dataset), config), None))
+    model = peek(lambda warehouse: next(job.trained_models(warehouse, resolve(warehouse, dataset), config), None))
     if model:
         warn("it is trained already")
     else:
         check_backbone_name(config.model.backbone)
         prefect_server.ready(state())
-        model = flow(state(), dataset, config, Ranks(nproc, hostfile, ssh_config))
+        done = job.train(dataset, named_recipe(recipe).replace(train=config), nproc, hostfile, ssh_config, home=state())
+        model = peek(lambda warehouse: job.find_model(warehouse, done["training_run_id"]))
+    assert model
     path = resolve_place(model.place, state())
     say({**model.model_dump(), "path": str(path)}, as_json, f"{model.model_id} at {path}")

@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from evoembedding.flows.recipes.offline import demo, smallest
 from evoembedding.flows.recipes.pretrained import paper, smollm2
@@ -20,6 +21,7 @@ from evoembedding.flows.recipes.teachers import taught
 from evoembedding.schemas.configs import Recipe
 from evoembedding.schemas.episode import Record
 from evoembedding.schemas.errors import EvoError, first_fault
+from evoembedding.schemas.identity import stored
 from evoembedding.synth.taxonomy import QUESTION_TYPES
 
 R = TypeVar("R", bound=Record)
@@ -92,6 +94,40 @@ def seeded(base: Recipe, name: str, seed: int, steps: int | None = None) -> Reci
     )
 
 
+def from_settings(settings: dict[str, Any]) -> Recipe:
+    """The recipe of an object: a whole one, as Prefect keeps it of a run, or what a recipe file would hold.
+
+    In what is no whole recipe, `base` is by default the recipe of that name; and the name of a recipe stands for that
+    recipe alone.
+
+    Raises:
+        EvoError: it is none, or has the name of a recipe and other settings.
+    """
+    where, name = "the recipe", settings.get("name")
+    if not isinstance(name, str):
+        raise EvoError(f"{where} is an object without a name; nothing was run; give it a 'name', or name a recipe")
+    with suppress(ValidationError):  # what is wrong with it is told below
+        if _whole(read := stored(Recipe, settings)):
+            return checked(read.model_dump(), where)
+    made = _derived(settings, {"base": name if name in RECIPES else "demo"}, where)
+    if name in RECIPES and made != RECIPES[name]():
+        differs = [key for key, value in made if value != getattr(RECIPES[name](), key)]
+        raise EvoError(
+            f"{where} is called '{name}' and differs from the recipe of that name in {', '.join(differs)}; nothing was "
+            f'run; give it another name and "base": "{name}"'
+        )
+    return made
+
+
+def _whole(value: object) -> bool:
+    """Whether no field was left to a default, here or further in."""
+    if isinstance(value, tuple):
+        return all(map(_whole, value))
+    if isinstance(value, BaseModel):
+        return all(name in value.model_fields_set and _whole(inner) for name, inner in value)
+    return True
+
+
 def _from_file(path: Path) -> Recipe:
     try:
         text = path.read_text(encoding="utf-8")
@@ -101,13 +137,18 @@ def _from_file(path: Path) -> Recipe:
         raise EvoError(f"recipe file '{path}' cannot be read: {said}; nothing was run; mend the file") from None
     if not isinstance(read, dict):
         raise EvoError(f"recipe file '{path}' holds no table of settings; nothing was run; see docs/teachers.md")
-    base = read.pop("base", "demo")
+    return _derived(read, {"base": "demo", "name": path.stem}, f"recipe file '{path}'")
+
+
+def _derived(settings: dict[str, Any], absent: dict[str, Any], where: str) -> Recipe:
+    """The recipe of settings over those of their base; `absent` are the base and the name, where they give none."""
+    own = {**absent, **settings}
+    base = own.pop("base")
     if not isinstance(base, str) or base not in RECIPES:
         raise EvoError(
-            f"recipe file '{path}' has base '{base}', which is no recipe; nothing was run; "
-            f"the recipes are: {', '.join(RECIPES)}"
+            f"{where} has base '{base}', which is no recipe; nothing was run; the recipes are: {', '.join(RECIPES)}"
         )
-    return checked(_merged(RECIPES[base]().model_dump(), {"name": path.stem, **read}), f"recipe file '{path}'")
+    return checked(_merged(RECIPES[base]().model_dump(), own), where)
 
 
 def _merged(below: Any, above: Any) -> Any:

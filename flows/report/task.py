@@ -6,14 +6,13 @@ from pathlib import Path
 
 from prefect import task
 from prefect.artifacts import create_link_artifact
-from prefect.cache_policies import NO_CACHE
 
 from evoembedding.flows.progress import tell
 from evoembedding.flows.report.page import write_report
 from evoembedding.warehouse.catalog import Warehouse
 
 
-@task(cache_policy=NO_CACHE)
+@task(persist_result=False)
 def report(home: Path, identity: str) -> Path:
     """Write the page of a model id or NAME@N; where it is."""
     with Warehouse.open(home) as warehouse:

@@ -10,12 +10,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import httpx
 
+from evoembedding.schemas.configs import Recipe
 from evoembedding.schemas.endings import at_the_end
 from evoembedding.schemas.errors import EvoError
 from evoembedding.schemas.teacher import ServeConfig
@@ -70,6 +71,22 @@ def served(config: ServeConfig, home: Path, key_env: str = KEY_ENV) -> Iterator[
     """
     with running(config, home, key_env) as server:
         yield server.url
+
+
+@contextmanager
+def with_servers(recipe: Recipe, home: Path) -> Iterator[Recipe]:
+    """The recipe with the endpoints of the servers that its teachers ask for, which run meanwhile.
+
+    Raises:
+        EvoError: as `served`.
+    """
+    assert recipe.teaching is not None
+    with ExitStack() as servers:
+        teachers = tuple(
+            t.replace(endpoints=(servers.enter_context(served(t.serve, home, t.api_key_env)),)) if t.serve else t
+            for t in recipe.teaching.teachers
+        )
+        yield recipe.replace(teaching=recipe.teaching.replace(teachers=teachers))
 
 
 @contextmanager

@@ -70,7 +70,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, small: Recipe) -> Path:
 
 
 def synthesize(home: Path, of: Recipe) -> int:
-    return int(tasks.synthesize.fn.__wrapped__(home, of))
+    return int(tasks.synthesize.fn.__wrapped__(of, home=home)["new_episodes"])
 
 
 def rows(home: Path, of: Recipe) -> dict[tuple[str, str], PlanRow]:

@@ -61,7 +61,7 @@ def test_a_shell_is_offered_what_is_there(tmp_path: Path) -> None:
 
 def test_retry_without_teachers_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(EvoError, match="'demo' has no teacher"):
-        retry.fn(tmp_path, recipe("demo"))
+        retry.fn(recipe("demo"), home=tmp_path)
 
 
 def test_the_table_of_exit_codes_knows_every_command() -> None:

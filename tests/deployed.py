@@ -1,0 +1,141 @@
+"""A Prefect server with all its services, the deployments of prefect.yaml and a worker: as users schedule flows.
+
+server = Deployed.start(folder)
+run_id = server.run("ingest", source="notes/")
+assert server.ended(run_id)["type"] == "COMPLETED"
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+
+from tests.conftest import free_port, healthy
+
+ROOT = Path(__file__).parents[1]
+POOL = "evo"
+# By default the scheduler looks once a minute and makes the runs of an hour, and a worker looks every ten seconds.
+EAGER = {
+    "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "2",
+    "PREFECT_SERVER_SERVICES_SCHEDULER_MAX_RUNS": "2",
+    "PREFECT_SERVER_SERVICES_SCHEDULER_MIN_RUNS": "1",
+    "PREFECT_SERVER_SERVICES_SCHEDULER_MIN_SCHEDULED_TIME": "PT1S",
+    "PREFECT_WORKER_QUERY_SECONDS": "2",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+}
+DEADLINE_S = 600.0  # for what takes seconds on an idle machine
+OVER = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+
+
+class Deployed(NamedTuple):
+    """It runs until `stop`; `home` is `$EVO_HOME` of the worker, and does not exist at first."""
+
+    url: str
+    home: Path
+    environ: Mapping[str, str]
+    server: subprocess.Popen[bytes]
+    worker: subprocess.Popen[bytes]
+
+    @classmethod
+    def start(cls, folder: Path) -> Deployed:
+        """Start the server, deploy all that prefect.yaml has, and start the worker."""
+        port, home = free_port(), folder / "home"
+        url = f"http://127.0.0.1:{port}/api"
+        environ = {**os.environ, **EAGER, "PREFECT_HOME": str(folder / "prefect"), "PREFECT_API_URL": url}
+        environ["EVO_HOME"] = str(home)
+
+        def prefect(name: str, *words: str) -> subprocess.Popen[bytes]:
+            with (folder / f"{name}.log").open("wb") as log:
+                return subprocess.Popen(
+                    [sys.executable, "-m", "prefect", *words],
+                    cwd=ROOT,
+                    env=environ,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+
+        server = prefect("server", "server", "start", "--host", "127.0.0.1", "--port", str(port))
+        deadline = time.monotonic() + DEADLINE_S
+        while not healthy(f"{url}/health"):
+            assert time.monotonic() < deadline and server.poll() is None, (folder / "server.log").read_text()
+            time.sleep(0.1)
+        httpx.post(f"{url}/work_pools/", json={"name": POOL, "type": "process"}).raise_for_status()
+        worker = prefect("worker", "worker", "start", "--pool", POOL, "--type", "process")
+        deploying = prefect("deploy", "--no-prompt", "deploy", "--all")
+        started = cls(url, home, environ, server, worker)
+        if deploying.wait() != 0:
+            started.stop()
+            raise AssertionError((folder / "deploy.log").read_text())
+        return started
+
+    def stop(self) -> None:
+        """End the worker, the runs that it has begun, each in a group of its own, and the server."""
+        self.worker.kill()
+        ours = f"PREFECT_API_URL={self.url}".encode()
+        for entry in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                if ours in (entry / "environ").read_bytes().split(b"\0"):
+                    os.kill(int(entry.name), signal.SIGKILL)
+        for process in (self.worker, self.server):
+            process.wait()
+
+    def call(self, method: str, path: str, **body: Any) -> Any:
+        """What the API answers; where its database is busy it is asked again, as Prefect's own clients do."""
+        deadline = time.monotonic() + DEADLINE_S
+        while True:
+            answer = httpx.request(method, f"{self.url}/{path}", json=body.get("json", body), timeout=DEADLINE_S)
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE or time.monotonic() > deadline:
+                break
+            time.sleep(0.3)
+        assert answer.is_success, answer.text
+        return answer.json() if answer.content else None
+
+    def deployment(self, name: str) -> dict[str, Any]:
+        """The deployment of a flow."""
+        found: dict[str, Any] = self.call("GET", f"deployments/name/{name}/{name}")
+        return found
+
+    def run(self, name: str, **parameters: Any) -> str:
+        """Start a run of a deployment by hand; its id."""
+        made = self.call(
+            "POST",
+            f"deployments/{self.deployment(name)['id']}/create_flow_run",
+            parameters=parameters,
+            state={"type": "SCHEDULED"},
+        )
+        return str(made["id"])
+
+    def ended(self, run_id: str) -> dict[str, Any]:
+        """The state in which a run has ended."""
+        return self.wait(lambda: _over(self.call("GET", f"flow_runs/{run_id}")["state"]))
+
+    def result(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """What a run has returned, as it lies in the worker's storage."""
+        file = Path(self.environ["PREFECT_HOME"]) / "storage" / state["data"]["storage_key"]
+        result: dict[str, Any] = json.loads(file.read_text())
+        return result
+
+    def wait(self, look: Any) -> dict[str, Any]:
+        """The first thing that `look` finds."""
+        deadline = time.monotonic() + DEADLINE_S
+        while not (found := look()):
+            assert time.monotonic() < deadline and self.worker.poll() is None and self.server.poll() is None
+            time.sleep(0.3)
+        kept: dict[str, Any] = found
+        return kept
+
+
+def _over(state: dict[str, Any] | None) -> dict[str, Any] | None:
+    return state if state and state["type"] in OVER else None
