@@ -9,6 +9,9 @@ import math
 from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
+
+AT_ONCE = 1 << 22  # clusters drawn, 32 MiB of them
 
 
 def recall(ranked: Sequence[int], gold: Collection[int], k: int) -> float:
@@ -40,8 +43,17 @@ def bootstrap(
     values: Sequence[float], clusters: Sequence[str], resamples: int = 1000, seed: int = 0
 ) -> tuple[float, float]:
     """The 95 % interval of the mean, resampling whole clusters: questions of one conversation are not independent."""
+    low, high = np.quantile(resampled(values, clusters, resamples, seed), [0.025, 0.975])
+    return float(low), float(high)
+
+
+def resampled(values: Sequence[float], clusters: Sequence[str], resamples: int, seed: int) -> NDArray[np.float64]:
+    """Means [resamples] of the values, each over as many clusters as there are, drawn with replacement."""
     names, of = np.unique(np.asarray(clusters), return_inverse=True)
     sums, counts = np.bincount(of, weights=np.asarray(values)), np.bincount(of)
-    drawn = np.random.default_rng(seed).integers(0, len(names), (resamples, len(names)))
-    low, high = np.quantile(sums[drawn].sum(1) / counts[drawn].sum(1), [0.025, 0.975])
-    return float(low), float(high)
+    rng, few = np.random.default_rng(seed), max(1, AT_ONCE // len(names))
+    means = []
+    for start in range(0, resamples, few):
+        drawn = rng.integers(0, len(names), (min(few, resamples - start), len(names)))
+        means.append(sums[drawn].sum(1) / counts[drawn].sum(1))
+    return np.concatenate(means)

@@ -11,11 +11,12 @@ from evoembedding.retrieval.ranking import rank
 from evoembedding.schemas.benchmark import Conversation, Encoder
 
 ALL = "all"
+ASKED: dict[str, pl.DataType] = {"conversation_id": pl.String(), "segments": pl.Int64(), "question_type": pl.String()}
 TIES = 0  # the seed of the order in which equal scores fall
 
 
 def score(encoder: Encoder, conversations: Sequence[Conversation]) -> pl.DataFrame:
-    """A row a query: conversation_id, question_type and every metric in 0..1."""
+    """A row a query: conversation_id, segments (how many), question_type and every metric in 0..1."""
     rows = []
     for conversation in conversations:
         if not conversation.queries:
@@ -24,11 +25,9 @@ def score(encoder: Encoder, conversations: Sequence[Conversation]) -> pl.DataFra
         for query, of_query in zip(conversation.queries, scores, strict=True):
             ranked = rank(of_query, seed=TIES)
             values = {name: metric(ranked, query.gold) for name, metric in METRICS.items()}
-            rows.append(
-                {"conversation_id": conversation.conversation_id, "question_type": query.question_type, **values}
-            )
-    schema = {"conversation_id": pl.String(), "question_type": pl.String(), **dict.fromkeys(METRICS, pl.Float64())}
-    return pl.DataFrame(rows, schema=schema)
+            asked = (conversation.conversation_id, len(conversation.segments), query.question_type)
+            rows.append(dict(zip(ASKED, asked, strict=True)) | values)
+    return pl.DataFrame(rows, schema={**ASKED, **dict.fromkeys(METRICS, pl.Float64())})
 
 
 def summarise(frame: pl.DataFrame, system: str, groups: Mapping[str, Sequence[str]]) -> pl.DataFrame:
