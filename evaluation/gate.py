@@ -15,7 +15,7 @@ from evoembedding.evaluation.paired import Estimate, estimate
 from evoembedding.evaluation.score import ASKED
 from evoembedding.evaluation.slices import slices, types_of
 from evoembedding.schemas.errors import EvoError
-from evoembedding.schemas.gate import TYPES, Direction, Gate, Judgement, Outcome, Severity
+from evoembedding.schemas.gate import TYPES, Direction, Gate, Judgement, Severity
 from evoembedding.schemas.text import shown
 
 VERSION = 1  # raise when the same scores are judged otherwise: gates that were judged before are then judged anew
@@ -47,16 +47,6 @@ def judge(
         raise ValueError("the two models were not asked the same questions in the same order")
     parts = slices(model.with_row_index("row"), groups)
     return [_judged(rule, gate, parts, baseline) for rule in _rules(gate, parts)]
-
-
-def outcome(judgements: Sequence[Judgement], compared: bool) -> Outcome:
-    """What follows for the model: `refused` where a rule of severity `error` failed, `unjudged` where none did and one
-    could not be judged. Where it was `compared` with nothing, rules that compare are passed over.
-    """
-    heard = [one for one in judgements if one.severity == "error" and (compared or one.direction == "at_least")]
-    if any(one.passed is False for one in heard):
-        return "refused"
-    return "unjudged" if any(one.passed is None for one in heard) else "blessed"
 
 
 def _rules(gate: Gate, parts: Mapping[str, pl.DataFrame]) -> list[_Rule]:

@@ -22,6 +22,7 @@ from evoembedding.trainer.tokenizer.evo_tokenizer import EvoTokenizer, load_toke
 from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.datasets.versions import check_name, publish, resolve, texts_of
 from evoembedding.warehouse.openlineage import assets
+from evoembedding.warehouse.registry.names import refuse_models_name
 from evoembedding.warehouse.shards.shard_sets import build_shards
 
 TOKENIZER_CONTEXTS = 20_000  # of more, a small vocabulary learns nothing new
@@ -64,6 +65,7 @@ def publish_version(home: Path, name: str, recipe: Recipe) -> DatasetVersion:
     # Before curation, which takes half a minute on as many episodes as the paper has (docs/performance.md).
     check_name(name)
     with Warehouse.open(home) as warehouse:
+        warehouse.transaction(lambda con: refuse_models_name(con, name))
         where = made_by(recipe)
         curated = curate(warehouse, recipe.curation, where, name)
         kept = where.replace(curation=curated.fingerprint)

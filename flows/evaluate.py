@@ -22,32 +22,15 @@ from evoembedding.flows.report.task import report
 from evoembedding.schemas.arrow import to_frame
 from evoembedding.schemas.benchmark import MEMORY_OFF, BenchmarkData, Encoder
 from evoembedding.schemas.configs import Recipe, SimulatorConfig
-from evoembedding.schemas.dataset import Evaluation, ModelRecord
-from evoembedding.schemas.errors import EvoError
+from evoembedding.schemas.dataset import Evaluation
 from evoembedding.schemas.ids import content_id
-from evoembedding.schemas.places import resolve
 from evoembedding.synth.simulator import generator, simulate, simulators
 from evoembedding.synth.taxonomy import STATE_TYPES
 from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.openlineage import assets
-from evoembedding.warehouse.short_ids import whole_id
+from evoembedding.warehouse.registry.labels import folder_of, model_of
 
 GROUPS = {"state": STATE_TYPES}
-
-
-def model_of(warehouse: Warehouse, model_id: str) -> ModelRecord:
-    """The model row of an id.
-
-    Raises:
-        EvoError: no model has it.
-    """
-    rows = warehouse.query("select * from models where model_id = ?", (model_id,))
-    if rows.is_empty():
-        known = warehouse.query("select model_id from models order by rowid desc limit 5")["model_id"]
-        raise EvoError(
-            f"unknown model '{model_id}'; nothing was evaluated; the newest are: {', '.join(known) or 'none'}"
-        )
-    return ModelRecord(**rows.row(0, named=True))
 
 
 def given(path: str | None, config: SimulatorConfig) -> Given:
@@ -84,10 +67,10 @@ def score_systems(home: Path, model_id: str, benchmark: str, path: str | None, c
     )
 
     with Warehouse.open(home) as warehouse:
-        model = model_of(warehouse, model_id)
+        model = model_of(warehouse, model_id, "nothing was evaluated")
         read = read_benchmark(benchmark, given(path, config))
         reads(assets.model(home, model), assets.benchmark(read), *([assets.source(path)] if path else []))
-        folder = resolve(model.place, home)
+        folder = folder_of(warehouse, model, "nothing was evaluated")
         scored = set(stored_scores(warehouse, model_id, read)["system"])
         systems: dict[str, Callable[[], Encoder]] = {
             NAME: lambda: EvoEmbedder.load(folder),
@@ -132,7 +115,7 @@ def evaluate(
     """Score the model and the baselines, and write the model's report again; the means of each system in 0..1.
 
     Args:
-        model: A model id, or its beginning.
+        model: NAME@N, NAME@ALIAS such as NAME@champion, NAME for its newest version, an id or the beginning of one.
         benchmark: The benchmark's name.
         path: Its file, where it has one.
         recipe: Whose held-out worlds are scored on: the name of a recipe, a file, or its settings.
@@ -140,7 +123,7 @@ def evaluate(
     """
     _, heldout = simulators(recipe)
     with Warehouse.open(home) as warehouse:
-        model_id = model_of(warehouse, whole_id(warehouse, model)).model_id
+        model_id = model_of(warehouse, model, "nothing was evaluated").model_id
     scores = score_systems(home, model_id, benchmark, path, heldout)
     create_markdown_artifact(
         key="scores", markdown=markdown_table(scores, tuple(GROUPS)), description=f"{model_id} on {benchmark}"

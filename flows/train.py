@@ -17,7 +17,7 @@ from evoembedding.flows.build_dataset import shard_version, tokenizer_folder
 from evoembedding.flows.lineage_events import emits, reads, writes
 from evoembedding.flows.parameters import THE_WORKERS, Home, Nproc, RecipeParameter, by_name
 from evoembedding.flows.progress import tell
-from evoembedding.flows.settings import git_commit, package_version
+from evoembedding.flows.settings import git_commit, package_version, user
 from evoembedding.flows.terminal.console import warn
 from evoembedding.schemas.arrow import to_frame
 from evoembedding.schemas.configs import TrainConfig
@@ -36,6 +36,7 @@ from evoembedding.trainer.training.rows import Rows
 from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.datasets.versions import resolve
 from evoembedding.warehouse.openlineage import assets
+from evoembedding.warehouse.registry.versions import check_free, register
 
 RETRIES = 2  # after a rank was killed; what is wrong with the job itself would be wrong again
 EXECUTION = {"checkpoint_every", "zero_stage", "checkpoint_activations"}  # how a run is carried out, not what it gives
@@ -213,6 +214,7 @@ def train(
     nproc: Nproc = 1,
     hostfile: Path | None = None,
     ssh_config: Path | None = None,
+    name: str | None = None,
     home: Home = THE_WORKERS,
 ) -> dict[str, Any]:
     """Shard the dataset version if it is not yet, and train on it; what `evaluate` takes as its model.
@@ -223,6 +225,7 @@ def train(
         nproc: Ranks on this machine.
         hostfile: Machines, a line 'NAME slots=N' each, started over ssh; state is shared.
         ssh_config: ssh's configuration file.
+        name: What the model is registered as: the next version of this name, `NAME@1`, `NAME@2`, ...
         home: The state folder; by default `$EVO_HOME` of the worker.
     """
     config = recipe.train
@@ -230,8 +233,16 @@ def train(
     check_backbone_name(config.model.backbone)
     with Warehouse.open(home) as warehouse:
         version = resolve(warehouse, dataset)
+        if name:
+            check_free(warehouse, name)
     shards = shard_version(home, version.label, config.model)
     reads(assets.shard_set(home, shards))
     model = train_model(home, version, shards, config, Ranks(nproc, hostfile, ssh_config))
     writes(assets.model(home, model))
-    return {"model": model.model_id, "dataset": version.label, "training_run_id": model.training_run_id}
+    named = ""
+    if name:
+        with Warehouse.open(home) as warehouse:
+            named = register(warehouse, model, name, user())[0].label
+        tell(f"{model.model_id} is {named}")
+    told = {"model": model.model_id, "named": named, "dataset": version.label}
+    return {**told, "training_run_id": model.training_run_id}

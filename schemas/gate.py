@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -109,3 +110,13 @@ class Judgement(Record):
 
 
 Outcome = Literal["blessed", "refused", "unjudged"]
+
+
+def outcome(judgements: Sequence[Judgement], compared: bool) -> Outcome:
+    """What follows for the model: `refused` where a rule of severity `error` failed, `unjudged` where none did and one
+    could not be judged. Where it was `compared` with nothing, rules that compare are passed over.
+    """
+    heard = [one for one in judgements if one.severity == "error" and (compared or one.direction == "at_least")]
+    if any(one.passed is False for one in heard):
+        return "refused"
+    return "unjudged" if any(one.passed is None for one in heard) else "blessed"

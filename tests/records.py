@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from evoembedding.schemas.dataset import Evaluation, ModelRecord, ShardSet, TrainingRun
+from evoembedding.schemas.registry import GateRow
 from evoembedding.schemas.teacher import TeacherCall
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -61,3 +62,14 @@ def score(model: str, **changes: Any) -> Evaluation:
     usual: dict[str, Any] = {"benchmark": "heldout", "system": "evo", "question_type": "all", "metric": "recall@1"}
     usual |= {"value": 0.75, "low": 0.7, "high": 0.8, "questions": 10}
     return Evaluation(**{**usual, "evaluation_id": "eval-1", "model_id": model, **changes})
+
+
+def gate_row(gate_id: str, model: str, baseline: str = "", **changes: Any) -> GateRow:
+    """The first rule of a gate, which passed: a model that may be worse than a baseline by no more than 0.03."""
+    usual: dict[str, Any] = {"metric": "nDCG@10", "question_slice": "all", "direction": "not_worse_than"}
+    usual |= {"threshold": 0.03, "value": 0.7, "baseline_value": 0.68, "low": 0.01, "high": 0.03, "questions": 600}
+    usual |= {"conversations": 120, "severity": "error", "passed": True, "reason": "it is worse by 0.000 at most"}
+    usual |= {"rule": 1, "benchmark": "heldout", "measured_on": "b" * 64, "recipe": "demo", "decided_by": "me"}
+    return GateRow(
+        **{**usual, "gate_id": gate_id, "model_id": model, "baseline_id": baseline, "created_at": NOW, **changes}
+    )

@@ -18,6 +18,7 @@ from evoembedding.schemas.errors import EvoError
 from evoembedding.trainer.model.evo_model import EvoModel
 from evoembedding.trainer.model.reader import Reader, array, require_several
 from evoembedding.trainer.model_folder import load_model
+from evoembedding.trainer.registered import model_place
 from evoembedding.trainer.session import Hit, Session, ranked, read_together
 from evoembedding.trainer.tokenizer.evo_tokenizer import EvoTokenizer
 
@@ -39,12 +40,14 @@ class EvoEmbedder:
         """Read a model folder; `memory=False` gives the same weights without the memory, a static model.
 
         Args:
+            folder: a model folder; or, where there is no such folder, a model of `$EVO_HOME` by the name or id that
+                commands take: `support@champion`, `support@3`, `support`, `model-0a1b`.
             device: `cpu`, `cuda`, `cuda:1`, ...; None takes a GPU where there is one.
 
         Raises:
-            EvoError: the folder is damaged, or there is no such device.
+            EvoError: the folder is damaged, there is no such model, or no such device.
         """
-        model, tokenizer = load_model(Path(folder))
+        model, tokenizer = load_model(model_place(folder))
         if not memory:
             model.config = model.config.replace(model=model.config.model.replace(memory=False))
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")

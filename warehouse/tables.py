@@ -28,6 +28,7 @@ from evoembedding.schemas.dataset import (
     Withdrawal,
 )
 from evoembedding.schemas.episode import Context, Document, Episode, Evidence, Question, Verdict
+from evoembedding.schemas.registry import GateRow, ModelAlias, RegisteredModel
 from evoembedding.schemas.teacher import TeacherCall
 
 
@@ -59,6 +60,9 @@ TABLES: dict[str, Table] = {
     "training_metrics": Table(TrainingMetric, ("training_run_id", "step", "name")),
     "models": Table(ModelRecord, ("model_id",)),
     "evaluations": Table(Evaluation, ("evaluation_id",)),
+    "registered_models": Table(RegisteredModel, ("name", "number")),
+    "model_aliases": Table(ModelAlias, ("name", "alias", "sequence")),
+    "gate_rules": Table(GateRow, ("gate_id", "rule")),
     "withdrawals": Table(Withdrawal, ("source", "kind")),
     "failures": Table(Failure, ("failure_id",)),
     "outcomes": Table(Outcome, ("item", "fingerprint", "attempt")),

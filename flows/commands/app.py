@@ -19,6 +19,7 @@ from evoembedding.flows.commands.evaluate import evaluate
 from evoembedding.flows.commands.import_model import import_model
 from evoembedding.flows.commands.ingest import ingest
 from evoembedding.flows.commands.lineage import lineage_app
+from evoembedding.flows.commands.model import model_app
 from evoembedding.flows.commands.report import report
 from evoembedding.flows.commands.shard import shard
 from evoembedding.flows.commands.synthesis import plan, retry, synthesize
@@ -47,6 +48,7 @@ dataset_app.command("import", epilog="Example: evo dataset import MiG-NJU/EvoTra
 )
 app.add_typer(dataset_app, name="dataset")
 app.add_typer(lineage_app, name="lineage")
+app.add_typer(model_app, name="model")
 app.add_typer(teacher_app, name="teacher")
 
 
@@ -75,10 +77,12 @@ app.command(epilog="Example: evo retry taught")(retry)
 app.command(epilog="Example: evo plan taught --json   evo plan mine.toml")(plan)
 app.command(epilog="Example: evo shard demo@1")(shard)
 app.command(
-    epilog="Example: evo train demo@1 --steps 200   evo train demo@1 --ablate no-queue   "
+    epilog="Example: evo train demo@1 --name support   evo train demo@1 --steps 200 --ablate no-queue   "
     "evo train demo@1 --epochs 1 --nproc 8 --batches-per-step 16 --zero 2"
 )(train)
-app.command(epilog="Example: evo evaluate model-0a1b --benchmark locomo --path locomo10.json")(evaluate)
+app.command(
+    epilog="Example: evo evaluate support@champion   evo evaluate model-0a1b --benchmark locomo --path locomo10.json"
+)(evaluate)
 app.command(epilog="Example: evo report demo@1   evo report model-0a1b --output report.html")(report)
 app.command(epilog="Example: evo doctor   evo doctor --deep --json   evo doctor --remove-orphans")(doctor)
 app.command(epilog="Example: evo backup /mnt/backups/2026-11-25")(backup)

@@ -25,10 +25,11 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Run the whole pipeline, offline and small: funnel, score table, lineage tree, report page."""
-    from evoembedding.flows.evaluate import heldout, model_of, stored_scores
+    from evoembedding.flows.evaluate import heldout, stored_scores
     from evoembedding.flows.pipeline import finished, pipeline
     from evoembedding.flows.report.page import write_report
     from evoembedding.warehouse.datasets.funnel import funnel
+    from evoembedding.warehouse.registry.labels import model_of
 
     recipe = named_recipe("smallest" if smallest else "demo")
     source = str(EXAMPLES / "peps.parquet")

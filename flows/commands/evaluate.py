@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from evoembedding.flows.commands.options import BenchmarkName, RecipeName
+from evoembedding.flows.commands.options import MODEL, BenchmarkName, RecipeName
 from evoembedding.flows.commands.peek import peek
 from evoembedding.flows.recipes import recipe as named_recipe
 from evoembedding.flows.settings import state
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help="A model id, or its beginning.", autocompletion=completion.models)],
+    model: Annotated[str, typer.Argument(help=MODEL, autocompletion=completion.models)],
     benchmark: BenchmarkName = "heldout",
     path: Annotated[str | None, typer.Option(help="The benchmark's file, where it has one.")] = None,
     recipe: RecipeName = "demo",
@@ -28,12 +28,12 @@ def evaluate(
     """Score a model, the same model without its memory, and the baselines."""
     from evoembedding.evaluation.benchmarks import read_benchmark
     from evoembedding.flows.evaluate import evaluate as flow
-    from evoembedding.flows.evaluate import given, model_of, stored_scores, unscored
+    from evoembedding.flows.evaluate import given, stored_scores, unscored
     from evoembedding.synth.simulator import simulators
-    from evoembedding.warehouse.short_ids import whole_id
+    from evoembedding.warehouse.registry.labels import model_of
 
     chosen = named_recipe(recipe)
-    model = peek(lambda warehouse: model_of(warehouse, whole_id(warehouse, model)).model_id)
+    model = peek(lambda warehouse: model_of(warehouse, model, "nothing was evaluated").model_id)
     read = read_benchmark(benchmark, given(path, simulators(chosen)[1]))
     scores = peek(lambda warehouse: stored_scores(warehouse, model, read))
     if unscored(scores):

@@ -43,6 +43,7 @@ RecipeArgument = Annotated[
 ]
 
 
+MODEL = "A model: NAME@N, NAME@ALIAS, NAME for its newest version, an id or the beginning of one."
 BACKBONE = f"{', '.join(BACKBONES)}, or a Hugging Face folder or id."
 
 

@@ -17,7 +17,7 @@ def report(
         str,
         typer.Argument(
             metavar="NAME@N|MODEL",
-            help="A dataset version, or a model id or its beginning.",
+            help="A dataset version; or a model, by NAME@N, NAME@ALIAS, id or the beginning of one.",
             autocompletion=completion.ids,
         ),
     ],
@@ -29,8 +29,8 @@ def report(
     """Write one HTML file that shows it: lineage, funnel, lengths, samples, curves, scores. It loads nothing."""
     from evoembedding.flows.report.page import write_report
     from evoembedding.warehouse.catalog import Warehouse
-    from evoembedding.warehouse.short_ids import whole_id
+    from evoembedding.warehouse.registry.labels import identity_of
 
     with Warehouse.open(state()) as warehouse:
-        path = write_report(warehouse, state(), whole_id(warehouse, identity), output)
+        path = write_report(warehouse, state(), identity_of(warehouse, identity), output)
     say({"report": str(path), "bytes": path.stat().st_size}, as_json, f"report: {path}")

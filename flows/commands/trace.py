@@ -36,7 +36,7 @@ def trace(
             metavar="ID",
             autocompletion=completion.ids,
             help="By id, or the beginning of one: a model, score, run, shard set, dataset, episode, question, context, "
-            "document, teacher call, teacher model or stage fingerprint.",
+            "document, teacher call, teacher model or stage fingerprint; or NAME@N, also of a model.",
         ),
     ],
     as_json: Json = False,
@@ -48,10 +48,10 @@ def trace(
 ) -> None:
     """Walk from a model, or anything else that has an id, down to the documents and calls that it came from."""
     from evoembedding.warehouse.lineage.trace import trace as walk
-    from evoembedding.warehouse.short_ids import whole_id
+    from evoembedding.warehouse.registry.labels import identity_of
 
     with _opened(as_of) as warehouse:
-        _show(walk(warehouse, whole_id(warehouse, identity), limit=limit), as_json, mermaid)
+        _show(walk(warehouse, identity_of(warehouse, identity), limit=limit), as_json, mermaid)
 
 
 def impact(
@@ -61,7 +61,7 @@ def impact(
             metavar="ID",
             autocompletion=completion.ids,
             help="By id, or the beginning of one: a document, context, question, episode, teacher call or model, stage "
-            "fingerprint, or NAME@N.",
+            "fingerprint, or NAME@N, also of a model.",
         ),
     ],
     as_json: Json = False,
@@ -78,7 +78,7 @@ def impact(
 ) -> None:
     """Walk up from a source to every dataset version, model and score that used it; or withdraw it."""
     from evoembedding.warehouse.lineage.impact import impact as walk
-    from evoembedding.warehouse.short_ids import whole_id
+    from evoembedding.warehouse.registry.labels import identity_of
 
     if not withdraw and (reason or dry_run):
         raise typer.BadParameter("--reason and --dry-run go with --withdraw")
@@ -88,7 +88,7 @@ def impact(
         _withdraw(identity, reason, dry_run, as_json)
         return
     with _opened(as_of) as warehouse:
-        _show(walk(warehouse, whole_id(warehouse, identity)), as_json, mermaid, upward=True)
+        _show(walk(warehouse, identity_of(warehouse, identity)), as_json, mermaid, upward=True)
 
 
 def _withdraw(identity: str, reason: str, dry_run: bool, as_json: bool) -> None:
@@ -99,28 +99,29 @@ def _withdraw(identity: str, reason: str, dry_run: bool, as_json: bool) -> None:
     from evoembedding.warehouse.lineage.tree import as_dict, render_tree
     from evoembedding.warehouse.lineage.withdrawal import withdraw
     from evoembedding.warehouse.openlineage import assets
-    from evoembedding.warehouse.short_ids import whole_id
+    from evoembedding.warehouse.registry.labels import identity_of, labels_of
 
     with (
         nullcontext() if dry_run else lineage_run(state(), "withdraw", identity, "Withdraw a source.", __file__),
         Warehouse.open(state()) as warehouse,
     ):
-        done = withdraw(warehouse, whole_id(warehouse, identity), reason, user(), git_commit(), dry_run)
+        done = withdraw(warehouse, identity_of(warehouse, identity), reason, user(), git_commit(), dry_run)
         for one in () if dry_run else done.successors:
             reads(assets.dataset(resolve(warehouse, one.before, retired=True)))
             writes(assets.dataset(resolve(warehouse, one.after, retired=True)))
+        named = {model: labels_of(warehouse, model) for model in done.retrain}
     told = {
         "withdrawal": done.withdrawal.model_dump(),
         "new": done.new,
         "dry_run": dry_run,
         "successors": [one.model_dump() for one in done.successors],
-        "retrain": [{"model_id": model, "on": label} for model, label in done.retrain.items()],
+        "retrain": [{"model_id": model, "on": label, "named": named[model]} for model, label in done.retrain.items()],
         "tree": as_dict(done.tree),
     }
-    say(told, as_json, f"{_sentence(done, dry_run)}\n{render_tree(done.tree)}")
+    say(told, as_json, f"{_sentence(done, dry_run, named)}\n{render_tree(done.tree)}")
 
 
-def _sentence(done: Withdrawn, dry_run: bool) -> str:
+def _sentence(done: Withdrawn, dry_run: bool, named: dict[str, list[str]]) -> str:
     one = done.withdrawal
     if not done.new:
         start = f"{one.kind} {one.source} was withdrawn already, on {one.created_at:%Y-%m-%d} by {one.withdrawn_by}"
@@ -130,7 +131,8 @@ def _sentence(done: Withdrawn, dry_run: bool) -> str:
     if not done.successors:
         return f"{start}; no dataset version holds anything made from it"
     follows = ", ".join(f"{s.after} follows {s.before} without {s.episodes_withdrawn}" for s in done.successors)
-    return f"{start}; {follows} of its episodes; models to retrain: {', '.join(done.retrain) or 'none'}"
+    retrain = ", ".join(f"{one} ({', '.join(named[one])})" if named[one] else one for one in done.retrain)
+    return f"{start}; {follows} of its episodes; models to retrain: {retrain or 'none'}"
 
 
 def _opened(label: str | None) -> AbstractContextManager[Warehouse]:

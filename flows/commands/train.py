@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,12 +12,15 @@ from evoembedding.flows.commands.options import BACKBONE, Dataset, RecipeName
 from evoembedding.flows.commands.peek import peek
 from evoembedding.flows.recipes import changed
 from evoembedding.flows.recipes import recipe as named_recipe
-from evoembedding.flows.settings import state
+from evoembedding.flows.settings import state, user
 from evoembedding.flows.terminal import prefect_server
 from evoembedding.flows.terminal.console import Json, say, warn
 from evoembedding.schemas.ablations import ABLATIONS, ablated
 from evoembedding.schemas.errors import EvoError
 from evoembedding.schemas.places import resolve as resolve_place
+
+if TYPE_CHECKING:
+    from evoembedding.schemas.dataset import ModelRecord
 
 
 def train(
@@ -40,23 +44,23 @@ def train(
     zero: Annotated[
         int | None, typer.Option(min=0, max=3, help="ZeRO stage: what ranks hold a part of each; 0 is nothing.")
     ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Register the model as the next version of this name: NAME@1, NAME@2, ...")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Train a model on a dataset version with DeepSpeed; a killed run resumes at its last checkpoint."""
-    from evoembedding.warehouse.datasets.versions import resolve
-
     if hostfile and nproc != 1:
         raise EvoError(f"--nproc {nproc} and --hostfile both say where ranks run; nothing was trained; give one")
     if steps and epochs:
         raise EvoError(f"--steps {steps} and --epochs {epochs} both say how long; nothing was trained; give one")
-    config = named_recipe(recipe).train
+    config = reduce(ablated, ablate or [], named_recipe(recipe).train)
     config = changed(config, steps=steps, epochs=0 if steps else epochs, batches_per_step=batches_per_step, seed=seed)
     config = changed(config, zero_stage=zero, model=changed(config.model, backbone=backbone))
-    for name in ablate or []:
-        config = ablated(config, name)
-    peek(lambda warehouse: resolve(warehouse, dataset))
+    _check(dataset, name)
     from evoembedding.flows import train as job
     from evoembedding.trainer.backbones.names import check_backbone_name
+    from evoembedding.warehouse.datasets.versions import resolve
 
     model = peek(lambda warehouse: next(job.trained_models(warehouse, resolve(warehouse, dataset), config), None))
     if model:
@@ -64,8 +68,29 @@ def train(
     else:
         check_backbone_name(config.model.backbone)
         prefect_server.ready(state())
-        done = job.train(dataset, named_recipe(recipe).replace(train=config), nproc, hostfile, ssh_config, home=state())
+        chosen = named_recipe(recipe).replace(train=config)
+        done = job.train(dataset, chosen, nproc, hostfile, ssh_config, name, home=state())
         model = peek(lambda warehouse: job.find_model(warehouse, done["training_run_id"]))
     assert model
-    path = resolve_place(model.place, state())
-    say({**model.model_dump(), "path": str(path)}, as_json, f"{model.model_id} at {path}")
+    _tell(model, name, as_json)
+
+
+def _check(dataset: str, name: str | None) -> None:
+    from evoembedding.warehouse.datasets.versions import resolve
+    from evoembedding.warehouse.registry.versions import check_free
+
+    peek(lambda warehouse: resolve(warehouse, dataset))
+    if name is not None:
+        peek(lambda warehouse: check_free(warehouse, name))
+
+
+def _tell(model: ModelRecord, name: str | None, as_json: bool) -> None:
+    """Register the model, which is done already where it was trained just now, and say what it is called."""
+    from evoembedding.warehouse.registry.labels import labels_of
+    from evoembedding.warehouse.registry.versions import register
+
+    if name is not None:
+        peek(lambda warehouse: register(warehouse, model, name, user()))
+    path, named = resolve_place(model.place, state()), peek(lambda warehouse: labels_of(warehouse, model.model_id))
+    told = f"{', '.join([model.model_id, *named])} at {path}"
+    say({**model.model_dump(), "path": str(path), "named": named}, as_json, told)

@@ -50,8 +50,23 @@ def datasets(incomplete: str) -> Iterable[str]:
 
 @_quiet
 def models(incomplete: str) -> Iterable[str]:
-    """Ids of models, the newest first."""
-    return _ask("SELECT model_id FROM lake.models ORDER BY created_at DESC")
+    """NAME@N and NAME@ALIAS, then ids, the newest first."""
+    return [*named_models(incomplete), *_ask("SELECT model_id FROM lake.models ORDER BY created_at DESC")]
+
+
+@_quiet
+def named_models(incomplete: str) -> Iterable[str]:
+    """NAME@N, the newest first, and NAME@ALIAS."""
+    numbers = "SELECT name || '@' || number FROM lake.registered_models ORDER BY created_at DESC, number DESC"
+    pointing = """SELECT name || '@' || alias FROM lake.model_aliases
+                  GROUP BY name, alias HAVING arg_max(number, sequence) > 0 ORDER BY ALL"""
+    return _ask(numbers) + _ask(pointing)
+
+
+@_quiet
+def model_names(incomplete: str) -> Iterable[str]:
+    """Names of models."""
+    return _ask("SELECT DISTINCT name FROM lake.registered_models ORDER BY ALL")
 
 
 @_quiet

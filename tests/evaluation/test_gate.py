@@ -9,11 +9,11 @@ import polars as pl
 import pytest
 from pydantic import ValidationError
 
-from evoembedding.evaluation.gate import judge, outcome
+from evoembedding.evaluation.gate import judge
 from evoembedding.evaluation.metrics import METRICS
 from evoembedding.evaluation.slices import slices
 from evoembedding.schemas.errors import EvoError
-from evoembedding.schemas.gate import Gate, GateRule, Guard, Judgement
+from evoembedding.schemas.gate import Gate, GateRule, Guard, Judgement, outcome
 
 TYPES = ("latest", "first", "count", "rare")
 GROUPS = {"state": ("latest", "first"), "absent": ("none",)}

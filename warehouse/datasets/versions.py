@@ -6,7 +6,6 @@ A filter comes in; the sorted ids of what matches go out, stored as members and 
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,10 +20,10 @@ from evoembedding.schemas.errors import EvoError
 from evoembedding.schemas.ids import content_id
 from evoembedding.schemas.moments import now
 from evoembedding.warehouse.catalog import Warehouse, fetch_all, fetch_frame, insert_new
+from evoembedding.warehouse.registry.names import NAME, refuse_models_name
 from evoembedding.warehouse.row_digests import with_digest
 from evoembedding.warehouse.sources import UNUSABLE_EPISODES
 
-NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 CHUNK = 10_000
 
 
@@ -275,7 +274,11 @@ def add_version(
     """In a transaction: the next version of a name, of the episodes of the query `members` with its parameters.
 
     The newest version that has this content and a number above `newer_than` is given instead, where there is one.
+
+    Raises:
+        EvoError: models have that name.
     """
+    refuse_models_name(con, name)
     digest, count = _digest(con, members, bound)
     older = _versions(fetch_frame(con, "SELECT * FROM lake.dataset_versions WHERE name = ? ORDER BY number", [name]))
     for version in reversed(older):

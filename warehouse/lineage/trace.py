@@ -28,6 +28,7 @@ from evoembedding.warehouse.lineage.origin_nodes import (
 from evoembedding.warehouse.lineage.tree import Facts, TraceNode
 from evoembedding.warehouse.lineage.version_nodes import contents, documents_under
 from evoembedding.warehouse.lineage.withdrawal_marks import marked
+from evoembedding.warehouse.registry.labels import labels_of
 
 ROWS_WITH_FINGERPRINTS = ("contexts", "questions", "evidence", "verdicts", "episodes")
 
@@ -74,7 +75,9 @@ def model_facts(warehouse: Warehouse, row: dict[str, Any]) -> Facts:
         "SELECT benchmark, count(*) AS scores FROM lake.evaluations WHERE model_id = ? GROUP BY ALL ORDER BY benchmark",
         (row["model_id"],),
     )
-    facts = {"digest": row["digest"][:16], "place": row["place"], "created": row["created_at"]}
+    named = labels_of(warehouse, row["model_id"])
+    facts: Facts = {"named": ", ".join(named)} if named else {}
+    facts |= {"digest": row["digest"][:16], "place": row["place"], "created": row["created_at"]}
     for score in scores.iter_rows(named=True):
         facts[f"scores on {score['benchmark']}"] = score["scores"]
     return facts

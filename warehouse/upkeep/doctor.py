@@ -56,6 +56,18 @@ _REFERENCES = {
         ANTI JOIN lake.shard_sets USING (shard_set_id)""",
     "models without their training run": """SELECT model_id FROM lake.models
         ANTI JOIN lake.training_runs USING (training_run_id)""",
+    "names without their model": """SELECT name || '@' || number FROM lake.registered_models
+        ANTI JOIN lake.models USING (model_id) ORDER BY ALL""",
+    "aliases without their version": """SELECT DISTINCT name || '@' || alias FROM lake.model_aliases
+        ANTI JOIN lake.registered_models USING (name, number) WHERE number > 0 ORDER BY ALL""",
+    "promotions without their gate": """SELECT DISTINCT name || '@' || number FROM lake.model_aliases
+        ANTI JOIN lake.gate_rules USING (gate_id) WHERE gate_id <> '' ORDER BY ALL""",
+    "gates without their models": """SELECT DISTINCT gate_id FROM (
+            SELECT gate_id, model_id FROM lake.gate_rules
+            UNION ALL SELECT gate_id, baseline_id FROM lake.gate_rules WHERE baseline_id <> '')
+        ANTI JOIN lake.models USING (model_id) ORDER BY ALL""",
+    "names of a dataset and of a model": """SELECT DISTINCT name FROM lake.registered_models
+        SEMI JOIN lake.dataset_versions USING (name) ORDER BY ALL""",
 }
 
 

@@ -17,7 +17,7 @@ import pytest
 from evoembedding.flows.synthesize import commit_drafts
 from evoembedding.schemas.arrow import polars_schema, to_frame
 from evoembedding.schemas.configs import ClozeConfig, SimulatorConfig
-from evoembedding.schemas.dataset import DatasetVersion, DocumentSource, Evaluation
+from evoembedding.schemas.dataset import DatasetVersion, DocumentSource, Evaluation, ModelRecord
 from evoembedding.schemas.episode import Document
 from evoembedding.synth.cloze import cloze
 from evoembedding.synth.documents import document
@@ -26,11 +26,13 @@ from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.datasets.versions import EpisodeFilter, publish
 from evoembedding.warehouse.exchange.export import export_version
 from evoembedding.warehouse.exchange.import_dataset import import_dataset
+from evoembedding.warehouse.registry.gates import keep
+from evoembedding.warehouse.registry.versions import register
 from evoembedding.warehouse.row_digests import changed
 from evoembedding.warehouse.tables import DIGEST, TABLES, columns
 from evoembedding.warehouse.upkeep.doctor import examine
 from evoembedding.warehouse.upkeep.retention import expire
-from tests.records import NOW
+from tests.records import NOW, gate_row
 from tests.soak import count
 from tests.warehouse.migration.test_migration import make_old
 
@@ -46,6 +48,10 @@ def fill(home: Path) -> None:
         seen = DocumentSource(source="notes", file="a.txt", source_id="a.txt", document_id=held, sequence=1,
                               state="present", created_at=NOW)  # fmt: skip
         warehouse.append("document_sources", to_frame(DocumentSource, [seen]))
+        model = ModelRecord(**warehouse.query("SELECT * FROM lake.models ORDER BY ALL").row(0, named=True))
+        (home / model.place).mkdir(parents=True)
+        register(warehouse, model, "named", "me")
+        keep(warehouse, [gate_row("gate-1", model.model_id)])
         assert all(warehouse.query(f"SELECT 1 FROM lake.{name} LIMIT 1").height for name in TABLES)
         publish(warehouse, "since", "{}", None, EpisodeFilter())
 
