@@ -14,6 +14,7 @@ from evoembedding.evaluation.metrics import METRICS
 from evoembedding.evaluation.paired import Estimate, estimate
 from evoembedding.evaluation.score import ASKED
 from evoembedding.evaluation.slices import slices, types_of
+from evoembedding.schemas.benchmark import Conversation
 from evoembedding.schemas.errors import EvoError
 from evoembedding.schemas.gate import TYPES, Direction, Gate, Judgement, Severity
 from evoembedding.schemas.text import shown
@@ -40,13 +41,23 @@ def judge(
     Without a baseline, only `at_least` can be judged.
 
     Raises:
-        EvoError: a rule names a metric or slice that was not measured.
+        EvoError: a rule names a metric or slice that was not measured, or there is nothing to judge.
         ValueError: the frames are not of the same questions.
     """
     if baseline is not None and not model.select(*ASKED).equals(baseline.select(*ASKED)):
         raise ValueError("the two models were not asked the same questions in the same order")
     parts = slices(model.with_row_index("row"), groups)
     return [_judged(rule, gate, parts, baseline) for rule in _rules(gate, parts)]
+
+
+def check(gate: Gate, conversations: Sequence[Conversation], groups: Mapping[str, Sequence[str]]) -> None:
+    """See that all that a gate asks for will be measured on a benchmark, before a model is scored on it.
+
+    Raises:
+        EvoError: it will not.
+    """
+    asked = [(c.conversation_id, len(c.segments), query.question_type) for c in conversations for query in c.queries]
+    _rules(gate, slices(pl.DataFrame(asked, schema=ASKED, orient="row"), groups))
 
 
 def _rules(gate: Gate, parts: Mapping[str, pl.DataFrame]) -> list[_Rule]:
@@ -60,6 +71,11 @@ def _rules(gate: Gate, parts: Mapping[str, pl.DataFrame]) -> list[_Rule]:
             _Rule(guard.metric, name, "may_lose", guard.may_lose, guard.severity, gate.level / len(names))
             for name in names
         ]
+    if not rules:
+        raise EvoError(
+            f"no question type has {gate.min_questions} questions in {gate.min_conversations} conversations, and the "
+            "gate guards nothing else; nothing was judged; give it a rule, or lower the counts"
+        )
     for rule in rules:
         if rule.metric not in METRICS:
             raise _unmeasured("metric", rule.metric, METRICS)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from evoembedding.schemas.episode import Split
+from evoembedding.schemas.gate import Gate
 from evoembedding.schemas.identity import Born, Config
 from evoembedding.schemas.teacher import Budget, Sampling, TeacherConfig
 
@@ -243,6 +244,7 @@ class Recipe(Config):
     curation: CurationConfig = Field(CurationConfig(), description="What versions leave out.")
     train: TrainConfig = Field(TrainConfig(), description="How a model is trained.")
     heldout_contexts: int = Field(150, ge=1, description="Dialogues of the held-out split that models are scored on.")
+    gate: Annotated[Gate, Born(Gate())] = Field(Gate(), description="What a model shows before it is promoted.")
     generators: Annotated[dict[str, dict[str, Any]], Born({})] = Field(
         default_factory=dict, description="Settings of further offline generators, by name; each checks its own."
     )

@@ -13,8 +13,8 @@ flows/terminal/test_processes.py; `demo`, whose flow has ingest to evaluate in i
 test_proxies.py, `synthesize`, `evaluate`, `dataset publish` in test_contributing.py, in one process, `train` until it
 is interrupted in test_interrupt.py, `teacher serve` in test_serve_teacher.py, `dataset import` in test_exchange.py.
 
-Run as forks alone are `retry`, `shard`, `backup`, `restore`, `import-model`, `lineage send`, `teacher check` and the
-other `dataset` commands: an import that is missing in their own files would not be seen.
+Run as forks alone are `retry`, `shard`, `backup`, `restore`, `import-model`, `lineage send`, `teacher check`, `gate`,
+and the `model` and other `dataset` commands: an import that is missing in their own files would not be seen.
 
 Nor is it looked at here what processes a command leaves behind: others may be at work in the same home on purpose, as
 in test_moved_home.py. test_interrupt.py does so for those that are interrupted.

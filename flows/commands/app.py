@@ -16,6 +16,7 @@ from evoembedding.flows.commands.dataset import dataset_app
 from evoembedding.flows.commands.demo import demo
 from evoembedding.flows.commands.doctor import doctor
 from evoembedding.flows.commands.evaluate import evaluate
+from evoembedding.flows.commands.gate import gate
 from evoembedding.flows.commands.import_model import import_model
 from evoembedding.flows.commands.ingest import ingest
 from evoembedding.flows.commands.lineage import lineage_app
@@ -83,6 +84,7 @@ app.command(
 app.command(
     epilog="Example: evo evaluate support@champion   evo evaluate model-0a1b --benchmark locomo --path locomo10.json"
 )(evaluate)
+app.command(epilog="Example: evo gate support@candidate   evo gate model-0a1b --against support@champion --json")(gate)
 app.command(epilog="Example: evo report demo@1   evo report model-0a1b --output report.html")(report)
 app.command(epilog="Example: evo doctor   evo doctor --deep --json   evo doctor --remove-orphans")(doctor)
 app.command(epilog="Example: evo backup /mnt/backups/2026-11-25")(backup)

@@ -30,13 +30,14 @@ def evaluate(
     from evoembedding.flows.evaluate import evaluate as flow
     from evoembedding.flows.evaluate import given, stored_scores, unscored
     from evoembedding.synth.simulator import simulators
-    from evoembedding.warehouse.registry.labels import model_of
+    from evoembedding.warehouse.registry.labels import folder_of, model_of
 
     chosen = named_recipe(recipe)
     model = peek(lambda warehouse: model_of(warehouse, model, "nothing was evaluated").model_id)
     read = read_benchmark(benchmark, given(path, simulators(chosen)[1]))
     scores = peek(lambda warehouse: stored_scores(warehouse, model, read))
     if unscored(scores):
+        peek(lambda warehouse: folder_of(warehouse, model_of(warehouse, model), "nothing was evaluated"))
         prefect_server.ready(state())
         flow(model, benchmark, path, chosen, home=state())
         scores = peek(lambda warehouse: stored_scores(warehouse, model, read))

@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from evoembedding.flows.commands.gate_table import gate_told, print_gate
 from evoembedding.flows.commands.model_changes import promote, register, rollback, tag
+from evoembedding.flows.commands.model_compare import compare
 from evoembedding.flows.settings import state
 from evoembedding.flows.terminal import completion
 from evoembedding.flows.terminal.console import Json, say, say_json, say_table
 
 if TYPE_CHECKING:
     from evoembedding.warehouse.catalog import Warehouse
-    from evoembedding.warehouse.registry.gates import Judged
     from evoembedding.warehouse.registry.states import Standing
 
 model_app = typer.Typer(
@@ -76,7 +77,7 @@ def model_show(
         record = model_of(warehouse, version.model_id)
         folder = resolve(record.place, state())
         told = _standing(one) | {"trained_on": _trained_on(warehouse, version.model_id), "digest": record.digest}
-        told |= {"path": str(folder), "there": folder.is_dir(), "gate": _gate(one.gate)}
+        told |= {"path": str(folder), "there": folder.is_dir(), "gate": one.gate and gate_told(one.gate)}
     if as_json:
         say_json(told)
         return
@@ -91,29 +92,31 @@ def model_history(
     name: Annotated[str, typer.Argument(help="The model's name.", autocompletion=completion.model_names)],
     as_json: Json = False,
 ) -> None:
-    """List every move of the name's aliases, oldest first: when, what, by whom, why and by which gate."""
+    """List every move of the name's aliases and every gate, oldest first: when, what, by whom, why."""
     from evoembedding.warehouse.catalog import Warehouse
-    from evoembedding.warehouse.registry.aliases import alias_history
+    from evoembedding.warehouse.registry.history import history
 
     with Warehouse.open(state()) as warehouse:
-        moves = alias_history(warehouse, name)
+        events = history(warehouse, name)
     if as_json:
-        say_json(moves.to_dicts())
+        say_json([event.model_dump() for event in events])
         return
     rows = [
         (
-            f"{row['created_at']:%Y-%m-%d %H:%M:%S}",
-            row["move"],
-            f"{row['alias']} -> {row['name']}@{row['number']}" if row["number"] else f"{row['alias']} removed",
-            row["moved_by"],
-            row["gate_id"] or ("forced" if row["alias"] == "champion" and row["move"] == "promoted" else ""),
-            row["reason"],
+            f"{event.created_at:%Y-%m-%d %H:%M:%S}",
+            event.what,
+            f"{name}@{event.number}" if event.number else "none",
+            event.alias,
+            event.by,
+            event.gate_id,
+            event.reason,
         )
-        for row in moves.iter_rows(named=True)
+        for event in events
     ]
-    say_table(("when", "what", "alias", "by", "gate", "why"), rows, f"History of {name}", keys=3)
+    say_table(("when", "what", "version", "alias", "by", "gate", "why"), rows, f"History of {name}", keys=4)
 
 
+model_app.command("compare", epilog="Example: evo model compare support@champion support@candidate")(compare)
 model_app.command("register", epilog="Example: evo model register model-0a1b support")(register)
 model_app.command(
     "promote", epilog='Example: evo model promote support@3   evo model promote support@3 --force --why "the first one"'
@@ -122,41 +125,9 @@ model_app.command("rollback", epilog='Example: evo model rollback support --why 
 model_app.command("tag", epilog="Example: evo model tag support@2 stable   evo model tag support stable --remove")(tag)
 
 
-def print_gate(gate: Judged) -> None:
-    """A gate as a table, a row a rule."""
-    rows = [
-        (
-            "" if one.passed is None else "yes" if one.passed else "no",
-            f"{one.direction.replace('_', ' ')} {one.threshold:g}",
-            one.metric,
-            one.question_slice,
-            _figure(one.value),
-            _figure(one.baseline_value),
-            f"{one.low:+.3f} to {one.high:+.3f}" if one.low is not None and one.high is not None else "",
-            one.questions,
-            one.reason if one.severity == "error" else f"{one.reason} (warn)",
-        )
-        for one in gate.rows
-    ]
-    columns = ("holds", "rule", "metric", "slice", "score", "baseline", "interval", "questions", "why")
-    say_table(columns, rows, f"{gate.gate_id}: {gate.outcome}", keys=4)
-
-
 def _standing(one: Standing) -> dict[str, Any]:
     version = one.version.model_dump()
     return {"label": one.version.label, "state": one.state, "aliases": list(one.aliases), **version}
-
-
-def _gate(gate: Judged | None) -> dict[str, Any] | None:
-    if gate is None:
-        return None
-    return {
-        "gate_id": gate.gate_id,
-        "outcome": gate.outcome,
-        "model_id": gate.model_id,
-        "baseline_id": gate.baseline_id,
-        "rules": [row.model_dump() for row in gate.rows],
-    }
 
 
 def _trained_on(warehouse: Warehouse, model_id: str) -> str:
@@ -168,7 +139,3 @@ def _in_words(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return ", ".join(value) if isinstance(value, list) else str(value)
-
-
-def _figure(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"

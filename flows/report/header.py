@@ -15,6 +15,7 @@ from evoembedding.schemas.dataset import DatasetVersion, ModelRecord, TrainingRu
 from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.datasets.statistics import PAPER, Statistics
 from evoembedding.warehouse.datasets.versions import left_out
+from evoembedding.warehouse.registry.labels import labels_of
 
 Model = tuple[ModelRecord, TrainingRun]
 
@@ -88,6 +89,7 @@ def facts(warehouse: Warehouse, version: DatasetVersion, model: Model | None) ->
     if model:
         record, run = model
         of_model = [
+            Fact("named", ", ".join(labels_of(warehouse, record.model_id)) or "no name"),
             Fact("weights digest", record.digest, True),
             Fact("model folder", record.place, True),
             Fact("training run", run.training_run_id, True),

@@ -137,6 +137,11 @@ def test_what_was_not_measured_is_one_sentence_with_what_was(rule: GateRule, say
     assert ("MRR" if "metric" in says else "latest") in str(told.value)
 
 
+def test_a_gate_that_guards_nothing_is_no_gate() -> None:
+    with pytest.raises(EvoError, match="no question type has 300 questions in 5 conversations"):
+        judge(Gate(rules=(), min_questions=300), EQUAL, EQUAL, GROUPS)
+
+
 def test_slices_are_types_groups_and_lengths() -> None:
     parts = slices(EQUAL, GROUPS)
     assert set(parts) == {"all", "state", *TYPES, "length:9-16", "length:17-32"}

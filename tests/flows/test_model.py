@@ -110,9 +110,9 @@ def test_promotion_rollback_and_history(home: Path, tmp_path: Path) -> None:
     assert told(own, "model", "rollback", "support", "--why", "users complain")["champion"] == "support@1"
     assert [row["state"] for row in told(own, "model", "list")] == ["champion", "replaced"]
     moves = told(own, "model", "history", "support")
-    champions = [(row["number"], row["move"], row["reason"]) for row in moves if row["alias"] == "champion"]
-    assert champions == [(1, "promoted", "the first"), (2, "promoted", "try"), (1, "rolled back", "users complain")]
-    assert all(row["moved_by"] for row in moves)
+    champions = [(row["number"], row["what"], row["reason"]) for row in moves if row["alias"] == "champion"]
+    assert champions == [(1, "forced", "the first"), (2, "forced", "try"), (1, "rolled back", "users complain")]
+    assert all(row["by"] for row in moves)
     shown = evo(own, "model", "history", "support").stdout
     assert "users complain" in shown
     assert "forced" in shown

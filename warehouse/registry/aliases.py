@@ -1,9 +1,8 @@
-"""Aliases of models, such as `support@stable`: set and removed by hand, and the history of them all."""
+"""Aliases of models, such as `support@stable`, that are set and removed by hand."""
 
 from __future__ import annotations
 
 import duckdb
-import polars as pl
 
 from evoembedding.schemas.errors import EvoError
 from evoembedding.schemas.registry import CHAMPION, PREVIOUS, ModelAlias
@@ -41,21 +40,6 @@ def remove_alias(warehouse: Warehouse, name: str, alias: str, by: str, reason: s
         return move(con, name, alias, 0, why)
 
     return warehouse.transaction(work)
-
-
-def alias_history(warehouse: Warehouse, name: str) -> pl.DataFrame:
-    """Every move of a name's aliases, oldest first: the rows of `model_aliases`, with `model_id` and `current`.
-
-    Raises:
-        EvoError: no model has that name.
-    """
-    return warehouse.query(
-        """SELECT a.*, coalesce(m.model_id, '') AS model_id,
-                  a.sequence = max(a.sequence) OVER (PARTITION BY a.name, a.alias) AS current
-           FROM lake.model_aliases a LEFT JOIN lake.registered_models m USING (name, number)
-           WHERE a.name = ? ORDER BY a.rowid""",
-        (version_of(warehouse, name).name,),
-    )
 
 
 def _check(alias: str) -> None:

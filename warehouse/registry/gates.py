@@ -22,6 +22,18 @@ class Judged(NamedTuple):
         return outcome(self.rows, compared=bool(self.baseline_id))
 
     @property
+    def says(self) -> list[dict[str, object]]:
+        """What was found, whenever and for whomever it was."""
+        return [row.model_dump(exclude={"gate_id", "decided_by", "created_at"}) for row in self.rows]
+
+    @property
+    def failed(self) -> list[str]:
+        """Why a model was not blessed: what each rule found that was to hold and did not, or could not be judged."""
+        heard = (row for row in self.rows if row.severity == "error" and not row.passed)
+        compared = (row for row in heard if self.baseline_id or row.direction == "at_least")
+        return [f"{row.metric} on {row.question_slice}: {row.reason}" for row in compared]
+
+    @property
     def model_id(self) -> str:
         return self.rows[0].model_id
 
@@ -60,4 +72,5 @@ def _gates(warehouse: Warehouse, column: str, identity: str) -> list[Judged]:
     found: dict[str, list[GateRow]] = {}
     for row in rows.iter_rows(named=True):
         found.setdefault(row["gate_id"], []).append(GateRow(**row))
-    return [Judged(gate_id, tuple(rules)) for gate_id, rules in found.items()]
+    # Rows of one transaction come in no order of their own.
+    return [Judged(gate_id, tuple(sorted(rules, key=lambda row: row.rule))) for gate_id, rules in found.items()]

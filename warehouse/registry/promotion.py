@@ -101,7 +101,6 @@ def _blessing(warehouse: Warehouse, version: RegisteredModel, champion: int, for
     if gate is None:
         why = f"no gate has judged {version.label}{against}; nothing was promoted; 'evo gate {version.label}' does"
     else:
-        failed = [r for r in gate.rows if r.severity == "error" and not r.passed]
-        told = "; ".join(f"{r.metric} on {r.question_slice}: {r.reason}" for r in failed)
+        told = "; ".join(gate.failed)
         why = f"gate {gate.gate_id} {gate.outcome} {version.label}{against} ({told}); nothing was promoted"
     raise EvoError(f"{why}; --force --why TEXT promotes it all the same")
