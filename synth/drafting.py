@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 
 from evoembedding.schemas.episode import Context, Draft, Evidence, Question, Segment, Split
 from evoembedding.schemas.ids import content_id
+from evoembedding.synth.contexts.row import context_row
 from evoembedding.synth.taxonomy import QUESTION_TYPES
 
 
@@ -31,22 +32,15 @@ def draft(
     document_id: str = "",
 ) -> Draft:
     """The rows of one context; the same content gives the same ids. A generator is sure of its evidence: one vote."""
-    content = {
-        "segments": [[s.user, s.assistant] for s in segments],
-        "kind": kind,
-        "generator": generator,
-        "split": split,
-        **({"document_id": document_id} if document_id else {}),
-    }
-    context = Context(
-        context_id=content_id("ctx", content),
-        kind=kind,
-        generator=generator,
-        split=split,
+    context = context_row(
+        kind,
+        generator,
+        segments,
+        fingerprint,
         seed=seed,
+        split=split,
         document_ids=(document_id,) if document_id else (),
-        segments=tuple(segments),
-        fingerprint=fingerprint,
+        origin={"document_id": document_id} if document_id else {},
     )
     questions = tuple(_question(context, one) for one in asked)
     evidence = tuple(

@@ -12,7 +12,7 @@ import typer
 from evoembedding.flows.settings import state
 from evoembedding.flows.terminal import interrupt
 from evoembedding.flows.terminal.console import Json, say, say_json, say_table, say_text
-from evoembedding.schemas.errors import EvoError
+from evoembedding.schemas.errors import EvoError, first_fault
 
 teacher_app = typer.Typer(
     help="Run teachers, look at them and at what they were paid.", no_args_is_help=True, rich_markup_mode=None
@@ -132,4 +132,4 @@ def _one_sentence() -> Iterator[None]:
     try:
         yield
     except ValidationError as error:
-        raise EvoError(error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")) from None
+        raise EvoError(first_fault(error)) from None

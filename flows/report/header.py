@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +13,7 @@ from evoembedding.flows.report.training import headline
 from evoembedding.schemas.dataset import DatasetVersion, ModelRecord, TrainingRun
 from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.datasets.statistics import PAPER, Statistics
-from evoembedding.warehouse.datasets.versions import left_out
+from evoembedding.warehouse.datasets.versions import left_out, recipe_name
 from evoembedding.warehouse.registry.labels import labels_of
 
 Model = tuple[ModelRecord, TrainingRun]
@@ -100,20 +99,12 @@ def facts(warehouse: Warehouse, version: DatasetVersion, model: Model | None) ->
         *of_model,
         Fact("dataset digest" if model else "digest", version.digest, True),
         Fact("parent", version.parent or "none: the first of its name"),
-        Fact("recipe", _recipe_name(version.recipe)),
+        Fact("recipe", recipe_name(version.recipe)),
         Fact("git commit", version.git_commit or "not recorded", bool(version.git_commit)),
         Fact("snapshot", f"{version.snapshot}"),
         Fact("dataset published" if model else "created", moment(version.created_at)),
         Fact("left out", out or "nothing"),
     ]
-
-
-def _recipe_name(recipe: str) -> str:
-    try:
-        read = json.loads(recipe)
-    except json.JSONDecodeError:
-        return recipe[:60]
-    return str(read.get("name", "unnamed")) if isinstance(read, dict) else recipe[:60]
 
 
 def moment(when: datetime) -> str:

@@ -24,6 +24,7 @@ from evoembedding.synth.teachers.faults import NotAskedError
 from evoembedding.synth.teachers.replay import Replay
 from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.datasets.drafts import drafted_documents, drafted_seeds
+from evoembedding.warehouse.datasets.fingerprints import Fingerprints
 from evoembedding.warehouse.documents.texts import count_usable
 from evoembedding.warehouse.ledger import SqliteLedger
 
@@ -144,11 +145,12 @@ class _Known:
         self._stages = {row["fingerprint"]: row for row in stages.iter_rows(named=True)}
         rows = warehouse.query("SELECT DISTINCT item, kind, fingerprint FROM outcomes WHERE scope = ?", (scope,))
         self._items = rows.rows()
+        self._lines = Fingerprints(warehouse)
 
     def done(self, stage: Stage) -> set[str]:
         """The items that went through this very stage, whatever came after it."""
         lasts = {last for _, _, last in self._items}
-        through = {last for last in lasts if stage.fingerprint in self._line(last)}
+        through = {last for last in lasts if stage.fingerprint in self._lines.line(last)}
         return {item for item, _, last in self._items if last in through}
 
     def tried(self, kind: str) -> set[str]:
@@ -174,15 +176,6 @@ class _Known:
             for fingerprint, row in self._stages.items()
             if (row["stage"], row["kind"]) == same and fingerprint != stage.fingerprint
         ]
-
-    def _line(self, fingerprint: str) -> list[str]:
-        """A fingerprint and those of the stages before it."""
-        line = []
-        while fingerprint:
-            line.append(fingerprint)
-            row = self._stages.get(fingerprint)
-            fingerprint = row["before"] if row else ""
-        return line
 
 
 async def _missing(

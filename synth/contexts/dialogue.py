@@ -6,9 +6,9 @@ import random
 
 from evoembedding.schemas.configs import TeachingConfig
 from evoembedding.schemas.episode import Context, Segment
-from evoembedding.schemas.ids import content_id
 from evoembedding.synth.contexts.lengths import cut, draw_segments
 from evoembedding.synth.contexts.personas import persona
+from evoembedding.synth.contexts.row import context_row
 from evoembedding.synth.contexts.web import NoContextError
 from evoembedding.synth.prompts.answers import Plan, PlannedEvent, Turns
 from evoembedding.synth.teachers.asking import Asker
@@ -29,27 +29,12 @@ async def dialogue(asker: Asker, config: TeachingConfig, index: int, fingerprint
     rng = random.Random(f"{VERSION}/{config.seed}/{index}")
     person, count = persona(rng), draw_segments(rng, config.lengths)
     events, planned = await _plan(asker, config, person, count)
-    turns, told = await _tell(asker, config, person, events)
+    turns, written = await _tell(asker, config, person, events)
     segments = cut(turns, config.lengths)
     if len(segments) < 2:
         raise NoContextError(f"the dialogue came to {len(segments)} turns of {count}")
-    generator = asker.model(asker.writer)
-    content = {
-        "segments": [[s.user, s.assistant] for s in segments],
-        "kind": "dialogue",
-        "generator": generator,
-        "split": "train",
-    }
-    return Context(
-        context_id=content_id("ctx", content),
-        kind="dialogue",
-        generator=generator,
-        split="train",
-        seed=index,
-        document_ids=(),
-        segments=segments,
-        fingerprint=fingerprint,
-        calls=(*planned, *told),
+    return context_row(
+        "dialogue", asker.model(asker.writer), segments, fingerprint, seed=index, calls=(*planned, *written)
     )
 
 

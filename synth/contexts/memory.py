@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from evoembedding.schemas.configs import TeachingConfig
 from evoembedding.schemas.episode import Context, Segment
-from evoembedding.schemas.ids import content_id
 from evoembedding.synth.contexts.lengths import cut
+from evoembedding.synth.contexts.row import context_row
 from evoembedding.synth.contexts.web import NoContextError
 from evoembedding.synth.prompts.answers import Statements
 from evoembedding.synth.teachers.asking import Asker, together
@@ -29,24 +29,14 @@ async def memory(asker: Asker, config: TeachingConfig, source: Context, fingerpr
     segments = cut(found, config.lengths) if found else ()
     if len(segments) < 2:
         raise NoContextError(f"{len(segments)} statements were found in {len(source.segments)} segments")
-    generator = asker.model(asker.writer)
-    content = {
-        "segments": [[s.user, s.assistant] for s in segments],
-        "kind": "memory",
-        "generator": generator,
-        "split": "train",
-        # Two sources may give the same statements, and stay two contexts.
-        "source": source.context_id,
-    }
-    return Context(
-        context_id=content_id("ctx", content),
-        kind="memory",
-        generator=generator,
-        split="train",
+    return context_row(
+        "memory",
+        asker.model(asker.writer),
+        segments,
+        fingerprint,
         seed=source.seed,
         document_ids=source.document_ids,
-        segments=segments,
-        fingerprint=fingerprint,
         source_ids=(source.context_id,),
         calls=tuple(call for part in answered for call in part.calls),
+        origin={"source": source.context_id},
     )

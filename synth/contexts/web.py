@@ -6,8 +6,8 @@ import random
 
 from evoembedding.schemas.configs import TeachingConfig
 from evoembedding.schemas.episode import Context, Document, Segment
-from evoembedding.schemas.ids import content_id
 from evoembedding.synth.contexts.lengths import cut, draw_segments
+from evoembedding.synth.contexts.row import context_row
 from evoembedding.synth.text import joined, sentences, tokens, unspaced, windows
 
 VERSION = "web-2"
@@ -37,22 +37,14 @@ def web(document: Document, config: TeachingConfig, fingerprint: str) -> Context
     segments = cut([Segment(user=text) for text in windowed], config.lengths)
     if len(segments) < 2:
         raise NoContextError(f"two windows of the document pass {config.lengths.max_tokens} tokens")
-    content = {
-        "segments": [[s.user, s.assistant] for s in segments],
-        "kind": "web",
-        "generator": GENERATOR,
-        "split": "train",
-        "document_id": document.document_id,
-    }
-    return Context(
-        context_id=content_id("ctx", content),
-        kind="web",
-        generator=GENERATOR,
-        split="train",
+    return context_row(
+        "web",
+        GENERATOR,
+        segments,
+        fingerprint,
         seed=config.seed,
         document_ids=(document.document_id,),
-        segments=segments,
-        fingerprint=fingerprint,
+        origin={"document_id": document.document_id},
     )
 
 

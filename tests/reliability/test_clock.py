@@ -12,7 +12,7 @@ import pytest
 BEFORE = """
 from evoembedding.warehouse.shards.shard_sets import build_shards
 with Warehouse.open(home) as warehouse:
-    warehouse.append_all({"documents": documents(10), **partition(0, 10)})
+    warehouse.append_all({"documents": make_documents(10), **make_partition(0, 10)})
     version = publish(warehouse, "d", "{}", "c", EpisodeFilter())
     set_tag(warehouse, "d@1", "stable")
     made = build_shards(warehouse, version, WordTokenizer(), home / "shards")
@@ -26,7 +26,7 @@ AFTER = """
 assert datetime.now(UTC) < datetime.fromisoformat(sys.argv[2])
 with Warehouse.open(home) as warehouse:
     old = list_versions(warehouse)[0]
-    warehouse.append_all(partition(10, 16))
+    warehouse.append_all(make_partition(10, 16))
     publish(warehouse, "d", "{}", "c", EpisodeFilter())
     answer(1)
     assert copy_calls(warehouse, ledger, "s") == 1
@@ -59,7 +59,7 @@ from evoembedding.schemas.dataset import ModelRecord, TrainingRun
 from evoembedding.schemas.moments import now
 from tests.records import teacher_call, trained_model, training_run
 from tests.reliability.test_damage import asked
-from tests.warehouse.conftest import WordTokenizer, documents, partition
+from tests.warehouse.world import WordTokenizer, make_documents, make_partition
 from evoembedding.trainer.training.checkpoints import newest_state, write_state
 from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.upkeep.doctor import examine

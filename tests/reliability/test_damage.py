@@ -25,7 +25,7 @@ from evoembedding.warehouse.shards.shard_sets import build_shards, read_shards
 from evoembedding.warehouse.upkeep.doctor import examine
 from tests.records import teacher_call
 from tests.soak import SOAKING, count
-from tests.warehouse.conftest import WordTokenizer, documents, partition
+from tests.warehouse.world import WordTokenizer, make_documents, make_partition
 
 CUTS = (0.0, 0.5, 0.999)
 CALLS = 40
@@ -36,10 +36,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """d@1 with shards, and d@2."""
     folder: Path = tmp_path_factory.mktemp("home")
     with Warehouse.open(folder) as warehouse:
-        warehouse.append_all({"documents": documents(10), **partition(0, 10)})
+        warehouse.append_all({"documents": make_documents(10), **make_partition(0, 10)})
         version = publish(warehouse, "d", "{}", "c", EpisodeFilter())
         build_shards(warehouse, version, WordTokenizer(), folder / "shards", rows_per_shard=4)
-        warehouse.append_all(partition(10, 16))
+        warehouse.append_all(make_partition(10, 16))
         publish(warehouse, "d", "{}", "c", EpisodeFilter())
     return folder
 

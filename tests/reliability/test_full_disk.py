@@ -34,7 +34,7 @@ from evoembedding.warehouse.upkeep.doctor import examine
 from tests.records import teacher_call
 from tests.reliability.disks import small_disk
 from tests.soak import count
-from tests.warehouse.conftest import WordTokenizer
+from tests.warehouse.world import WordTokenizer
 
 CONTEXTS = 12
 RECIPE: Recipe = recipe("smallest").replace(

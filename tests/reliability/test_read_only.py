@@ -23,7 +23,7 @@ from evoembedding.warehouse.upkeep.doctor import examine
 from tests.records import teacher_call
 from tests.reliability.disks import read_only
 from tests.reliability.test_damage import asked
-from tests.warehouse.conftest import WordTokenizer, documents, partition
+from tests.warehouse.world import WordTokenizer, make_documents, make_partition
 from tests.warm import run_each
 
 READING = [
@@ -54,9 +54,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """d@1 with shards, d@2, and an answered call; then read-only."""
     folder: Path = tmp_path_factory.mktemp("home")
     with Warehouse.open(folder) as warehouse:
-        warehouse.append_all({"documents": documents(10), **partition(0, 10)})
+        warehouse.append_all({"documents": make_documents(10), **make_partition(0, 10)})
         build_shards(warehouse, version(warehouse), WordTokenizer(), folder / "shards")
-        warehouse.append_all(partition(10, 16))
+        warehouse.append_all(make_partition(10, 16))
         version(warehouse)
     ledger = SqliteLedger.open(folder)
     ledger.record(teacher_call(asked(0).call_id, "large"), asked(0))
@@ -81,7 +81,7 @@ def test_a_warehouse_is_read_and_refuses_to_be_written(home: Path) -> None:
         snapshot = list_versions(warehouse)[0].snapshot
         for write in (
             lambda: set_tag(warehouse, "d@1", "stable"),
-            lambda: warehouse.append("documents", documents(20)),
+            lambda: warehouse.append("documents", make_documents(20)),
         ):
             with pytest.raises(EvoError, match=r"Read-only file system.*make its folder writable"):
                 write()
@@ -100,11 +100,11 @@ def test_what_a_log_holds_is_read_too(tmp_path: Path) -> None:
     """A process that was killed has left its last rows in SQLite's log, which a read-only disk cannot take in."""
     script = f"""
 import os
-from tests.warehouse.conftest import documents
+from tests.warehouse.world import make_documents
 from evoembedding.warehouse.catalog import Warehouse
 from pathlib import Path
 warehouse = Warehouse.open(Path({str(tmp_path)!r}))
-warehouse.append("documents", documents(7))
+warehouse.append("documents", make_documents(7))
 os._exit(0)
 """
     Warehouse.open(tmp_path).close()

@@ -18,8 +18,8 @@ from evoembedding.schemas.episode import Context, Segment
 from evoembedding.schemas.errors import EvoError
 from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.tables import TABLES
+from tests.warehouse.world import make_partition
 
-Frames = dict[str, pl.DataFrame]
 WRITER = """
 import sys
 from pathlib import Path
@@ -64,7 +64,7 @@ def test_what_memory_cannot_hold_is_spilled(tmp_path: Path) -> None:
     assert list(tmp_path.rglob("spill*")) == []
 
 
-def test_append_twice_adds_once(warehouse: Warehouse, make_partition: Callable[[int, int], Frames]) -> None:
+def test_append_twice_adds_once(warehouse: Warehouse) -> None:
     before = warehouse.snapshot()
     assert set(warehouse.append_all(make_partition(0, 30)).values()) == {0}
     counts = warehouse.append_all(make_partition(28, 32))
@@ -74,7 +74,7 @@ def test_append_twice_adds_once(warehouse: Warehouse, make_partition: Callable[[
     assert warehouse.append("episodes", pl.concat([frame, frame])) == 1
 
 
-def test_rows_come_back_as_they_went_in(warehouse: Warehouse, make_partition: Callable[[int, int], Frames]) -> None:
+def test_rows_come_back_as_they_went_in(warehouse: Warehouse) -> None:
     sent = make_partition(0, 30)["contexts"]
     got = warehouse.query("SELECT * FROM contexts WHERE seed < ? ORDER BY context_id", (30,))
     assert got.to_dicts() == sent.to_dicts()
@@ -85,9 +85,7 @@ def test_every_table_has_its_record_s_columns(warehouse: Warehouse) -> None:
         assert dict(warehouse.query(f"SELECT * FROM lake.{name} LIMIT 0").schema) == polars_schema(table.record)
 
 
-def test_a_failing_transaction_leaves_nothing(
-    warehouse: Warehouse, make_partition: Callable[[int, int], Frames]
-) -> None:
+def test_a_failing_transaction_leaves_nothing(warehouse: Warehouse) -> None:
     def work(con: object) -> None:
         con.execute("INSERT INTO lake.dataset_members (dataset_id, episode_id) VALUES ('ds-x', 'ep-x')")  # type: ignore[attr-defined]
         raise ValueError("stop")

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import duckdb
 import duckdb_extensions
-import polars as pl
 import pytest
 
 from evoembedding.schemas.errors import EvoError
@@ -17,11 +16,10 @@ from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.datasets.versions import EpisodeFilter, members_digest, publish, resolve
 from evoembedding.warehouse.upkeep.orphans import orphans, remove
 from evoembedding.warehouse.upkeep.retention import expire
+from tests.warehouse.world import make_partition
 
-Make = Callable[[int, int], dict[str, pl.DataFrame]]
 
-
-def make(home: Path, make_partition: Make) -> str:
+def make(home: Path) -> str:
     """A warehouse with one version; the version's digest."""
     with Warehouse.open(home) as warehouse:
         warehouse.append_all(make_partition(0, 6))
@@ -42,7 +40,6 @@ def retire(home: Path) -> None:
 def test_a_copy_deletes_nothing_of_what_it_shares_until_it_takes_over(
     tmp_path: Path,
     served: Callable[[], dict[str, str]],
-    make_partition: Make,
     monkeypatch: pytest.MonkeyPatch,
     shared: tuple[str, ...],
 ) -> None:
@@ -50,7 +47,7 @@ def test_a_copy_deletes_nothing_of_what_it_shares_until_it_takes_over(
         if name in shared:
             monkeypatch.setenv(name, value)
     home, copy = tmp_path / "home", tmp_path / "copy"
-    published = make(home, make_partition)
+    published = make(home)
     shutil.copytree(home, copy)
     with pytest.raises(EvoError, match=r"one is a copy, or was moved; nothing was removed.*evo doctor --take-over"):
         retire(copy)
@@ -70,11 +67,11 @@ def test_a_copy_deletes_nothing_of_what_it_shares_until_it_takes_over(
 
 
 def test_several_machines_own_what_a_catalog_and_data_on_servers_are(
-    tmp_path: Path, served: Callable[[], dict[str, str]], make_partition: Make, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, served: Callable[[], dict[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in served().items():
         monkeypatch.setenv(name, value)
-    published = make(tmp_path / "one", make_partition)
+    published = make(tmp_path / "one")
     assert digest(tmp_path / "two") == published
     retire(tmp_path / "two")
 
@@ -91,10 +88,10 @@ def plain(catalog: Path) -> duckdb.DuckDBPyConnection:
 
 @pytest.mark.parametrize("old", [False, True], ids=["made now", "of an older version"])
 def test_a_plain_attach_of_a_copy_never_reads_the_original(
-    tmp_path: Path, make_partition: Make, monkeypatch: pytest.MonkeyPatch, old: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: bool
 ) -> None:
     home, copy = tmp_path / "home", tmp_path / "copy"
-    make(home, make_partition)
+    make(home)
     if old:  # which kept the path that it was made at
         with Warehouse.open(home) as warehouse:
             set_path = "UPDATE __ducklake_metadata_lake.ducklake_metadata SET value = ? WHERE key = 'data_path'"

@@ -8,11 +8,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import polars as pl
 import pytest
 
 from evoembedding.schemas.shard import EpisodeTokenizer
@@ -21,8 +20,8 @@ from evoembedding.warehouse.datasets.versions import EpisodeFilter, list_version
 from evoembedding.warehouse.shards.shard_sets import build_shards, check_shards
 from evoembedding.warehouse.upkeep.doctor import Finding, examine
 from tests.soak import count
+from tests.warehouse.world import make_partition
 
-Make = Callable[[int, int], dict[str, pl.DataFrame]]
 KILLS = count(6, 30)
 PUBLISHER = """
 import sys
@@ -139,7 +138,7 @@ def whole(warehouse: Warehouse, newest: int = 3) -> None:
     ids=["other content", "the same content"],
 )
 def test_two_processes_that_publish_at_once(
-    tmp_path: Path, make_partition: Make, filters: tuple[tuple[str, ...], ...], labels: list[str]
+    tmp_path: Path, filters: tuple[tuple[str, ...], ...], labels: list[str]
 ) -> None:
     with Warehouse.open(tmp_path) as warehouse:
         warehouse.append_all(make_partition(0, 200))
@@ -157,7 +156,7 @@ def test_two_processes_that_publish_at_once(
         whole(warehouse)
 
 
-def test_a_reader_waits_for_no_writer(tmp_path: Path, make_partition: Make) -> None:
+def test_a_reader_waits_for_no_writer(tmp_path: Path) -> None:
     with Warehouse.open(tmp_path) as warehouse:
         warehouse.append_all(make_partition(0, 10))
         publish(warehouse, "d", "{}", None, EpisodeFilter())
@@ -171,7 +170,7 @@ def test_a_reader_waits_for_no_writer(tmp_path: Path, make_partition: Make) -> N
         assert line(reader) == "10 100"
 
 
-def test_a_version_is_read_as_of_its_snapshot(tmp_path: Path, make_partition: Make) -> None:
+def test_a_version_is_read_as_of_its_snapshot(tmp_path: Path) -> None:
     with Warehouse.open(tmp_path) as warehouse:
         warehouse.append_all(make_partition(0, 10))
         first = publish(warehouse, "d", "{}", None, EpisodeFilter())
@@ -185,9 +184,7 @@ def test_a_version_is_read_as_of_its_snapshot(tmp_path: Path, make_partition: Ma
 
 
 @pytest.mark.slow
-def test_kills_leave_the_old_version_or_the_new_one(
-    tmp_path: Path, make_partition: Make, tokenizer: EpisodeTokenizer
-) -> None:
+def test_kills_leave_the_old_version_or_the_new_one(tmp_path: Path, tokenizer: EpisodeTokenizer) -> None:
     home, parts, rng = tmp_path / "home", tmp_path / "parts", random.Random(0)
     for number in range(3 * KILLS + 10):
         (parts / f"{number:03d}").mkdir(parents=True)

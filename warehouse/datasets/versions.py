@@ -6,6 +6,7 @@ A filter comes in; the sorted ids of what matches go out, stored as members and 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -207,6 +208,15 @@ def members_digest(warehouse: Warehouse, dataset_id: str) -> tuple[str, int]:
         "SELECT episode_id FROM lake.dataset_members WHERE dataset_id = ? ORDER BY episode_id", (dataset_id,), CHUNK
     )
     return _hash(row for rows in chunks for row in rows.iter_rows())
+
+
+def recipe_name(recipe: str) -> str:
+    """The name of a version's stored recipe; of one that is not ours, its beginning."""
+    try:
+        read = json.loads(recipe)
+    except json.JSONDecodeError:
+        return recipe[:60]
+    return str(read.get("name", "unnamed")) if isinstance(read, dict) else recipe[:60]
 
 
 def left_out(warehouse: Warehouse, version: DatasetVersion) -> dict[str, int]:

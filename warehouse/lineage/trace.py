@@ -16,7 +16,7 @@ import polars as pl
 from evoembedding.schemas.dataset import DatasetVersion, Import
 from evoembedding.schemas.errors import EvoError
 from evoembedding.warehouse.catalog import Warehouse
-from evoembedding.warehouse.datasets.versions import find_version, list_versions, resolve
+from evoembedding.warehouse.datasets.versions import find_version, list_versions, recipe_name, resolve
 from evoembedding.warehouse.lineage.origin_nodes import (
     call_nodes,
     context_nodes,
@@ -128,7 +128,7 @@ def _dataset_node(warehouse: Warehouse, version: DatasetVersion, limit: int) -> 
         "commit": version.git_commit or None,
         "snapshot": version.snapshot,
         "created": version.created_at,
-        "recipe": _recipe_name(version.recipe),
+        "recipe": recipe_name(version.recipe),
     }
     children = (*_imports(warehouse, version.dataset_id), *contents(warehouse, version, limit))
     return TraceNode("dataset", version.dataset_id, version.label, facts, children)
@@ -156,7 +156,7 @@ def import_facts(one: Import) -> Facts:
         facts["revision"] = one.revision
     if one.exported:
         was = DatasetVersion.model_validate_json(one.exported)
-        facts |= {"was": was.label, "recipe": _recipe_name(was.recipe), "commit": was.git_commit or None}
+        facts |= {"was": was.label, "recipe": recipe_name(was.recipe), "commit": was.git_commit or None}
     return facts
 
 
@@ -245,14 +245,6 @@ def _parent(warehouse: Warehouse, table: str, identity: str, limit: int) -> tupl
 def _row(warehouse: Warehouse, table: str, identity: str) -> dict[str, Any]:
     query = f"SELECT * FROM lake.{table} WHERE {KINDS[table][0]} = ?"
     return warehouse.query(query, (identity,)).row(0, named=True)
-
-
-def _recipe_name(recipe: str) -> str:
-    try:
-        parsed = json.loads(recipe)
-    except json.JSONDecodeError:
-        return recipe[:40]
-    return str(parsed.get("name", "unnamed")) if isinstance(parsed, dict) else recipe[:40]
 
 
 def _dataset_id(warehouse: Warehouse, identity: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -17,12 +16,11 @@ from evoembedding.warehouse.datasets.overview import _spread, documents_by_gener
 from evoembedding.warehouse.datasets.versions import EpisodeFilter, publish
 from evoembedding.warehouse.lineage.trace import documents_of
 from evoembedding.warehouse.shards.shard_sets import build_shards
-
-Partition = Callable[[int, int], dict[str, pl.DataFrame]]
+from tests.warehouse.world import add_model, make_partition
 
 
 @pytest.fixture(scope="module")
-def version(warehouse: Warehouse, make_partition: Partition) -> DatasetVersion:
+def version(warehouse: Warehouse) -> DatasetVersion:
     """Thirty episodes less one that curation left out; two more came after it was published."""
     out = Verdict(
         question_id="q-0003-0",
@@ -52,7 +50,7 @@ def test_every_drafted_question_has_one_outcome(warehouse: Warehouse, version: D
     assert rows["questions"].sum() == warehouse.query("SELECT count(*) FROM questions").item()
 
 
-def test_reasons_with_numbers_are_counted_together_and_rare_ones_too(tmp_path: Path, make_partition: Partition) -> None:
+def test_reasons_with_numbers_are_counted_together_and_rare_ones_too(tmp_path: Path) -> None:
     with Warehouse.open(tmp_path) as warehouse:
         frames = make_partition(0, 20)
         # Ten rejections tell a number, of the ten others each a name.
@@ -89,7 +87,6 @@ def test_documents_and_models(
     warehouse: Warehouse,
     version: DatasetVersion,
     tokenizer: EpisodeTokenizer,
-    add_model: Callable[[Warehouse, str], None],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     documents = documents_of(warehouse, version.dataset_id)["source_id"].to_list()

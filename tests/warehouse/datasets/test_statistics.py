@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import sys
 import unicodedata
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
 import duckdb
-import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,6 +24,7 @@ from evoembedding.warehouse.datasets.statistics import (
     statistics,
 )
 from evoembedding.warehouse.datasets.versions import EpisodeFilter, episodes_of, publish
+from tests.warehouse.world import make_documents, make_partition
 
 
 def counted(texts: list[str]) -> list[int]:
@@ -47,8 +46,6 @@ def test_texts_count_the_same(texts: list[str]) -> None:
 
 def test_a_version_is_counted_as_plain_python_counts_it(
     tmp_path: Path,
-    make_partition: Callable[[int, int], dict[str, pl.DataFrame]],
-    make_documents: Callable[[int], pl.DataFrame],
 ) -> None:
     with Warehouse.open(tmp_path) as warehouse:
         warehouse.append_all({"documents": make_documents(9), **make_partition(0, 12)})

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,13 +20,12 @@ from evoembedding.warehouse.datasets.versions import (
     resolve,
     texts_of,
 )
+from tests.warehouse.world import make_partition
 
 ALL = EpisodeFilter()
 
 
-def test_same_content_same_version_then_the_next(
-    warehouse: Warehouse, make_partition: Callable[[int, int], dict[str, pl.DataFrame]]
-) -> None:
+def test_same_content_same_version_then_the_next(warehouse: Warehouse) -> None:
     first = publish(warehouse, "demo", "{}", "abc", ALL)
     assert (first.label, first.parent, first.episodes) == ("demo@1", None, 30)
     assert publish(warehouse, "demo", "{}", "def", ALL) == first

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-import polars as pl
 import pytest
 
 from evoembedding.schemas.arrow import to_frame
@@ -18,17 +17,13 @@ from evoembedding.warehouse.lineage.impact import impact
 from evoembedding.warehouse.lineage.trace import trace
 from evoembedding.warehouse.lineage.tree import as_dict
 from evoembedding.warehouse.shards.shard_sets import build_shards
-
-Frames = dict[str, pl.DataFrame]
+from tests.warehouse.world import add_model, make_documents, make_partition
 
 
 @pytest.fixture(scope="module")
 def home(
     tmp_path_factory: pytest.TempPathFactory,
     tokenizer: EpisodeTokenizer,
-    make_partition: Callable[[int, int], Frames],
-    make_documents: Callable[[int], pl.DataFrame],
-    add_model: Callable[[Warehouse, str], None],
 ) -> Iterator[Path]:
     """d@1, another name, a model of d@1, then d@2, each after further contexts."""
     folder = tmp_path_factory.mktemp("home")
@@ -74,9 +69,7 @@ def test_merged_files_do_not_change_what_was_known(home: Path) -> None:
         assert len(then.query("SELECT * FROM lake.episodes")) == 12
 
 
-def test_an_expired_snapshot_and_an_unknown_version_are_one_sentence(
-    tmp_path: Path, make_partition: Callable[[int, int], Frames]
-) -> None:
+def test_an_expired_snapshot_and_an_unknown_version_are_one_sentence(tmp_path: Path) -> None:
     with Warehouse.open(tmp_path) as warehouse:
         for stop in (2, 4):
             warehouse.append_all(make_partition(0, stop))
@@ -89,7 +82,7 @@ def test_an_expired_snapshot_and_an_unknown_version_are_one_sentence(
         pass
 
 
-def published_before(home: Path, make_partition: Callable[[int, int], Frames], change: str) -> None:
+def published_before(home: Path, change: str) -> None:
     """A warehouse with d@2 of older code: published when that SQL had made its tables what they were."""
     with Warehouse.open(home) as warehouse:
         warehouse.append_all(make_partition(0, 2))
@@ -99,18 +92,16 @@ def published_before(home: Path, make_partition: Callable[[int, int], Frames], c
         warehouse.append("dataset_versions", to_frame(DatasetVersion, [old]))
 
 
-def test_tables_of_an_older_code_are_one_sentence(tmp_path: Path, make_partition: Callable[[int, int], Frames]) -> None:
-    published_before(tmp_path, make_partition, "ALTER TABLE lake.contexts DROP COLUMN source_ids")
+def test_tables_of_an_older_code_are_one_sentence(tmp_path: Path) -> None:
+    published_before(tmp_path, "ALTER TABLE lake.contexts DROP COLUMN source_ids")
     with Warehouse.open(tmp_path) as warehouse:  # adds what is missing
         assert trace(warehouse, "d@2").label == "d@2"
     with pytest.raises(EvoError, match="older version of this code"), as_of(tmp_path, "d@2") as then:
         trace(then, "d@2")
 
 
-def test_a_version_from_before_withdrawals_were_known_has_none(
-    tmp_path: Path, make_partition: Callable[[int, int], Frames]
-) -> None:
-    published_before(tmp_path, make_partition, "DROP TABLE lake.withdrawals")
+def test_a_version_from_before_withdrawals_were_known_has_none(tmp_path: Path) -> None:
+    published_before(tmp_path, "DROP TABLE lake.withdrawals")
     with Warehouse.open(tmp_path):  # makes the table again
         pass
     with as_of(tmp_path, "d@2") as then:

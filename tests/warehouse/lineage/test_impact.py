@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-import polars as pl
 import pytest
 
 from evoembedding.schemas.arrow import to_frame
@@ -19,6 +18,7 @@ from evoembedding.warehouse.lineage.impact import impact, model_ids
 from evoembedding.warehouse.lineage.tree import render_tree
 from evoembedding.warehouse.shards.shard_sets import build_shards
 from tests.records import teacher_call
+from tests.warehouse.world import add_model, make_documents, make_partition
 
 
 def taught(name: str, calls: tuple[str, ...], sources: tuple[str, ...] = ()) -> tuple[Context, Episode]:
@@ -56,9 +56,6 @@ def taught(name: str, calls: tuple[str, ...], sources: tuple[str, ...] = ()) -> 
 def world(
     tmp_path_factory: pytest.TempPathFactory,
     tokenizer: EpisodeTokenizer,
-    make_partition: Callable[[int, int], dict[str, pl.DataFrame]],
-    make_documents: Callable[[int], pl.DataFrame],
-    add_model: Callable[[Warehouse, str], None],
 ) -> Iterator[Warehouse]:
     """Two versions, the first with a model: of ten contexts, and of these and two that a teacher made."""
     home: Path = tmp_path_factory.mktemp("home")

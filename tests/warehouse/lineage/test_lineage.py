@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,13 +17,13 @@ from evoembedding.warehouse.datasets.versions import EpisodeFilter, publish
 from evoembedding.warehouse.lineage.trace import documents_of, trace
 from evoembedding.warehouse.lineage.tree import TraceNode, as_dict, render_tree
 from evoembedding.warehouse.shards.shard_sets import build_shards
+from tests.warehouse.world import add_model
 
 
 @pytest.fixture(scope="module")
 def tree(
     warehouse: Warehouse,
     tokenizer: EpisodeTokenizer,
-    add_model: Callable[[Warehouse, str], None],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> TraceNode:
     version = publish(warehouse, "traced", '{"name": "r"}', "abc", EpisodeFilter())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import count as numbers
 
 import polars as pl
@@ -20,6 +20,7 @@ from evoembedding.warehouse.lineage.tree import TraceNode
 from evoembedding.warehouse.lineage.withdrawal import withdraw
 from tests.records import shard_set, trained_model, training_run
 from tests.soak import count
+from tests.warehouse.world import make_documents, make_taught
 
 worlds = numbers()
 
@@ -71,8 +72,6 @@ def add_model(warehouse: Warehouse, version: DatasetVersion, name: str) -> str:
 @given(plans(), st.integers(0, 2))
 def test_trace_and_impact_are_inverse_and_a_withdrawal_cuts_both(
     shared: Warehouse,
-    make_taught: Callable[..., dict[str, pl.DataFrame]],
-    make_documents: Callable[[int], pl.DataFrame],
     plan: list[tuple[set[int], set[int], str]],
     withdrawn: int,
 ) -> None:

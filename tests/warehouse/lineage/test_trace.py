@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,8 @@ from evoembedding.warehouse.lineage.trace import documents_of, trace
 from evoembedding.warehouse.lineage.tree import TraceNode, as_dict, json_parts, render_tree, tree_lines
 from evoembedding.warehouse.shards.shard_sets import build_shards
 from tests.records import NOW
+from tests.warehouse.world import add_model, make_documents, make_partition, make_taught
 
-Frames = dict[str, pl.DataFrame]
 CALLS = ("context", "question", "vote-0", "vote-1", "vote-2", "grounded", "closed_book")
 
 
@@ -29,10 +29,6 @@ CALLS = ("context", "question", "vote-0", "vote-1", "vote-2", "grounded", "close
 def world(
     tmp_path_factory: pytest.TempPathFactory,
     tokenizer: EpisodeTokenizer,
-    make_partition: Callable[[int, int], Frames],
-    make_documents: Callable[[int], pl.DataFrame],
-    make_taught: Callable[..., Frames],
-    add_model: Callable[[Warehouse, str], None],
 ) -> Iterator[Warehouse]:
     """Twenty offline contexts, one that a teacher asked about, and a memory of a context that is in no version."""
     home: Path = tmp_path_factory.mktemp("home")
@@ -147,9 +143,7 @@ def test_streamed_text_and_json_are_the_whole_ones(world: Warehouse, limit: int)
     assert "\n".join(tree_lines(tree)) == render_tree(tree)
 
 
-def test_contexts_that_name_each_other_do_not_turn_in_circles(
-    tmp_path: Path, make_taught: Callable[..., Frames]
-) -> None:
+def test_contexts_that_name_each_other_do_not_turn_in_circles(tmp_path: Path) -> None:
     with Warehouse.open(tmp_path) as warehouse:
         for name, other in (("a", "b"), ("b", "a")):
             warehouse.append_all(make_taught(name, sources=(f"ctx-{other}",)))
@@ -158,7 +152,7 @@ def test_contexts_that_name_each_other_do_not_turn_in_circles(
             assert {"ctx-a", "ctx-b"} <= {one.id for one in nodes(trace(warehouse, identity))}
 
 
-def test_rows_of_an_older_warehouse_hold_no_lists(tmp_path: Path, make_taught: Callable[..., Frames]) -> None:
+def test_rows_of_an_older_warehouse_hold_no_lists(tmp_path: Path) -> None:
     """Columns that came later hold NULL in the rows that were there."""
     frame = make_taught("old")["contexts"].with_columns(
         pl.lit(None, pl.List(pl.String)).alias("calls"), pl.lit(None, pl.List(pl.String)).alias("source_ids")

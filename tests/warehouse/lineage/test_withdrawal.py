@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-import polars as pl
 import pytest
 
 from evoembedding.schemas.dataset import Withdrawal
@@ -22,8 +21,8 @@ from evoembedding.warehouse.lineage.tree import TraceNode, render_mermaid, rende
 from evoembedding.warehouse.lineage.withdrawal import Withdrawn, withdraw
 from evoembedding.warehouse.lineage.withdrawal_marks import withdrawals
 from evoembedding.warehouse.shards.shard_sets import build_shards
+from tests.warehouse.world import add_model, make_documents, make_partition, make_taught
 
-Frames = dict[str, pl.DataFrame]
 ALL = EpisodeFilter()
 
 
@@ -31,10 +30,6 @@ ALL = EpisodeFilter()
 def template(
     tmp_path_factory: pytest.TempPathFactory,
     tokenizer: EpisodeTokenizer,
-    make_partition: Callable[[int, int], Frames],
-    make_documents: Callable[[int], pl.DataFrame],
-    make_taught: Callable[..., Frames],
-    add_model: Callable[[Warehouse, str], None],
 ) -> Path:
     """all@1 of six offline contexts, with a model; all@2 with a context on doc-0002 and a memory of it besides; cloze@1
     of the three offline contexts that have documents; dialogues@1 of the other three, which have none.
@@ -178,9 +173,7 @@ def test_what_nothing_was_made_of_is_recorded(warehouse: Warehouse) -> None:
     assert labels(warehouse) == BEFORE
 
 
-def test_what_is_made_of_it_later_is_not_published_either(
-    warehouse: Warehouse, make_taught: Callable[..., Frames]
-) -> None:
+def test_what_is_made_of_it_later_is_not_published_either(warehouse: Warehouse) -> None:
     ask(warehouse, "doc-0002")
     late = make_taught("late", "small", sources=("ctx-remembered",))
     warehouse.append_all(late)
@@ -192,9 +185,7 @@ def test_what_is_made_of_it_later_is_not_published_either(
     assert "withdrawn" in trace(warehouse, "ep-late").facts
 
 
-def test_nothing_left_is_an_empty_version_and_nothing_more_is_published(
-    warehouse: Warehouse, make_partition: Callable[[int, int], Frames]
-) -> None:
+def test_nothing_left_is_an_empty_version_and_nothing_more_is_published(warehouse: Warehouse) -> None:
     for document in ("doc-0001", "doc-0003", "doc-0005"):
         ask(warehouse, document)
     newest = resolve(warehouse, "cloze")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
@@ -32,6 +32,7 @@ from evoembedding.warehouse.tables import TABLES
 from evoembedding.warehouse.upkeep.doctor import examine
 from evoembedding.warehouse.upkeep.retention import expire
 from tests.records import gate_row, trained_model, training_run
+from tests.warehouse.world import make_partition
 
 HOSTILE = ["../x", "a'; drop table models; --", "🙂", "x" * 300, "", "A", "a@b", "a\n", "a/b", " a", "-a"]
 MODELS = ("0a1b", "0a2c", "3d")
@@ -41,7 +42,6 @@ MODELS = ("0a1b", "0a2c", "3d")
 def made(
     tmp_path_factory: pytest.TempPathFactory,
     tokenizer: EpisodeTokenizer,
-    make_partition: Callable[[int, int], dict[str, pl.DataFrame]],
 ) -> Path:
     """Three models, trained on `told@1`, with a folder each; none has a name."""
     home: Path = tmp_path_factory.mktemp("made")

@@ -6,21 +6,20 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
-import polars as pl
 import pytest
 
 from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.datasets.versions import EpisodeFilter, publish
 from evoembedding.warehouse.upkeep.orphans import orphans, remove
+from tests.warehouse.world import make_partition
 
 # Stops at its first step, until it is killed or told to go on.
 SHARD = """
 import sys
 from pathlib import Path
-from tests.warehouse.conftest import WordTokenizer
+from tests.warehouse.world import WordTokenizer
 from evoembedding.warehouse.shards import shard_sets as shards
 from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.datasets.versions import resolve
@@ -50,7 +49,7 @@ with Warehouse.open(Path(sys.argv[1])) as warehouse:
 
 
 @pytest.fixture
-def home(tmp_path: Path, make_partition: Callable[[int, int], dict[str, pl.DataFrame]]) -> Path:
+def home(tmp_path: Path) -> Path:
     with Warehouse.open(tmp_path / "home") as warehouse:
         warehouse.append_all(make_partition(0, 10))
         publish(warehouse, "d", "{}", None, EpisodeFilter())

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import duckdb
 import duckdb_extensions
-import polars as pl
 import pytest
 
 from evoembedding.schemas.arrow import polars_schema
@@ -22,8 +21,8 @@ from evoembedding.warehouse.shards.shard_sets import build_shards
 from evoembedding.warehouse.sql.comments import column_comment, table_comment
 from evoembedding.warehouse.sql.views import VIEWS
 from evoembedding.warehouse.tables import TABLES
+from tests.warehouse.world import add_model, make_documents, make_partition, make_taught
 
-Frames = dict[str, pl.DataFrame]
 PAGE = Path(__file__).parents[3] / "docs" / "sql.md"
 QUESTION = re.compile(r"^\*\*(\d+)\. .*?^```sql\n(.*?)^```", re.M | re.S)
 
@@ -50,10 +49,6 @@ def plain(catalog: Path) -> duckdb.DuckDBPyConnection:
 def lake(
     tmp_path_factory: pytest.TempPathFactory,
     tokenizer: EpisodeTokenizer,
-    make_partition: Callable[[int, int], Frames],
-    make_documents: Callable[[int], pl.DataFrame],
-    make_taught: Callable[..., Frames],
-    add_model: Callable[[Warehouse, str], None],
 ) -> Iterator[Lake]:
     """Offline contexts, one that a teacher was asked about, a memory of it, a model of all, and a withdrawal."""
     home = tmp_path_factory.mktemp("home")

@@ -9,10 +9,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
-import polars as pl
 import pytest
 
 from evoembedding.schemas.errors import EvoError
@@ -37,7 +35,7 @@ import sys
 from pathlib import Path
 from evoembedding.schemas.teacher import TeacherRequest
 from tests.records import teacher_call
-from tests.warehouse.conftest import WordTokenizer, partition
+from tests.warehouse.world import WordTokenizer, make_partition
 from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.ledger import SqliteLedger
 from evoembedding.warehouse.shards.shard_sets import build_shards
@@ -48,7 +46,7 @@ with Warehouse.open(home) as warehouse:
     for step in range(steps):
         call = teacher_call(f"call-{step}", "large")
         ledger.record(call, TeacherRequest.model_construct(messages=()))
-        warehouse.append_all(partition(5 * step, 5 * step + 5))
+        warehouse.append_all(make_partition(5 * step, 5 * step + 5))
         version = publish(warehouse, "d", "{}", None, EpisodeFilter())
         build_shards(warehouse, version, WordTokenizer(), home / "shards")
         print(step, flush=True)
@@ -76,7 +74,7 @@ def finished(home: Path) -> dict[str, object]:
 
 
 @pytest.fixture
-def home(tmp_path: Path, make_partition: Callable[[int, int], dict[str, pl.DataFrame]]) -> Path:
+def home(tmp_path: Path) -> Path:
     """Two steps of the writer."""
     process = writer(tmp_path / "home", 2)
     process.communicate()

@@ -7,7 +7,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import boto3
-import polars as pl
 import pytest
 
 from evoembedding.schemas.arrow import to_frame
@@ -21,13 +20,12 @@ from evoembedding.warehouse.datasets.versions import EpisodeFilter, members_dige
 from evoembedding.warehouse.upkeep.content_ids import changed_rows
 from evoembedding.warehouse.upkeep.doctor import examine
 from evoembedding.warehouse.upkeep.retention import expire
-
-Make = Callable[[int, int], dict[str, pl.DataFrame]]
+from tests.warehouse.world import make_partition
 
 
 @pytest.mark.slow
 def test_servers_are_examined_and_expired_like_a_folder(
-    tmp_path: Path, served: Callable[[], dict[str, str]], make_partition: Make, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, served: Callable[[], dict[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     environment = served()
     for name, value in environment.items():

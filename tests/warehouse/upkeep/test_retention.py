@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
@@ -22,9 +22,9 @@ from evoembedding.warehouse.lineage.trace import trace
 from evoembedding.warehouse.shards.shard_sets import build_shards, check_shards
 from evoembedding.warehouse.upkeep.retention import Expired, expire
 from tests.records import NOW
+from tests.warehouse.world import add_model, make_partition
 
 Frames = dict[str, pl.DataFrame]
-Make = Callable[[int, int], Frames]
 TABLES = ("contexts", "questions", "evidence", "verdicts", "episodes", "outcomes", "dataset_members")
 
 
@@ -46,7 +46,7 @@ def warehouse(tmp_path: Path) -> Iterator[Warehouse]:
 
 
 @pytest.fixture
-def three(warehouse: Warehouse, make_partition: Make) -> list[DatasetVersion]:
+def three(warehouse: Warehouse) -> list[DatasetVersion]:
     """d@1 of ten contexts, d@2 of these and ten more, e@1 of twelve contexts under other settings."""
     warehouse.append_all(make_partition(0, 10))
     first = publish(warehouse, "d", "{}", None, EpisodeFilter())
@@ -102,18 +102,14 @@ def test_a_version_s_episodes_go_only_when_no_other_holds_them(
     assert warehouse.query("SELECT count(*) FROM contexts").item() == 12
 
 
-def test_what_was_made_since_the_newest_version_waits(
-    warehouse: Warehouse, three: list[DatasetVersion], make_partition: Make
-) -> None:
+def test_what_was_made_since_the_newest_version_waits(warehouse: Warehouse, three: list[DatasetVersion]) -> None:
     warehouse.append_all(marked(make_partition(0, 4), "fp-new"))
     warehouse.append_all(make_partition(20, 23))
     assert rows(expire(warehouse, dry=False)) == {}
     assert publish(warehouse, "d", "{}", None, EpisodeFilter(fingerprints=("fp",))).episodes == 23
 
 
-def test_what_settings_that_no_version_uses_have_made_goes(
-    warehouse: Warehouse, three: list[DatasetVersion], make_partition: Make
-) -> None:
+def test_what_settings_that_no_version_uses_have_made_goes(warehouse: Warehouse, three: list[DatasetVersion]) -> None:
     warehouse.append_all(marked(make_partition(0, 4), "fp-tried"))
     warehouse.append_all(marked(make_partition(0, 4), "fp-scored", split="heldout"))
     warehouse.append_all(make_partition(20, 23))
@@ -124,7 +120,7 @@ def test_what_settings_that_no_version_uses_have_made_goes(
     assert left == {"fp", "fp-e", "fp-scored"}  # held-out contexts are never published
 
 
-def test_the_source_of_a_memory_stays_with_it(warehouse: Warehouse, make_partition: Make) -> None:
+def test_the_source_of_a_memory_stays_with_it(warehouse: Warehouse) -> None:
     source, memory = marked(make_partition(0, 1), "fp-source"), marked(make_partition(2, 3), "fp-memory")
     named = pl.lit(["ctx-0000-fp-source"], dtype=pl.List(pl.String)).alias("source_ids")
     memory["contexts"] = memory["contexts"].with_columns(named)
@@ -135,9 +131,7 @@ def test_the_source_of_a_memory_stays_with_it(warehouse: Warehouse, make_partiti
     assert rows(expire(warehouse, ["m@1"], dry=False))["contexts"] == 2
 
 
-def test_outcomes_go_with_their_items_so_that_they_can_be_made_again(
-    warehouse: Warehouse, make_partition: Make
-) -> None:
+def test_outcomes_go_with_their_items_so_that_they_can_be_made_again(warehouse: Warehouse) -> None:
     taught = marked(make_partition(1, 4), "ver", kind="web")
     taught["contexts"] = taught["contexts"].with_columns(pl.lit("ctx").alias("fingerprint"))
     blank = dict.fromkeys(
@@ -157,9 +151,7 @@ def test_outcomes_go_with_their_items_so_that_they_can_be_made_again(
     assert set(warehouse.query("SELECT item FROM outcomes")["item"]) == {"web:doc-else", "web:doc-failed"}
 
 
-def test_what_was_left_out_stays_left_out(
-    warehouse: Warehouse, three: list[DatasetVersion], make_partition: Make
-) -> None:
+def test_what_was_left_out_stays_left_out(warehouse: Warehouse, three: list[DatasetVersion]) -> None:
     out = Verdict(
         question_id="q-0003-0-fp-e", check_name="near_duplicate", passed=False, reason="twin", fingerprint="cur",
         episode_id="ep-0003-fp-e",
@@ -177,7 +169,7 @@ def test_what_was_left_out_stays_left_out(
 
 
 def test_the_versions_that_stay_publish_shard_and_trace_as_before(
-    warehouse: Warehouse, three: list[DatasetVersion], tokenizer: EpisodeTokenizer, tmp_path: Path, make_partition: Make
+    warehouse: Warehouse, three: list[DatasetVersion], tokenizer: EpisodeTokenizer, tmp_path: Path
 ) -> None:
     shards = build_shards(warehouse, three[0], tokenizer, warehouse.home / "shards")
     gone = build_shards(warehouse, three[2], tokenizer, warehouse.home / "shards")
@@ -194,9 +186,7 @@ def test_the_versions_that_stay_publish_shard_and_trace_as_before(
     assert_balanced(warehouse)
 
 
-def test_a_retired_version_s_number_is_its_own(
-    warehouse: Warehouse, three: list[DatasetVersion], make_partition: Make
-) -> None:
+def test_a_retired_version_s_number_is_its_own(warehouse: Warehouse, three: list[DatasetVersion]) -> None:
     expire(warehouse, ["e"], dry=False)
     with pytest.raises(EvoError, match="e@1 was retired"):
         resolve(warehouse, "e@1")
@@ -213,7 +203,6 @@ def test_a_version_with_a_model_or_a_tag_is_not_retired_unless_forced(
     warehouse: Warehouse,
     three: list[DatasetVersion],
     tokenizer: EpisodeTokenizer,
-    add_model: Callable[[Warehouse, str], None],
     tmp_path: Path,
 ) -> None:
     add_model(warehouse, build_shards(warehouse, three[2], tokenizer, warehouse.home / "shards").shard_set_id)
@@ -228,7 +217,7 @@ def test_a_version_with_a_model_or_a_tag_is_not_retired_unless_forced(
 
 
 def test_past_states_of_versions_that_stay_hold_bytes_back_until_they_are_forgotten(
-    warehouse: Warehouse, three: list[DatasetVersion], make_partition: Make
+    warehouse: Warehouse, three: list[DatasetVersion]
 ) -> None:
     data = warehouse.home / "warehouse" / "data"
 
