@@ -126,11 +126,11 @@ def _bad_contexts(
 
 def _contaminated(rows: pl.DataFrame, shared: pl.Series) -> pl.DataFrame:
     """The rows that share a run of words with a benchmark, and which."""
-    told = shared.map_elements(lambda run: f"a benchmark holds: {json.dumps(run[:200])}", return_dtype=pl.String)
+    reasons = shared.map_elements(lambda run: f"a benchmark holds: {json.dumps(run[:200])}", return_dtype=pl.String)
     return (
         rows.with_columns(
             pl.lit("contaminated").alias("check_name"),
-            told.alias("reason"),
+            reasons.alias("reason"),
             pl.lit(None, dtype=pl.Float64).alias("score"),
         )
         .filter(shared != "")

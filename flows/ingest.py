@@ -16,7 +16,7 @@ from evoembedding.schemas.dataset import Failure
 from evoembedding.schemas.episode import Document, Record
 from evoembedding.schemas.text import shown
 from evoembedding.synth.curation.deduplicate import same_document
-from evoembedding.synth.documents import failure, open_source, told_unread
+from evoembedding.synth.documents import failure, open_source, unread_kinds
 from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.documents.sync import seen, settle, source_name
 from evoembedding.warehouse.documents.texts import add_documents, with_text
@@ -52,7 +52,7 @@ class Ingested(Record):
             "failures": [one.model_dump(include={"failure_id", "item", "reason"}) for one in self.failures[:NAMED]],
             "withdrawn": list(self.withdrawn[:NAMED]),
             "unread": list(self.unread[:NAMED]),
-            "unread_kinds": told_unread(self.unread),
+            "unread_kinds": unread_kinds(self.unread),
         }
 
 

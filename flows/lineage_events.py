@@ -58,12 +58,12 @@ def writes(*assets: Asset) -> None:
 
 
 @contextmanager
-def lineage_run(home: Path, job: str, subject: str, said: str, file: str) -> Iterator[Run]:
+def lineage_run(home: Path, job: str, subject: str, description: str, file: str) -> Iterator[Run]:
     """A run that Prefect does not know: START now, then COMPLETE, FAIL or ABORT by how the block ends.
 
-    `subject` is what the job is about (see `emits`), `said` what it does, `file` the caller's `__file__`.
+    `subject` is what the job is about (see `emits`), `description` what it does, `file` the caller's `__file__`.
     """
-    with _run(home, _job(job, subject, said, file, "COMMAND"), None) as run:
+    with _run(home, _job(job, subject, description, file, "COMMAND"), None) as run:
         yield run
 
 
@@ -74,7 +74,7 @@ def emits(job: str, of: str = "") -> Callable[[Callable[P, R]], Callable[P, R]]:
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         signature = inspect.signature(function, eval_str=True)
-        said = (inspect.getdoc(function) or job).splitlines()[0]
+        description = (inspect.getdoc(function) or job).splitlines()[0]
 
         @wraps(function)
         def run(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -84,7 +84,9 @@ def emits(job: str, of: str = "") -> Callable[[Callable[P, R]], Callable[P, R]]:
             started = _started(run)
             kind = started.kind if started else "COMMAND"
             subject = str(getattr(given, "name", given) or "") if of else ""
-            with _run(bound.arguments["home"], _job(job, subject, said, inspect.getfile(function), kind), started):
+            with _run(
+                bound.arguments["home"], _job(job, subject, description, inspect.getfile(function), kind), started
+            ):
                 return function(*args, **kwargs)
 
         # Prefect looks names of types up in the module of the wrapper; here they are types already.
@@ -94,12 +96,12 @@ def emits(job: str, of: str = "") -> Callable[[Callable[P, R]], Callable[P, R]]:
     return decorate
 
 
-def _job(name: str, subject: str, said: str, file: str, kind: str) -> Job:
+def _job(name: str, subject: str, description: str, file: str, kind: str) -> Job:
     """The job of a subject: of `demo@2` and of `demo` it is the same, of a path it is the last part."""
     short = subject.partition("@")[0].rstrip("/").rpartition("/")[2]
     clean = re.sub(r"[^A-Za-z0-9._-]+", "-", short).strip("-.")[:SUBJECT_LENGTH]
     commit = _commit()
-    return Job(f"{name}.{clean}" if clean else name, said, kind, file, "" if commit == "unknown" else commit)
+    return Job(f"{name}.{clean}" if clean else name, description, kind, file, "" if commit == "unknown" else commit)
 
 
 def _started(function: object) -> Started | None:

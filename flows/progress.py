@@ -36,14 +36,14 @@ def following() -> Iterator[Report]:
     artifact = cast(UUID, create_progress_artifact(progress=0.0, key="teaching", description="Items done"))
     console = Console(stderr=True)
     with Live(console=console, refresh_per_second=2, transient=True) as live:
-        told = -LINE_EVERY_S
+        reported = -LINE_EVERY_S
 
         def report(progress: Progress) -> None:
-            nonlocal told
+            nonlocal reported
             if console.is_terminal:
                 live.update(_table(progress))
-            if time.monotonic() - told >= LINE_EVERY_S or progress.done == progress.total:
-                told = time.monotonic()
+            if time.monotonic() - reported >= LINE_EVERY_S or progress.done == progress.total:
+                reported = time.monotonic()
                 tell(progress.line())
                 update_progress_artifact(artifact, progress=100 * progress.done / max(1, progress.total))
 

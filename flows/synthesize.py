@@ -240,9 +240,9 @@ def _report(home: Path, recipe: Recipe) -> str:
     with Warehouse.open(home) as warehouse:
         left = unanswered(warehouse, recipe)
         writes(*assets.tables((*MADE, "teacher_calls"), warehouse.snapshot()))
-        told = synthesis_report(warehouse, recipe, SqliteLedger.open(home).spent(recipe.name))
+        text = synthesis_report(warehouse, recipe, SqliteLedger.open(home).spent(recipe.name))
     if left:
         tell(f"teach: {left}")
-    write_whole(report_path(home, recipe), told)
-    create_markdown_artifact(key="synthesis", markdown=told, description=f"What '{recipe.name}' has made")
+    write_whole(report_path(home, recipe), text)
+    create_markdown_artifact(key="synthesis", markdown=text, description=f"What '{recipe.name}' has made")
     return left

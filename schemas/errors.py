@@ -16,5 +16,5 @@ class InterruptionError(EvoError):
 def first_fault(error: ValidationError) -> str:
     """What is wrong with settings first of all, and where; without the value, which may hold a secret."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    place, said = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
-    return f"{place}: {said}" if place else said
+    place, message = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
+    return f"{place}: {message}" if place else message

@@ -62,8 +62,8 @@ def import_authors(
             f"'{folder}' is there already, and would be lost; nothing was written; give the name of a new folder"
         )
     tensors = dict(_read(checkpoint))
-    told = _told(checkpoint)
-    config = _config(checkpoint, tensors, backbone, alpha or told.get("lora_alpha"), capacity or told.get("capacity"))
+    named = _named(checkpoint)
+    config = _config(checkpoint, tensors, backbone, alpha or named.get("lora_alpha"), capacity or named.get("capacity"))
     tokenizer = load_tokenizer(backbone)
     with torch.device("meta"):
         shapes = EvoModel(config, tokenizer.vocabulary)
@@ -138,7 +138,7 @@ def _read(checkpoint: Path) -> Iterator[tuple[str, Callable[[], Tensor]]]:
             raise _unusable(checkpoint, f"'{file.name}' cannot be read: {reason(error)}") from error
 
 
-def _told(checkpoint: Path) -> dict[str, int]:
+def _named(checkpoint: Path) -> dict[str, int]:
     """What their config says and no shape does."""
     try:
         read = read_object(checkpoint / "config.json")

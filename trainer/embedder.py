@@ -84,15 +84,15 @@ class EvoEmbedder:
         Raises:
             EvoError: something is no segment, is no valid text, or is too long; or `batch_size` is below 1.
         """
-        told = [
+        listed = [
             list(require_several(c, f"conversation {i}"))
             for i, c in enumerate(require_several(conversations, "conversations"))
         ]
         made: dict[int, Session] = {}
-        for some in _alike(list(map(len, told)), batch_size):
-            named = {f"conversation {i}": told[i] for i in some}
+        for some in _alike(list(map(len, listed)), batch_size):
+            named = {f"conversation {i}": listed[i] for i in some}
             made.update(zip(some, read_together(self._reader, named, keep_vectors), strict=True))
-        return [made[i] for i in range(len(told))]
+        return [made[i] for i in range(len(listed))]
 
     def score(self, segments: Sequence[Segment], queries: Sequence[str]) -> NDArray[np.float32]:
         """Cosine similarities [queries, segments]; the queries come after the last segment."""

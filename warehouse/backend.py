@@ -57,7 +57,7 @@ class Backend:
         return f"{self.data.rstrip('/')}/" if self.data else f"{self.folder}/data/"
 
     @property
-    def told_path(self) -> str:
+    def recorded_path(self) -> str:
         """What the catalog says of that: in a folder relative to it, so that a copy never names the original's."""
         return "data/" if not (self.catalog or self.data) else self.data_path
 

@@ -22,7 +22,7 @@ from evoembedding.schemas.arrow import polars_schema
 from evoembedding.schemas.errors import EvoError
 from evoembedding.warehouse.backend import CATALOG, Backend
 from evoembedding.warehouse.migration.schema import bring_up, is_current
-from evoembedding.warehouse.owner import check_owner, take_over, told_path
+from evoembedding.warehouse.owner import check_owner, recorded_path, take_over
 from evoembedding.warehouse.read_only import readable, writable
 from evoembedding.warehouse.row_digests import with_digest
 from evoembedding.warehouse.tables import DIGEST, TABLES
@@ -282,7 +282,7 @@ def _open_or_make(con: duckdb.DuckDBPyConnection, backend: Backend) -> None:
     if not is_current(con, backend.name):
         with backend.writing():
             _retry(lambda: bring_up(con, backend.name))
-    if not backend.catalog and not backend.data and told_path(con) != backend.told_path:
+    if not backend.catalog and not backend.data and recorded_path(con) != backend.recorded_path:
         with backend.writing():  # of an older version of this code
             _retry(lambda: take_over(con, backend))
 

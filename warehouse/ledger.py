@@ -198,9 +198,9 @@ class SqliteLedger:
     def damage(self, deep: bool) -> Iterator[str]:
         """What is wrong with the file; with `deep`, also whose answers are not those that were kept."""
         try:
-            told = [str(row[0]) for row in self._con.execute(f"PRAGMA {'integrity' if deep else 'quick'}_check")]
-            if told != ["ok"]:
-                yield " ".join(told[0].split())
+            found = [str(row[0]) for row in self._con.execute(f"PRAGMA {'integrity' if deep else 'quick'}_check")]
+            if found != ["ok"]:
+                yield " ".join(found[0].split())
             elif deep:
                 for table, columns in _SEALED.items():
                     for row in self._con.execute(f"SELECT {', '.join(columns)}, seal FROM {table}"):  # noqa: S608

@@ -36,7 +36,7 @@ def check_owner(con: duckdb.DuckDBPyConnection, backend: Backend) -> None:
 def is_owner(con: duckdb.DuckDBPyConnection, backend: Backend) -> bool:
     """Whether data and catalog are both under the state folder, or what is kept where they are names this warehouse."""
     if not backend.data:
-        return not backend.catalog or told_path(con) == backend.told_path
+        return not backend.catalog or recorded_path(con) == backend.recorded_path
     marker = f"{backend.data_path}{MARKER}"
     if not con.execute("SELECT 1 FROM glob(?)", [escape(marker)]).fetchone():
         return False
@@ -50,10 +50,10 @@ def take_over(con: duckdb.DuckDBPyConnection, backend: Backend) -> None:
         marker = quoted(f"{backend.data_path}{MARKER}")
         # By DuckDB, which has the keys and the endpoint of S3 already.
         con.execute(f"COPY (SELECT '{_lies(backend)}') TO '{marker}' (FORMAT csv, HEADER false)")
-    con.execute(f"UPDATE {_PATH} SET value = ? WHERE key = 'data_path'", [backend.told_path])  # noqa: S608
+    con.execute(f"UPDATE {_PATH} SET value = ? WHERE key = 'data_path'", [backend.recorded_path])  # noqa: S608
 
 
-def told_path(con: duckdb.DuckDBPyConnection) -> str:
+def recorded_path(con: duckdb.DuckDBPyConnection) -> str:
     """Where the catalog says that its data are."""
     row = con.execute(f"SELECT value FROM {_PATH} WHERE key = 'data_path'").fetchone()  # noqa: S608
     return str(row[0]) if row else ""

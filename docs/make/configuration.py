@@ -52,8 +52,8 @@ def _docstring(kind: type[BaseModel]) -> str:
 
 
 def _row(kind: type[Config], name: str, field: FieldInfo) -> str:
-    told = f"{_type(kind, name)}{_bounds(field)}"
-    return f"| `{name}` | {_cell(told)} | {_cell(_default(field))} | {_cell(field.description or '')} |"
+    cell = f"{_type(kind, name)}{_bounds(field)}"
+    return f"| `{name}` | {_cell(cell)} | {_cell(_default(field))} | {_cell(field.description or '')} |"
 
 
 def _type(kind: type[Config], name: str) -> str:

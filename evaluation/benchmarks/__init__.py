@@ -54,7 +54,7 @@ def read_benchmark(name: str, given: Given, followed: str = "nothing was evaluat
     except Exception as error:
         if not benchmark.file or not isinstance(error, (*OF_READERS, *_of_libraries())):
             raise
-        raise EvoError(f"{where} cannot be read ({shown(_said(error), 300)}); {way_out}") from error
+        raise EvoError(f"{where} cannot be read ({shown(_message(error), 300)}); {way_out}") from error
     if not found.questions:
         raise EvoError(
             f"{where} holds no question that can be asked, in {len(found.conversations)} conversations: "
@@ -71,7 +71,7 @@ def _of_libraries() -> tuple[type[Exception], ...]:
     return PolarsError, ArrowException
 
 
-def _said(error: Exception) -> str:
+def _message(error: Exception) -> str:
     """What an error says; with its type where that alone, as of a missing key, says nothing."""
     if isinstance(error, OSError):
         return error.strerror or str(error)

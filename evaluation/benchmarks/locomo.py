@@ -126,9 +126,11 @@ def _segments(conversation: dict[str, Any]) -> tuple[list[Segment], dict[tuple[i
             pair = turns[first : first + 2]
             for turn in pair:
                 pair_of[turn.number] = len(segments)
-            said = [turn.utterance for turn in pair]
+            utterances = [turn.utterance for turn in pair]
             # The time is told in the text: questions of category 2 ask when something was.
-            segments.append(Segment(user=f"{time} {said[0]}", assistant=said[1] if len(said) > 1 else ""))
+            segments.append(
+                Segment(user=f"{time} {utterances[0]}", assistant=utterances[1] if len(utterances) > 1 else "")
+            )
     return segments, pair_of
 
 

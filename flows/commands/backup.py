@@ -24,8 +24,8 @@ def backup(
     from evoembedding.warehouse.upkeep.backup import back_up
 
     made = back_up(state(), to, WEIGHTS, _progress("backup"))
-    told = {"backup": str(to.absolute()), "files": len(made.files), "bytes": made.bytes, "snapshot": made.snapshot}
-    say(told, as_json, f"backup: {len(made.files)} files, {made.bytes / 1e6:.1f} MB at {to}")
+    result = {"backup": str(to.absolute()), "files": len(made.files), "bytes": made.bytes, "snapshot": made.snapshot}
+    say(result, as_json, f"backup: {len(made.files)} files, {made.bytes / 1e6:.1f} MB at {to}")
 
 
 def restore(
@@ -37,18 +37,18 @@ def restore(
 
     home = state()
     made = fill(source, home, _progress("restore"))
-    told = {"home": str(home), "files": len(made.files), "bytes": made.bytes, "snapshot": made.snapshot}
-    say(told, as_json, f"restored: {len(made.files)} files, {made.bytes / 1e6:.1f} MB at {home}")
+    result = {"home": str(home), "files": len(made.files), "bytes": made.bytes, "snapshot": made.snapshot}
+    say(result, as_json, f"restored: {len(made.files)} files, {made.bytes / 1e6:.1f} MB at {home}")
 
 
 def _progress(what: str) -> Callable[[int, int], None]:
     """Tells now and then how far it is."""
-    told = time.monotonic()
+    reported = time.monotonic()
 
     def progress(done: int, total: int) -> None:
-        nonlocal told
-        if time.monotonic() - told > EVERY_S:
-            told = time.monotonic()
+        nonlocal reported
+        if time.monotonic() - reported > EVERY_S:
+            reported = time.monotonic()
             warn(f"{what}: {done / 1e6:.0f} of {total / 1e6:.0f} MB")
 
     return progress

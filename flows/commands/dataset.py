@@ -49,9 +49,9 @@ def dataset_publish(
     version = publish_version.fn(state(), name, changed(chosen, curation=curation))
     with Warehouse.open(state()) as warehouse:
         out = left_out(warehouse, version)
-    told = f"; left out: {', '.join(f'{check} {count}' for check, count in out.items())}" if out else ""
-    told = f"{version.label}: {version.episodes} episodes, digest {version.digest}{told}"
-    say({**version.model_dump(), "left_out": out}, as_json, told)
+    rest = f"; left out: {', '.join(f'{check} {count}' for check, count in out.items())}" if out else ""
+    text = f"{version.label}: {version.episodes} episodes, digest {version.digest}{rest}"
+    say({**version.model_dump(), "left_out": out}, as_json, text)
 
 
 @dataset_app.command("list", epilog="Example: evo dataset list --json")
@@ -67,8 +67,8 @@ def dataset_list(as_json: Json = False) -> None:
     for v in versions:
         own = [tag for tag, dataset_id in tagged[v.name].items() if dataset_id == v.dataset_id]
         rows.append({**v.model_dump(), "tags": own, "retired": v.dataset_id not in there})
-        told = [v.label, f"{v.episodes} episodes", v.digest[:12], v.created_at.isoformat(), ", ".join(own)]
-        lines.append("  ".join(part for part in (*told, "" if v.dataset_id in there else "retired") if part))
+        cells = [v.label, f"{v.episodes} episodes", v.digest[:12], v.created_at.isoformat(), ", ".join(own)]
+        lines.append("  ".join(part for part in (*cells, "" if v.dataset_id in there else "retired") if part))
     say(rows, as_json, "\n".join(lines) or "no dataset version yet")
 
 

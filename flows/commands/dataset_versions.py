@@ -25,13 +25,13 @@ def diff(
 
     with Warehouse.open(state()) as warehouse:
         found = compare(warehouse, resolve(warehouse, old), resolve(warehouse, new))
-    told = f"{found.old} -> {found.new}: {found.came} came, {found.went} went, {found.changed} changed, "
-    told += f"{found.same} are in both"
+    summary = f"{found.old} -> {found.new}: {found.came} came, {found.went} went, {found.changed} changed, "
+    summary += f"{found.same} are in both"
     if as_json or not found.changes:
-        say(found.model_dump(), as_json, told)
+        say(found.model_dump(), as_json, summary)
         return
     rows = [(c.change, c.generator, c.why, c.episodes, c.such_as[0]) for c in found.changes]
-    say_table(("change", "generator", "why", "episodes", "such as"), rows, told, keys=2)
+    say_table(("change", "generator", "why", "episodes", "such as"), rows, summary, keys=2)
 
 
 def tag(

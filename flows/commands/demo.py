@@ -42,7 +42,7 @@ def demo(
         model = peek(lambda warehouse: model_of(warehouse, done["model"]))
     scores = peek(lambda warehouse: stored_scores(warehouse, model.model_id, heldout(recipe)))
     if as_json:
-        told = peek(
+        result = peek(
             lambda warehouse: {
                 "model": model.model_dump(),
                 "funnel": funnel(warehouse).to_dicts(),
@@ -50,7 +50,7 @@ def demo(
                 "report": str(write_report(warehouse, state(), model.model_id)),
             }
         )
-        say_json(told)
+        say_json(result)
         return
     print_funnel(False)
     print_scores(scores, False)

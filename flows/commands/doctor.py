@@ -47,7 +47,7 @@ def doctor(
         if findings:
             rows = [(finding.kind, f"{finding.what} {finding.name}", finding.says) for finding in findings]
             say_table(("", "what", "finding"), rows)
-        told = f"{counts['damaged']} damaged, {counts['orphan']} orphans, {counts['removed']} orphans removed"
-        say(None, False, told if findings else "all is well")
+        summary = f"{counts['damaged']} damaged, {counts['orphan']} orphans, {counts['removed']} orphans removed"
+        say(None, False, summary if findings else "all is well")
     if counts["damaged"]:
         raise typer.Exit(1)

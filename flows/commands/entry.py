@@ -75,9 +75,9 @@ def _failed(error: Any) -> int:
     if interrupt.unexpected() or isinstance(error, KeyboardInterrupt):
         interrupt.leave()
     if hasattr(error, "show"):  # a command line that is none: Typer's own words, which repeat what was typed
-        told = io.StringIO()
-        error.show(told)
-        warn(told.getvalue().rstrip())
+        usage = io.StringIO()
+        error.show(usage)
+        warn(usage.getvalue().rstrip())
         return int(error.exit_code)
     if isinstance(error, EvoError):
         fail(str(error))

@@ -44,8 +44,8 @@ def export(
         run.reads([assets.dataset(version)])
         run.writes([assets.source(str(folder))])
     size = sum(file.bytes for file in made.files) / 1e6
-    told = f"{version.label}: {version.episodes} episodes in {len(made.episodes)} files, {size:.1f} MB, in {folder}"
-    say({**made.model_dump(), "folder": str(folder)}, as_json, told)
+    summary = f"{version.label}: {version.episodes} episodes in {len(made.episodes)} files, {size:.1f} MB, in {folder}"
+    say({**made.model_dump(), "folder": str(folder)}, as_json, summary)
 
 
 def import_(
@@ -80,25 +80,25 @@ def import_(
         warn(f"and {done.rejected - len(done.reasons)} more, see the table 'failures'")
     if done.ignored:
         warn(f"not kept: {', '.join(f'{key} ({n} rows)' for key, n in sorted(done.ignored.items()))}")
-    told = (
+    summary = (
         f"{done.version.label}: {done.version.episodes} episodes, digest {done.version.digest}\n"
         f"{done.rows} rows read from {source}: {done.new} new, {done.there} there already, {done.rejected} rejected"
     )
-    say(done.model_dump(), as_json, told)
+    say(done.model_dump(), as_json, summary)
 
 
 @contextmanager
 def _counting(what: str) -> Iterator[Callable[[int, int], None]]:
     """Shows episodes done of a total, 0 where it is not known: a bar in a terminal, else a line now and then."""
-    console, told = Console(stderr=True), time.monotonic()
+    console, reported = Console(stderr=True), time.monotonic()
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(what, total=None)
 
         def report(done: int, total: int) -> None:
-            nonlocal told
+            nonlocal reported
             bar.update(task, completed=done, total=total or None, description=f"{what}: {done} episodes")
-            if not console.is_terminal and time.monotonic() - told >= LINE_EVERY_S:
-                told = time.monotonic()
+            if not console.is_terminal and time.monotonic() - reported >= LINE_EVERY_S:
+                reported = time.monotonic()
                 warn(f"{what}: {done}{f' of {total}' if total else ''} episodes")
 
         yield report

@@ -27,8 +27,8 @@ def import_model(
 
     config = import_authors(checkpoint, backbone, folder, alpha, capacity)
     model = config.model
-    told = (
+    text = (
         f"{folder}: {model.backbone}, {model.latents} latents a segment, capacity {model.capacity}, embeddings of "
         f"{model.embedding}, LoRA rank {model.lora_rank}, alpha {model.lora_alpha}"
     )
-    say({"folder": str(folder), "train": config.model_dump()}, as_json, told)
+    say({"folder": str(folder), "train": config.model_dump()}, as_json, text)

@@ -17,12 +17,12 @@ def lineage_events(as_json: Json = False) -> None:
     """List runs as their events tell them: how they ended, what they read and what they wrote."""
     from evoembedding.warehouse.openlineage.event_log import runs
 
-    told = runs(state())
-    if as_json or not told:
-        say([run.model_dump() for run in told], as_json, "no run has told OpenLineage anything yet")
+    found = runs(state())
+    if as_json or not found:
+        say([run.model_dump() for run in found], as_json, "no run has told OpenLineage anything yet")
         return
     rows = []
-    for run in told:
+    for run in found:
         names = ("\n".join(name.rpartition("/")[2] for name in assets) for assets in (run.inputs, run.outputs))
         rows.append((run.started[:19], run.job, run.state, *names))
     say_table(("started", "job", "state", "reads", "writes"), rows, "OpenLineage runs", keys=2)

@@ -42,8 +42,8 @@ def teacher_check(
             return await teacher.check()
 
     window = asyncio.run(look())
-    told = f"{window} tokens of context" if window else "context window not told"
-    say({"model": model, "endpoints": endpoints, "context_window": window}, as_json, f"{model} is served; {told}")
+    size = f"{window} tokens of context" if window else "context window not told"
+    say({"model": model, "endpoints": endpoints, "context_window": window}, as_json, f"{model} is served; {size}")
 
 
 @teacher_app.command(

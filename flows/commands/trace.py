@@ -110,7 +110,7 @@ def _withdraw(identity: str, reason: str, dry_run: bool, as_json: bool) -> None:
             reads(assets.dataset(resolve(warehouse, one.before, retired=True)))
             writes(assets.dataset(resolve(warehouse, one.after, retired=True)))
         named = {model: labels_of(warehouse, model) for model in done.retrain}
-    told = {
+    result = {
         "withdrawal": done.withdrawal.model_dump(),
         "new": done.new,
         "dry_run": dry_run,
@@ -118,7 +118,7 @@ def _withdraw(identity: str, reason: str, dry_run: bool, as_json: bool) -> None:
         "retrain": [{"model_id": model, "on": label, "named": named[model]} for model, label in done.retrain.items()],
         "tree": as_dict(done.tree),
     }
-    say(told, as_json, f"{_sentence(done, dry_run, named)}\n{render_tree(done.tree)}")
+    say(result, as_json, f"{_sentence(done, dry_run, named)}\n{render_tree(done.tree)}")
 
 
 def _sentence(done: Withdrawn, dry_run: bool, named: dict[str, list[str]]) -> str:

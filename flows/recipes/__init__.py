@@ -133,8 +133,8 @@ def _from_file(path: Path) -> Recipe:
         text = path.read_text(encoding="utf-8")
         read = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, json.JSONDecodeError) as error:
-        said = error.strerror if isinstance(error, OSError) else str(error)
-        raise EvoError(f"recipe file '{path}' cannot be read: {said}; nothing was run; mend the file") from None
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise EvoError(f"recipe file '{path}' cannot be read: {reason}; nothing was run; mend the file") from None
     if not isinstance(read, dict):
         raise EvoError(f"recipe file '{path}' holds no table of settings; nothing was run; see docs/teachers.md")
     return _derived(read, {"base": "demo", "name": path.stem}, f"recipe file '{path}'")

@@ -78,8 +78,8 @@ def ticks(low: float, high: float, most: int, whole: bool = False) -> list[float
     return [round(n * step, 2 - exponent) for n in range(first, math.floor(high / step + slack) + 1)]
 
 
-def histogram(bins: Sequence[Bin], marks: Sequence[Mark], told: str) -> Markup:
-    """Bars from zero, with marks over them; `told` says it in words for those who do not see it."""
+def histogram(bins: Sequence[Bin], marks: Sequence[Mark], label: str) -> Markup:
+    """Bars from zero, with marks over them; `label` says it in words for those who do not see it."""
     top, height = 16.0 + 15.0 * len(marks), 186.0
     right = max([b.high for b in bins] + [m.value * 1.08 for m in marks])
     tallest = max(b.count for b in bins)
@@ -103,10 +103,10 @@ def histogram(bins: Sequence[Bin], marks: Sequence[Mark], told: str) -> Markup:
             f'<text class="{escape(mark.kind)}" x="{at + shift:.1f}" y="{level:.1f}" text-anchor="{end}">'
             f"{escape(mark.label)} {number(mark.value)}</text>"
         )
-    return _svg(parts, height, told)
+    return _svg(parts, height, label)
 
 
-def curve(points: Sequence[Point], told: str) -> Markup:
+def curve(points: Sequence[Point], label: str) -> Markup:
     """A line of means over a band from least to greatest."""
     height, top = 170.0, 10.0
     low, high = min(p.low for p in points), max(p.high for p in points)
@@ -126,10 +126,10 @@ def curve(points: Sequence[Point], told: str) -> Markup:
     parts.append(f'<polyline class="line" points="{line}"/>')
     end = points[-1]
     parts.append(f'<circle class="dot" cx="{x(end.step):.1f}" cy="{y(end.mean):.1f}" r="3"/>')
-    return _svg(parts, height, told)
+    return _svg(parts, height, label)
 
 
-def lines(series: Mapping[str, Sequence[tuple[float, float]]], told: str) -> Markup:
+def lines(series: Mapping[str, Sequence[tuple[float, float]]], label: str) -> Markup:
     """A line of (x, y) points for each name, which stands at its end; y from zero. CSS classes are s0, s1 and so on."""
     height, top, names = 220.0, 10.0, 88.0
     across, up = zip(*(point for line in series.values() for point in line), strict=True)
@@ -144,7 +144,7 @@ def lines(series: Mapping[str, Sequence[tuple[float, float]]], told: str) -> Mar
             f'<polyline class="line s{n}" points="{path}"/>'
             f'<text class="s{n}" x="{WIDTH - RIGHT - names + 6:.1f}" y="{at:.1f}">{escape(name)}</text>'
         )
-    return _svg(parts, height, told)
+    return _svg(parts, height, label)
 
 
 def _apart(places: Sequence[float], top: float, bottom: float) -> list[float]:
@@ -221,8 +221,8 @@ def _axes(x: _scale, y: _scale, along: Sequence[float], up: Sequence[float], hei
     return parts
 
 
-def _svg(parts: Sequence[str], height: float, told: str) -> Markup:
+def _svg(parts: Sequence[str], height: float, label: str) -> Markup:
     return Markup(  # noqa: S704  every text in `parts` is escaped where it is put in
-        f'<svg class="chart" viewBox="0 0 {WIDTH:g} {height:g}" role="img" aria-label="{escape(told)}">'
+        f'<svg class="chart" viewBox="0 0 {WIDTH:g} {height:g}" role="img" aria-label="{escape(label)}">'
         f"{''.join(parts)}</svg>"
     )

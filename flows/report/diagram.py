@@ -43,7 +43,7 @@ class Placed:
     width: float
 
 
-def wide(layers: Sequence[Sequence[Box]], told: str, width: float = 1080) -> Markup:
+def wide(layers: Sequence[Sequence[Box]], label: str, width: float = 1080) -> Markup:
     """Layers as columns, arrows from right edges to left ones."""
     gap = 27.0 if len(layers) > 4 else 80.0
     column = min(250.0, (width - gap * (len(layers) - 1)) / len(layers))
@@ -59,10 +59,10 @@ def wide(layers: Sequence[Sequence[Box]], told: str, width: float = 1080) -> Mar
     # Two that a box stands for get one arrow.
     ends = dict.fromkeys((start, at[key]) for start in placed for key in start.box.to if key in at)
     arrows = [_sideways(start, end) for start, end in ends if end.x > start.x]
-    return _svg([*arrows, *map(_box, placed)], width, height, told, "wide")
+    return _svg([*arrows, *map(_box, placed)], width, height, label, "wide")
 
 
-def narrow(layers: Sequence[Sequence[Box]], told: str, width: float = 360) -> Markup:
+def narrow(layers: Sequence[Sequence[Box]], label: str, width: float = 360) -> Markup:
     """Layers as groups below each other, one arrow from each to the next."""
     parts, y = [], 4.0
     for number, layer in enumerate(layers):
@@ -73,7 +73,7 @@ def narrow(layers: Sequence[Sequence[Box]], told: str, width: float = 360) -> Ma
             parts.append(_box(Placed(box, 1, y, width - 2)))
             y += box.height + 8
         y -= 4
-    return _svg(parts, width, y + 4, told, "narrow")
+    return _svg(parts, width, y + 4, label, "narrow")
 
 
 def _stack(layer: Sequence[Box]) -> float:
@@ -119,8 +119,8 @@ def _plain(text: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
-def _svg(parts: Sequence[str], width: float, height: float, told: str, kind: str) -> Markup:
+def _svg(parts: Sequence[str], width: float, height: float, label: str, kind: str) -> Markup:
     return Markup(  # noqa: S704  every text in `parts` is escaped where it is put in
-        f'<svg class="diagram {kind}" viewBox="0 0 {width:g} {height:.0f}" role="img" aria-label="{escape(told)}">'
+        f'<svg class="diagram {kind}" viewBox="0 0 {width:g} {height:.0f}" role="img" aria-label="{escape(label)}">'
         f"{''.join(parts)}</svg>"
     )

@@ -40,7 +40,7 @@ def _chain(node: TraceNode) -> Iterator[TraceNode]:
 
 def _link(node: TraceNode, following: TraceNode) -> Box:
     facts = node.facts
-    told = {
+    shown = {
         "model": (_start("weights", facts.get("digest")),),
         "training run": (
             counted(facts.get("steps", 0), "step"),
@@ -49,15 +49,15 @@ def _link(node: TraceNode, following: TraceNode) -> Box:
         ),
         "shard set": (counted(facts.get("rows", 0), "context"), _start("tokenizer", facts.get("tokenizer"))),
     }
-    return Box(node.id, node.kind, node.label, tuple(filter(None, told.get(node.kind, ()))), (following.id,))
+    return Box(node.id, node.kind, node.label, tuple(filter(None, shown.get(node.kind, ()))), (following.id,))
 
 
 def _dataset_facts(node: TraceNode) -> tuple[str, ...]:
     facts = node.facts
-    told = [counted(facts.get("episodes", 0), "episode")]
-    told += [_start("digest", facts.get("digest"))] if facts.get("digest") else []
-    told += [f"recipe {facts['recipe']}"] if facts.get("recipe") else []
-    return tuple(told)
+    shown = [counted(facts.get("episodes", 0), "episode")]
+    shown += [_start("digest", facts.get("digest"))] if facts.get("digest") else []
+    shown += [f"recipe {facts['recipe']}"] if facts.get("recipe") else []
+    return tuple(shown)
 
 
 def _generator(node: TraceNode, teachers: Mapping[str, Box], documents: Mapping[str, int]) -> Box:
@@ -100,8 +100,8 @@ def _sources(below: Sequence[TraceNode], licences: Mapping[str, int], used: bool
     if not total or not used:
         return []
     names = [name or "no licence stated" for name in licences]
-    told = names[0] if len(names) == 1 else counted(len(names), "licence")
-    return [Box("documents", "sources", counted(total, "document"), (told,))]
+    shown = names[0] if len(names) == 1 else counted(len(names), "licence")
+    return [Box("documents", "sources", counted(total, "document"), (shown,))]
 
 
 def _plain(node: TraceNode) -> Box:

@@ -134,7 +134,7 @@ def gather(warehouse: Warehouse, identity: str) -> Page:
     total = len(documents)
     name = model[0].model_id if model else version.label
     drawn = layers(trace(warehouse, identity, limit=1), documents_by_generator(warehouse, version), found.licences)
-    told = f"Lineage of {name}: " + ", then ".join(", ".join(f"{b.kind} {b.label}" for b in layer) for layer in drawn)
+    label = f"Lineage of {name}: " + ", then ".join(", ".join(f"{b.kind} {b.label}" for b in layer) for layer in drawn)
     of_model = scores(warehouse, [model[0].model_id]) if model else []
     return Page(
         kind="Model" if model else "Dataset version",
@@ -143,7 +143,7 @@ def gather(warehouse: Warehouse, identity: str) -> Page:
         lead=lead(version, found, model),
         tiles=model_tiles(model[1], of_model, version) if model else dataset_tiles(version, found, total),
         facts=facts(warehouse, version, model),
-        lineage=(wide(drawn, told), narrow(drawn, told)),
+        lineage=(wide(drawn, label), narrow(drawn, label)),
         models=None if model else _models(warehouse, version),
         benchmarks=benchmarks(of_model) if model else None,
         curves=_curves(warehouse, model[0]) if model else None,

@@ -94,9 +94,9 @@ def charts(found: Statistics) -> list[Chart]:
         here, paper = sum(v * n for v, n in counts.items()) / sum(counts.values()), PAPER.get(f"{name}, mean")
         marks = [Mark("mean", here, "here")] + ([Mark("paper’s mean", paper, "paper")] if paper else [])
         bins = [Bin(b.low, b.high, b.count) for b in bins_of(counts, BARS)]
-        told = f"{title}: from {number(min(counts))} to {number(max(counts))}, mean {number(here)}"
-        told += f"; the paper’s mean {number(paper)}" if paper else ""
-        drawn.append(Chart(title, histogram(bins, marks, told)))
+        label = f"{title}: from {number(min(counts))} to {number(max(counts))}, mean {number(here)}"
+        label += f"; the paper’s mean {number(paper)}" if paper else ""
+        drawn.append(Chart(title, histogram(bins, marks, label)))
     return drawn
 
 

@@ -214,12 +214,12 @@ def _benchmark(rows: Sequence[dict[str, Any]], newest: str) -> Benchmark:
 def _content(row: dict[str, Any], newest: str) -> str:
     """What the scores were measured on, and how many questions could not be asked."""
     digest = row["measured_on"]
-    told = [f"measured on {digest[:16]}" if digest else "scored by older code, which did not tell on what content"]
+    notes = [f"measured on {digest[:16]}" if digest else "scored by older code, which did not tell on what content"]
     if digest != newest:
-        told.append("another file's bytes than those scored last: these figures do not compare with those")
+        notes.append("another file's bytes than those scored last: these figures do not compare with those")
     if row["left_out"]:
-        told.append(f"{counted(row['left_out'], 'question')} left out for want of evidence")
-    return " · ".join(told)
+        notes.append(f"{counted(row['left_out'], 'question')} left out for want of evidence")
+    return " · ".join(notes)
 
 
 def _title(name: str) -> tuple[str, str]:

@@ -206,8 +206,8 @@ async def _missing(
 def _usual(pace: dict[str, dict[str, float]], config: TeachingConfig) -> dict[str, dict[str, float]]:
     """Calls an item by kind and stage: as it was so far, or by the settings."""
     lengths, asked = config.lengths.mean_segments, config.questions.a_context
-    told, planned = config.dialogue.events_a_call, config.dialogue.events_a_plan
-    contexts = {"dialogue": -(-lengths // planned) + -(-lengths // told), "web": 0.0}
+    written, planned = config.dialogue.events_a_call, config.dialogue.events_a_plan
+    contexts = {"dialogue": -(-lengths // planned) + -(-lengths // written), "web": 0.0}
     contexts["memory"] = -(-lengths // config.memory.segments_a_call)
     later = {
         "questions": float(asked),

@@ -207,7 +207,7 @@ def _environment(model: str, on_cpu: bool, key_env: str) -> dict[str, str]:
 def _wait(process: subprocess.Popen[bytes], address: str, log: Path, seconds: float) -> None:
     from evoembedding.flows.progress import tell  # imports Prefect, which `evo teacher --help` need not
 
-    began = told = time.monotonic()
+    began = reported = time.monotonic()
     with httpx.Client(timeout=5, trust_env=False) as client:  # a proxy has no business on the way to our own server
         while process.poll() is None:
             with suppress(httpx.HTTPError):
@@ -217,8 +217,8 @@ def _wait(process: subprocess.Popen[bytes], address: str, log: Path, seconds: fl
             now = time.monotonic()
             if now - began > seconds:
                 raise EvoError(f"vLLM did not answer within {seconds:.0f} s; it was stopped; its log is '{log}'")
-            if now - told > TOLD_EVERY_S:
-                told = now
+            if now - reported > TOLD_EVERY_S:
+                reported = now
                 tell(f"teacher: vLLM is starting, {now - began:.0f} s; log: {log}")
             time.sleep(LOOK_EVERY_S)
     raise EvoError(f"vLLM ended before it answered: {last_words(log)}; nothing was asked; its log is '{log}'")

@@ -22,7 +22,7 @@ SENTENCE = "interrupted; what was committed is kept, rerun the same command to g
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 _received: list[int] = []  # by whichever thread saw it first
-_told: list[int] = []  # to the code that runs
+_delivered: list[int] = []  # to the code that runs
 _left: list[int] = []
 _expected: list[bool] = []
 _installed: list[bool] = []
@@ -67,7 +67,7 @@ def stopped_by(stop: Callable[[], object]) -> Iterator[None]:
     def first(number: int, frame: object) -> None:
         restore()
         _note(number)
-        _told.append(number)
+        _delivered.append(number)
         stop()
 
     def restore() -> None:
@@ -102,15 +102,15 @@ def _note(number: int) -> None:
     if not _received:
         _received.append(number)
         # What is torn down in the middle of its work complains; none of that is of use to a user.
-        sys.unraisablehook = lambda told: None
-        threading.excepthook = lambda told: None
+        sys.unraisablehook = lambda unraised: None
+        threading.excepthook = lambda unraised: None
 
 
 def _interrupted(number: int, frame: object) -> None:
-    if _told:
+    if _delivered:
         leave()
     _note(number)
-    _told.append(number)
+    _delivered.append(number)
     raise KeyboardInterrupt
 
 

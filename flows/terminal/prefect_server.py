@@ -108,10 +108,10 @@ def _start(home: Path) -> str:
                     return url
             except httpx.HTTPError:
                 time.sleep(LOOK_EVERY_S)
-    told = "ended" if process.poll() is not None else f"did not answer within {START_S:.0f} s"
+    ending = "ended" if process.poll() is not None else f"did not answer within {START_S:.0f} s"
     process.kill()
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
     raise EvoError(
-        f"Prefect's temporary server {told} ({lines[-1][:300] if lines else 'it said nothing'}); nothing was run; its "
-        f"log is '{log}'; rerun, or set PREFECT_API_URL to a server of your own"
+        f"Prefect's temporary server {ending} ({lines[-1][:300] if lines else 'it said nothing'}); nothing was run; "
+        f"its log is '{log}'; rerun, or set PREFECT_API_URL to a server of your own"
     )

@@ -54,12 +54,12 @@ async def _one_answer(case: Case, shown: Sequence[Segment], sample: int) -> Meas
     given = await asker.ask(
         asker.judge, "verify", "answer", ShortAnswer, sample, sampling, segments=shown, question=question.text
     )
-    said, right = normalise(given.value.answer), normalise(question.answer)
+    answer, right = normalise(given.value.answer), normalise(question.answer)
     # What the prompt asks for where the segments do not tell.
-    if not said.strip() or said == UNKNOWN:
+    if not answer.strip() or answer == UNKNOWN:
         return Measured(0.0, given.calls)
     # The same words need no judge: a call saved.
-    if said == right:
+    if answer == right:
         return Measured(1.0, given.calls)
     judged = await asker.ask(
         asker.judge,

@@ -8,6 +8,6 @@ from __future__ import annotations
 
 from evoembedding.synth.documents.files import SUFFIXES
 from evoembedding.synth.documents.rows import document, failure
-from evoembedding.synth.documents.source import Read, Source, open_source, read_documents, told_unread
+from evoembedding.synth.documents.source import Read, Source, open_source, read_documents, unread_kinds
 
-__all__ = ["SUFFIXES", "Read", "Source", "document", "failure", "open_source", "read_documents", "told_unread"]
+__all__ = ["SUFFIXES", "Read", "Source", "document", "failure", "open_source", "read_documents", "unread_kinds"]

@@ -57,9 +57,9 @@ def read_file(path: Path, name: str, license: str = "") -> Iterator[Row]:
         if not rows:
             raise ValueError("the file holds no rows")
     except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
-        said = (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
+        reason = (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
         kept = f"; its first {rows} rows were read" if rows else ""
-        yield failure(name, f"the file is damaged or cannot be read ({said[:300]}){kept}")
+        yield failure(name, f"the file is damaged or cannot be read ({reason[:300]}){kept}")
     except ValueError as error:  # Arrow's are some, too
         yield failure(name, str(error))
 

@@ -101,7 +101,7 @@ def _folder(given: str, folder: Path) -> Source:
             else:
                 unread.append(name)
     if not files and not failed:
-        kinds = f"; it has {told_unread(unread)}" if unread else ""
+        kinds = f"; it has {unread_kinds(unread)}" if unread else ""
         raise EvoError(
             f"folder '{shown(given, 200)}' has no {', '.join(SUFFIXES)} file{kinds}; nothing would be ingested; name "
             "another"
@@ -110,7 +110,7 @@ def _folder(given: str, folder: Path) -> Source:
     return Source(given, tuple(sorted(files)), tuple(sorted(unread)), tuple(failed))
 
 
-def told_unread(names: tuple[str, ...] | list[str]) -> str:
+def unread_kinds(names: tuple[str, ...] | list[str]) -> str:
     """Files by what their names end in, the most frequent first, a few of each named."""
     kinds: dict[str, list[str]] = {}
     for name in names:

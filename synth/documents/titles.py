@@ -50,9 +50,9 @@ def plain(text: str) -> Page:
 
 def markdown(text: str) -> Page:
     """A text with YAML or TOML front matter, perhaps; its title is there, or its first heading, or its first line."""
-    said, body = _front_matter(text)
-    title = _value(said, "title") or _heading(body) or _first_line(body)
-    return Page(body, _cut(title), _value(said, "license") or _value(said, "licence"))
+    matter, body = _front_matter(text)
+    title = _value(matter, "title") or _heading(body) or _first_line(body)
+    return Page(body, _cut(title), _value(matter, "license") or _value(matter, "licence"))
 
 
 def restructured(text: str) -> Page:
@@ -67,9 +67,9 @@ def _front_matter(text: str) -> tuple[Mapping[str, object], str]:
     """What stands between the marks at a text's start, and the rest; nothing where it is no mapping."""
     for mark, read in ((_DASHES, _yaml), (_PLUSES, _toml)):
         match = mark.match(text, len(text) - len(text.lstrip("\n")))
-        said = (read(match["inside"]) if match["inside"].strip() else {}) if match else None
-        if match and isinstance(said, dict):
-            return said, text[match.end() :].lstrip("\n")
+        matter = (read(match["inside"]) if match["inside"].strip() else {}) if match else None
+        if match and isinstance(matter, dict):
+            return matter, text[match.end() :].lstrip("\n")
     return {}, text
 
 
@@ -91,8 +91,8 @@ def _yaml(inside: str) -> object:
         return {key: "" if value in NULL else value.strip("\"'") for key, value in _KEY.findall(inside)}
 
 
-def _value(said: Mapping[str, object], name: str) -> str:
-    value = next((said[key] for key in said if str(key).lower() == name), None)
+def _value(matter: Mapping[str, object], name: str) -> str:
+    value = next((matter[key] for key in matter if str(key).lower() == name), None)
     if isinstance(value, list) and name != "title":
         value = ", ".join(one for one in value if one and isinstance(one, str))
     if isinstance(value, bool) or not isinstance(value, str | int | float | date | time):
@@ -104,23 +104,23 @@ def _heading(text: str) -> str:
     """The first heading with a word in it."""
     tokens = _BLOCKS.parse(text[:LOOKED_AT])
     for before, token in pairwise(tokens):
-        if before.type == "heading_open" and (said := _without_marks(token.content[: 5 * LONGEST])):
-            return said
+        if before.type == "heading_open" and (heading := _without_marks(token.content[: 5 * LONGEST])):
+            return heading
     return ""
 
 
 def _without_marks(line: str) -> str:
     inline = _INLINE.parseInline(line)[0].children or []
-    said = "".join(" " if child.type.endswith("break") else child.content for child in inline).strip()
-    return said if re.search(r"\w", said) else ""
+    words = "".join(" " if child.type.endswith("break") else child.content for child in inline).strip()
+    return words if re.search(r"\w", words) else ""
 
 
 def _first_line(text: str) -> str:
     for line in text.splitlines():
-        said = line.strip()
-        if re.search(r"\w", said):
-            atx = _ATX.fullmatch(said)
-            return atx[1] or "" if atx else said
+        first = line.strip()
+        if re.search(r"\w", first):
+            atx = _ATX.fullmatch(first)
+            return atx[1] or "" if atx else first
     return ""
 
 

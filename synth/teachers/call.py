@@ -132,9 +132,9 @@ def _fault(error: BaseException) -> FaultError:
     if isinstance(error, FaultError):
         return error
     if isinstance(error, _UNSENT):
-        return FaultError("unreachable", "connection", "nothing", told=type(error).__name__)
+        return FaultError("unreachable", "connection", "nothing", detail=type(error).__name__)
     if isinstance(error, httpx2.TransportError):
-        return FaultError("unreachable", "connection cut", "all", told=type(error).__name__)
+        return FaultError("unreachable", "connection cut", "all", detail=type(error).__name__)
     return FaultError("failed", type(error).__name__, "all", useless=True)
 
 

@@ -23,7 +23,7 @@ class Completion(NamedTuple):
     size: int  # bytes of the whole reply
 
 
-class ToldError(Exception):
+class ReplyError(Exception):
     """A server's error inside a reply that says all is well."""
 
     def __init__(self, body: dict[str, Any], status: int) -> None:
@@ -68,19 +68,19 @@ def completion(reply: Reply) -> Completion:
     """What a server answered.
 
     Raises:
-        ToldError: it answered with an error.
+        ReplyError: it answered with an error.
         FaultError: the reply is no chat completion.
     """
-    told = body(reply)
-    if not isinstance(told, dict):
+    answer = body(reply)
+    if not isinstance(answer, dict):
         raise unreadable("malformed response")
-    if told.get("error") and not told.get("choices"):
-        raise ToldError(told, _status(told["error"]))
-    choice = _first(told.get("choices"))
+    if answer.get("error") and not answer.get("choices"):
+        raise ReplyError(answer, _status(answer["error"]))
+    choice = _first(answer.get("choices"))
     message = choice.get("message")
     if not isinstance(message, dict):
         raise unreadable("malformed response")
-    usage = told.get("usage")
+    usage = answer.get("usage")
     counted = usage if isinstance(usage, dict) else {}
     reason = choice.get("finish_reason")
     return Completion(

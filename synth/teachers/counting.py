@@ -16,11 +16,11 @@ SLACK, MORE = 10_000, 10  # counts of up to ten times ours, and these more, are 
 
 
 class Counted(NamedTuple):
-    """Tokens of an answered call; `told` is false where a count is ours."""
+    """Tokens of an answered call; `reported` is false where a count is ours."""
 
     prompt: int
     completion: int
-    told: bool
+    reported: bool
 
 
 def most_prompt_tokens(request: TeacherRequest) -> int:
@@ -39,6 +39,6 @@ def count(request: TeacherRequest, answered: Completion) -> Counted:
     most = MORE * max(written, request.sampling.max_tokens) + SLACK
     if completion is None or not (any(answered.texts) <= completion <= most):
         completion = None
-    told = prompt is not None and completion is not None
+    reported = prompt is not None and completion is not None
     own = sum(len(text.encode(errors="replace")) for text in answered.texts) // CHARACTERS_A_TOKEN + 1
-    return Counted(ours if prompt is None else prompt, own if completion is None else completion, told)
+    return Counted(ours if prompt is None else prompt, own if completion is None else completion, reported)

@@ -35,11 +35,17 @@ class FaultError(Exception):
     """
 
     def __init__(
-        self, outcome: Outcome, kind: str, charged: Charged, pause_s: float = 0.0, told: str = "", useless: bool = False
+        self,
+        outcome: Outcome,
+        kind: str,
+        charged: Charged,
+        pause_s: float = 0.0,
+        detail: str = "",
+        useless: bool = False,
     ) -> None:
-        super().__init__(told or kind)
+        super().__init__(detail or kind)
         self.outcome, self.kind, self.charged = outcome, kind, charged
-        self.pause_s, self.told, self.useless = pause_s, told, useless
+        self.pause_s, self.detail, self.useless = pause_s, detail, useless
 
 
 def unreadable(kind: str) -> FaultError:

@@ -28,7 +28,7 @@ class Listing(NamedTuple):
         like = any("*" in name or name.rpartition("/")[2] == model.rpartition("/")[2] for name in self.windows)
         return None if like or self.why else False
 
-    def told(self) -> str:
+    def names(self) -> str:
         """The first names."""
         return ", ".join(shown(name, 80) for name in list(self.windows)[:NAMES])
 
@@ -46,22 +46,22 @@ async def listing(endpoint: Endpoint, scrub: Scrubber) -> Listing:
     if reply.status != 200:  # some keys may ask and not list: 403
         return Listing({}, f"/models answers with status {reply.status}")
     try:
-        told = body(reply)
+        answer = body(reply)
     except FaultError:
         return Listing({}, "/models gives no list of models")
-    models = told.get("data", told.get("models")) if isinstance(told, dict) else told
+    models = answer.get("data", answer.get("models")) if isinstance(answer, dict) else answer
     windows = {name: window for name, window in map(_model, models if isinstance(models, list) else []) if name}
     return Listing(windows, "" if windows else "/models gives no list of models")
 
 
-def _model(told: Any) -> tuple[str, int | None]:
-    if not isinstance(told, dict):
-        return (told, None) if isinstance(told, str) else ("", None)
-    name = next((told[key] for key in ("id", "name", "model") if isinstance(told.get(key), str)), "")
-    return name, _window(told.get("max_model_len", told.get("context_length")))
+def _model(entry: Any) -> tuple[str, int | None]:
+    if not isinstance(entry, dict):
+        return (entry, None) if isinstance(entry, str) else ("", None)
+    name = next((entry[key] for key in ("id", "name", "model") if isinstance(entry.get(key), str)), "")
+    return name, _window(entry.get("max_model_len", entry.get("context_length")))
 
 
-def _window(told: Any) -> int | None:
-    if isinstance(told, str) and told.isascii() and told.isdigit() and len(told) < 12:
-        told = int(told)
-    return told if type(told) is int and 0 < told < MOST_WINDOW else None
+def _window(value: Any) -> int | None:
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 12:
+        value = int(value)
+    return value if type(value) is int and 0 < value < MOST_WINDOW else None

@@ -16,7 +16,7 @@ import httpx2
 from evoembedding.schemas.secrets import Scrubber
 from evoembedding.schemas.text import shown
 from evoembedding.synth.teachers.call import Reply
-from evoembedding.synth.teachers.completion import ToldError
+from evoembedding.synth.teachers.completion import ReplyError
 from evoembedding.synth.teachers.faults import FaultError, RefusedError, RunRefusedError
 
 BUSY = (429, 503, 529)
@@ -55,57 +55,57 @@ def judge(reply: Reply, scrub: Scrubber) -> None:
         return
     if 300 <= reply.status < 400:
         raise RefusedError(reply.status, _elsewhere(reply.headers.get("location", ""), scrub), alone=False)
-    told = reply.body.decode("utf-8", "replace")
-    _judge(reply.status, told, reply.headers, scrub)
+    text = reply.body.decode("utf-8", "replace")
+    _judge(reply.status, text, reply.headers, scrub)
 
 
-def judge_told(error: ToldError, scrub: Scrubber) -> FaultError:
+def judge_reply(error: ReplyError, scrub: Scrubber) -> FaultError:
     """The same of an error in a reply that says all is well: a call, and not one to be asked for without end.
 
     Raises:
         FaultError: it is busy.
         RefusedError: this request will not be answered; as RunRefusedError: none will.
     """
-    told = json.dumps(error.body)
-    status = 402 if error.status < 400 and _PAYMENT.search(told) else error.status
+    text = json.dumps(error.body)
+    status = 402 if error.status < 400 and _PAYMENT.search(text) else error.status
     if 400 <= status < 500 or status in BUSY:
-        _judge(status, told, httpx2.Headers(), scrub)
-    return FaultError("failed", "error in the answer", "call", told=words(told, scrub), useless=True)
+        _judge(status, text, httpx2.Headers(), scrub)
+    return FaultError("failed", "error in the answer", "call", detail=words(text, scrub), useless=True)
 
 
-def _judge(status: int, told: str, headers: httpx2.Headers, scrub: Scrubber) -> None:
-    said = words(told, scrub)
+def _judge(status: int, text: str, headers: httpx2.Headers, scrub: Scrubber) -> None:
+    message = words(text, scrub)
     # The order matters: a bill may come as 429, and who refuses a long text may name max_tokens in the same words.
-    if status == 402 or (status in (400, 403, 422, 429) and _PAYMENT.search(told) and not _later(told, headers)):
-        raise RunRefusedError(status, said, alone=False)
-    if status == 413 or (status in (400, 403, 422) and _ALONE.search(told)):
-        raise RefusedError(status, said, alone=True)
+    if status == 402 or (status in (400, 403, 422, 429) and _PAYMENT.search(text) and not _later(text, headers)):
+        raise RunRefusedError(status, message, alone=False)
+    if status == 413 or (status in (400, 403, 422) and _ALONE.search(text)):
+        raise RefusedError(status, message, alone=True)
     if status in (401, 403, 404, 405):
-        raise RunRefusedError(status, said, alone=False)
+        raise RunRefusedError(status, message, alone=False)
     if status in BUSY:
-        raise FaultError("busy", str(status), "nothing", pause(headers, told), told=said)
+        raise FaultError("busy", str(status), "nothing", pause(headers, text), detail=message)
     if status in GATEWAY:
-        raise FaultError("unreachable", str(status), "call", told=said)
-    if status in (400, 422) and _PARAMETER.search(told):
-        raise RunRefusedError(status, said, alone=False)
+        raise FaultError("unreachable", str(status), "call", detail=message)
+    if status in (400, 422) and _PARAMETER.search(text):
+        raise RunRefusedError(status, message, alone=False)
     if 400 <= status < 500 and status not in AGAIN:
-        raise RefusedError(status, said, alone=False)
-    raise FaultError("failed", str(status), "call", told=said)
+        raise RefusedError(status, message, alone=False)
+    raise FaultError("failed", str(status), "call", detail=message)
 
 
-def _later(told: str, headers: httpx2.Headers) -> bool:
+def _later(text: str, headers: httpx2.Headers) -> bool:
     """Whether a server says when to come again: a quota by the minute is no unpaid bill."""
-    return "retry-after" in headers or "retry-after-ms" in headers or "retryDelay" in told
+    return "retry-after" in headers or "retry-after-ms" in headers or "retryDelay" in text
 
 
-def pause(headers: httpx2.Headers, told: str = "") -> float:
+def pause(headers: httpx2.Headers, text: str = "") -> float:
     """Seconds that a busy server asks to wait: `retry-after-ms`, or `Retry-After` in seconds, as a span or as a moment,
     or the `retryDelay` of its words. None is negative.
     """
     # By the server's clock where it tells it: ours may be another.
     clock = _moment(headers.get("date", ""))
     now = time.time() if clock is None else clock
-    delay = _DELAY.search(told)
+    delay = _DELAY.search(text)
     ways = (
         _number(headers.get("retry-after-ms", ""), now, 1000),
         _number(headers.get("retry-after", ""), now),
@@ -116,13 +116,13 @@ def pause(headers: httpx2.Headers, told: str = "") -> float:
     return max(0.0, next((wait for wait in ways if wait is not None), PAUSE_S))
 
 
-def words(told: str, scrub: Scrubber) -> str:
+def words(text: str, scrub: Scrubber) -> str:
     """A server's words, on one line, without secrets and without anything that acts on a screen."""
     try:
-        found = _message(json.loads(told))
+        found = _message(json.loads(text))
     except (ValueError, RecursionError):
         found = ""
-    plain = re.sub(r"<(script|style)\b.*?</\1>|<[^>]*>", " ", found or told, flags=re.I | re.S)
+    plain = re.sub(r"<(script|style)\b.*?</\1>|<[^>]*>", " ", found or text, flags=re.I | re.S)
     return shown(" ".join(scrub(plain).split()), WORDS) or "no reason given"
 
 
@@ -164,9 +164,9 @@ def _number(text: str, now: float, unit: int = 1) -> float | None:
 
 def _span(text: str) -> float | None:
     """Seconds of `90s`, `1m30s` or `500ms`."""
-    if not _SPAN.fullmatch(told := text.replace(" ", "").lower()):
+    if not _SPAN.fullmatch(compact := text.replace(" ", "").lower()):
         return None
-    return sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(told))
+    return sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(compact))
 
 
 def _until(text: str, now: float) -> float | None:

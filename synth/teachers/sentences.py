@@ -54,12 +54,12 @@ class Sentences(NamedTuple):
             return EvoError(f"{where} does not answer as OpenAI's API does ({fault}); no teacher was asked; {ADDRESS}")
         if fault.outcome == "busy":
             return EvoError(
-                f"{where} is busy ({fault.kind}: {fault.told}) and asks to wait {fault.pause_s:.0f} s; no teacher was "
-                "asked; rerun then"
+                f"{where} is busy ({fault.kind}: {fault.detail}) and asks to wait {fault.pause_s:.0f} s; no teacher "
+                "was asked; rerun then"
             )
         if fault.kind.isdigit():
             return EvoError(
-                f"{where} fails (status {fault.kind}: {fault.told}); no teacher was asked; rerun when it is mended"
+                f"{where} fails (status {fault.kind}: {fault.detail}); no teacher was asked; rerun when it is mended"
             )
         return EvoError(
             f"{where} cannot be reached ({fault}); no teacher was asked; start it, for example with "
@@ -74,9 +74,9 @@ class Sentences(NamedTuple):
 
     def given_up(self, fault: FaultError, items: int) -> EvoError:
         """One item after another gets no answer."""
-        told = f"{fault.kind}: {fault.told}" if fault.told else fault.kind
+        detail = f"{fault.kind}: {fault.detail}" if fault.detail else fault.kind
         return EvoError(
-            f"teacher '{self.name}' answered none of {items} items in a row, however often they were tried ({told}); "
+            f"teacher '{self.name}' answered none of {items} items in a row, however often they were tried ({detail}); "
             f"the run stops, since the rest would fare alike; {KEPT}; mend the endpoint and rerun"
         )
 

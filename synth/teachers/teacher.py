@@ -29,11 +29,11 @@ from evoembedding.schemas.teacher import (
 from evoembedding.schemas.text import mended
 from evoembedding.synth.teachers import forms
 from evoembedding.synth.teachers.call import Endpoint
-from evoembedding.synth.teachers.completion import Completion, ToldError, completion
+from evoembedding.synth.teachers.completion import Completion, ReplyError, completion
 from evoembedding.synth.teachers.counting import count, most_prompt_tokens
 from evoembedding.synth.teachers.faults import FaultError, NotAnsweredError, Outcome, RefusedError, RunRefusedError
 from evoembedding.synth.teachers.listing import listing
-from evoembedding.synth.teachers.refusals import judge, judge_told, words
+from evoembedding.synth.teachers.refusals import judge, judge_reply, words
 from evoembedding.synth.teachers.replicas import Replica, Replicas
 from evoembedding.synth.teachers.route import endpoint
 from evoembedding.synth.teachers.sentences import Sentences
@@ -134,8 +134,8 @@ class Teacher:
         found = await asyncio.gather(*(self._look(replica) for replica in self._replicas.members))
         if all(isinstance(look, EvoError) for look in found):
             raise next(look for look in found if isinstance(look, EvoError))
-        told = [look for look in found if isinstance(look, int) and look > 0]
-        return min(told, default=None)
+        windows = [look for look in found if isinstance(look, int) and look > 0]
+        return min(windows, default=None)
 
     async def ask(
         self,
@@ -256,7 +256,7 @@ class Teacher:
         except Exception as error:  # whatever an answer did that was not foreseen is that answer's
             kind = type(error).__name__
             self._ledger.fault(self.config.name, replica.url, kind)
-            raise FaultError("failed", kind, "all", told=words(str(error), self._scrub), useless=True) from error
+            raise FaultError("failed", kind, "all", detail=words(str(error), self._scrub), useless=True) from error
         finally:
             self._replicas.release(replica, outcome, began, pause)
 
@@ -265,13 +265,13 @@ class Teacher:
         judge(reply, self._scrub)
         try:
             return completion(reply)
-        except ToldError as error:
-            raise judge_told(error, self._scrub) from None
+        except ReplyError as error:
+            raise judge_reply(error, self._scrub) from None
 
     def _record(self, asked: Asked, replica: Replica, answered: Completion, seconds: float) -> TeacherCall:
         content, valid = self._taken(answered, asked.answer)
         tokens = count(asked.request, answered)
-        if not tokens.told:
+        if not tokens.reported:
             self._ledger.fault(self.config.name, replica.url, "tokens not told, counted here")
         call = TeacherCall(
             call_id=asked.call_id,
@@ -341,7 +341,7 @@ class Teacher:
         except RefusedError as refused:
             raise self._say.refused(replica.url, refused) from None
         if serves is False:
-            raise self._say.not_served(replica.url, self._scrub(f"it serves: {listed.told()}"))
+            raise self._say.not_served(replica.url, self._scrub(f"it serves: {listed.names()}"))
         return listed.windows.get(self.config.model) or 0
 
     async def _try(self, replica: Replica) -> None:

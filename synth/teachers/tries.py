@@ -31,8 +31,8 @@ class Tries:
         self._faults += fault.outcome == "failed" or (fault.outcome == "unreachable" and others)
         if self._faults < self._attempts and self._useless < min(USELESS, self._attempts) and self._busy < BUSY:
             return ""
-        told = f": {fault.told}" if fault.told else ""
-        return f"no answer in {self._met} attempts, the last: {fault.kind}{told}"
+        detail = f": {fault.detail}" if fault.detail else ""
+        return f"no answer in {self._met} attempts, the last: {fault.kind}{detail}"
 
     def wait_s(self, fault: FaultError) -> float:
         """Before the next try; an endpoint that cannot be reached rests by itself."""

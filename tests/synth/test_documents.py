@@ -17,7 +17,7 @@ from evoembedding.schemas.dataset import Failure
 from evoembedding.schemas.episode import Document
 from evoembedding.schemas.errors import EvoError
 from evoembedding.schemas.text import clean
-from evoembedding.synth.documents import open_source, read_documents, told_unread
+from evoembedding.synth.documents import open_source, read_documents, unread_kinds
 
 BODY = "The ferry leaves the harbour at nine.\n"
 
@@ -171,7 +171,7 @@ def test_other_kinds_are_named_and_endings_have_no_case(tmp_path: Path) -> None:
     source = open_source(str(tmp_path))
     assert [name for _, name in source.files] == ["A.TXT", "b.Md", "c.markdown"]
     assert set(source.unread) == {"d.pdf", "e.csv", "f.csv", "README", ".DS_Store", "pipe.txt", "round"}
-    assert "2 .csv (e.csv, f.csv), 1 .pdf (d.pdf)" in told_unread(source.unread)
+    assert "2 .csv (e.csv, f.csv), 1 .pdf (d.pdf)" in unread_kinds(source.unread)
 
 
 @pytest.mark.parametrize("name", ["data[2024]", "notes*", "who?", "100%25", "a{b,c}", "~", "$HOME", " b", "né"])

@@ -274,15 +274,15 @@ def _pretrained(name: str, dtype: torch.dtype) -> Any:
 def _check_kind(name: str, config: Any) -> None:
     """Refuse what is no causal decoder, and what packed rows cannot be read with."""
     text = config.get_text_config(decoder=True)
-    said = ""
+    problem = ""
     if getattr(config, "is_encoder_decoder", False) or type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
-        said = f"is of type '{config.model_type}', which is no causal decoder"
+        problem = f"is of type '{config.model_type}', which is no causal decoder"
     elif getattr(text, "use_bidirectional_attention", False):
-        said = "attends in both directions, so it is no causal decoder"
+        problem = "attends in both directions, so it is no causal decoder"
     elif odd := sorted(layer_kinds(text) - {FULL, SLIDING}):
-        said = f"has layers of kind '{odd[0]}', which would carry text over from one packed segment to the next"
-    if said:
-        raise EvoError(f"backbone '{name}' {said}; nothing was trained; choose a {KINDS} model")
+        problem = f"has layers of kind '{odd[0]}', which would carry text over from one packed segment to the next"
+    if problem:
+        raise EvoError(f"backbone '{name}' {problem}; nothing was trained; choose a {KINDS} model")
 
 
 def _lora_targets(causal: Any, name: str) -> str:

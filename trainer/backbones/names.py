@@ -82,5 +82,7 @@ def readable(what: str, name: str) -> Iterator[Path | None]:
 
 def reason(error: Exception) -> str:
     """What such an error says, in one line. Libraries quote what they read."""
-    said = shown(" ".join(str(error).split()).rstrip("."), 300)
-    return f"there is no memory for it ({said})" if isinstance(error, MemoryError) else said or type(error).__name__
+    message = shown(" ".join(str(error).split()).rstrip("."), 300)
+    if isinstance(error, MemoryError):
+        return f"there is no memory for it ({message})"
+    return message or type(error).__name__

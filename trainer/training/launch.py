@@ -233,14 +233,14 @@ def _reason(out: Path, failed: list[int], codes: list[int], began: bool) -> EvoE
     logs = {rank: out / f"rank-{rank}.log" for rank in failed}
     tails = {rank: deque(log.read_text().splitlines(), maxlen=TAIL) for rank, log in logs.items()}
     for lines in tails.values():
-        told = [line.removeprefix("evo: ") for line in lines if line.startswith("evo: ")]
-        if told:
-            return EvoError(told[-1])
+        sentences = [line.removeprefix("evo: ") for line in lines if line.startswith("evo: ")]
+        if sentences:
+            return EvoError(sentences[-1])
     killed = [rank for rank in failed if codes[rank] < 0 or (codes[rank] == LOST and began)]
     rank = (killed or failed)[0]
     last = next((line for line in reversed(tails[rank]) if line.strip()), "it wrote nothing")
-    said = (
+    sentence = (
         f"training rank {rank} ended with code {codes[rank]}: {last.strip()}; the last checkpoint is kept, "
         f"so the same command goes on from it; its log is {logs[rank]}"
     )
-    return RankLostError(said) if killed else EvoError(said)
+    return RankLostError(sentence) if killed else EvoError(sentence)

@@ -120,14 +120,14 @@ def train_step(engine: Engine, feed: Feed, batches: Step, step: int, rate: float
         torch.manual_seed(random.Random(f"{config.seed}-{step}-{index}").getrandbits(63))
         losses = engine.accumulate(batch)
         table[index] = measured(engine.model, batch, losses, engine.peak_gib)
-    told = engine.sum(table).tolist()  # the one wait for the device before the update
-    if (spoiled := first_not_finite(told)) is not None:
-        raise _spoiled(f"the loss is {told[spoiled][0]}", step, feed.episodes(step, spoiled))
+    sums = engine.sum(table).tolist()  # the one wait for the device before the update
+    if (spoiled := first_not_finite(sums)) is not None:
+        raise _spoiled(f"the loss is {sums[spoiled][0]}", step, feed.episodes(step, spoiled))
     norm = engine.update(rate)
     if not math.isfinite(norm):
         raise _spoiled(f"the gradient's norm is {norm}", step, feed.episodes(step))
     seconds = time.monotonic() - started
-    row = combined(told)
+    row = combined(sums)
     return {
         "step": step + 1,
         **row,

@@ -79,5 +79,5 @@ class Metrics:
         if step == self._first + 1 or step % max(1, steps // REPORTS) == 0 or step == steps:
             # From this start's steps alone: the clock knows nothing of those before a resumption.
             left = (time.monotonic() - self._since) / (step - self._first) * (steps - step)
-            told = {**row, "steps": steps, "resumed_at": self._first, "seconds_left": left}
-            print(json.dumps(told), flush=True)
+            line = {**row, "steps": steps, "resumed_at": self._first, "seconds_left": left}
+            print(json.dumps(line), flush=True)

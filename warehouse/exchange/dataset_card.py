@@ -124,8 +124,10 @@ def _funnel(warehouse: Warehouse, version: DatasetVersion) -> list[str]:
     )["fingerprint"].to_list()
     rows = funnel(warehouse, asked)
     out = left_out(warehouse, version)
-    told = ", ".join(f"{_cell(check)} {count}" for check, count in out.items()) or "nothing"
-    curated = f"Left out: {told} (fingerprint `{version.curation}`)." if version.curation else "That was not done here."
+    counts = ", ".join(f"{_cell(check)} {count}" for check, count in out.items()) or "nothing"
+    curated = (
+        f"Left out: {counts} (fingerprint `{version.curation}`)." if version.curation else "That was not done here."
+    )
     return [
         "",
         "## Funnel",

@@ -69,8 +69,8 @@ class RowReader:
     def _foreign(
         self, row: Row, segments: tuple[Segment, ...], question: str, answer: str, indices: tuple[int, ...]
     ) -> Made:
-        said = [[segment.user, segment.assistant] for segment in segments]
-        context_id = content_id("ctx", {"generator": GENERATOR, "split": row.split, "segments": said})
+        texts = [[segment.user, segment.assistant] for segment in segments]
+        context_id = content_id("ctx", {"generator": GENERATOR, "split": row.split, "segments": texts})
         asked = {"generator": GENERATOR, "context_id": context_id, "question": question, "answer": answer}
         question_id = content_id("q", {**asked, "evidence": indices})
         episode = {"context_id": context_id, "question_id": question_id, "evidence": indices}

@@ -206,16 +206,16 @@ def _licence(folder: Path) -> str:
 
 
 def _unreadable(path: Path, error: Exception) -> EvoError:
-    said = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+    reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
     return EvoError(
-        f"'{path.name}' is damaged or cannot be read ({said}); no version was published; mend it and rerun: what was "
+        f"'{path.name}' is damaged or cannot be read ({reason}); no version was published; mend it and rerun: what was "
         "read is kept"
     )
 
 
 def _unreachable(name: str, error: Exception) -> EvoError:
-    said = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+    reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
     return EvoError(
-        f"'{name}' is neither a path nor a dataset of the hub that can be reached ({said}); no version was published; "
-        "check the path, the id or the network, or download its files and give their folder"
+        f"'{name}' is neither a path nor a dataset of the hub that can be reached ({reason}); no version was "
+        "published; check the path, the id or the network, or download its files and give their folder"
     )

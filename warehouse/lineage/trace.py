@@ -221,8 +221,8 @@ def _fingerprint(warehouse: Warehouse, identity: str, limit: int) -> TraceNode:
     rows = warehouse.query("SELECT * FROM lake.fingerprints WHERE fingerprint = ? ORDER BY rowid", (identity,))
     for row in rows.head(1).iter_rows(named=True):
         components = json.loads(row["components"])
-        told = {name: row[name] for name in ("stage", "kind", "scope")}
-        facts = told | {"recorded": row["created_at"]} | facts | components
+        stage = {name: row[name] for name in ("stage", "kind", "scope")}
+        facts = stage | {"recorded": row["created_at"]} | facts | components
         before = (_fingerprint(warehouse, row["before"], limit),) if row["before"] else ()
     return TraceNode("stage fingerprint", identity, identity, facts, before)
 

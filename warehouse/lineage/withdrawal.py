@@ -105,12 +105,12 @@ def _successor(
 ) -> Successor:
     """The version after the last one that holds any: it is there already, or is published now."""
     later = [v for v in list_versions(warehouse) if v.name == before.name and v.number > before.number]
-    told = {"before": before.label, "episodes_withdrawn": held}
+    both = {"before": before.label, "episodes_withdrawn": held}
     if later:
         after = min(later, key=lambda version: version.number)
     elif dry_run:
         label, left = f"{before.name}@{before.number + 1}", before.episodes - held
-        return Successor(**told, after=label, dataset_id="", episodes=left, published=False)
+        return Successor(**both, after=label, dataset_id="", episodes=left, published=False)
     else:
         kept = f"""SELECT m.episode_id FROM lake.dataset_members m
                    ANTI JOIN ({episodes_from(source)}) gone USING (episode_id) WHERE m.dataset_id = $dataset"""
@@ -125,7 +125,7 @@ def _successor(
             newer_than=before.number,
         )
     return Successor(
-        **told, after=after.label, dataset_id=after.dataset_id, episodes=after.episodes, published=not later
+        **both, after=after.label, dataset_id=after.dataset_id, episodes=after.episodes, published=not later
     )
 
 

@@ -70,8 +70,8 @@ def place(backend: Backend) -> Place:
 def table(name: str, snapshot: int, rows: int | None = None) -> Asset:
     """A table of the warehouse as of a snapshot."""
     record = TABLES[name].record
-    said = (record.__doc__ or name).strip().splitlines()[0]
-    return Asset(name, _facets(str(snapshot), "TABLE", said, record), rows=rows)
+    description = (record.__doc__ or name).strip().splitlines()[0]
+    return Asset(name, _facets(str(snapshot), "TABLE", description, record), rows=rows)
 
 
 def tables(names: Iterable[str], snapshot: int, rows: Mapping[str, int] | None = None) -> list[Asset]:
@@ -81,10 +81,12 @@ def tables(names: Iterable[str], snapshot: int, rows: Mapping[str, int] | None =
 
 def dataset(version: DatasetVersion) -> Asset:
     """A dataset version, a set of episodes; its version is its digest."""
-    said = f"{version.episodes} episodes, published {version.created_at.isoformat()}, after {version.parent or 'none'}"
+    description = (
+        f"{version.episodes} episodes, published {version.created_at.isoformat()}, after {version.parent or 'none'}"
+    )
     return Asset(
         f"dataset_versions/{version.label}",
-        _facets(version.digest, "TABLE", said, Episode, kind="DATASET_VERSION"),
+        _facets(version.digest, "TABLE", description, Episode, kind="DATASET_VERSION"),
         rows=version.episodes,
     )
 
@@ -93,10 +95,10 @@ def shard_set(home: Path, shards: ShardSet) -> Asset:
     """A shard set; its version is its manifest's digest."""
     folder = resolve(shards.place, home)
     files = read_manifest(folder).files
-    said = f"length-sorted shards of {shards.dataset_id} for tokenizer {shards.tokenizer_digest[:16]}"
+    description = f"length-sorted shards of {shards.dataset_id} for tokenizer {shards.tokenizer_digest[:16]}"
     return Asset(
         f"shard_sets/{shards.shard_set_id}",
-        _facets(shards.manifest_digest, "FILE", said, ShardRow, folder),
+        _facets(shards.manifest_digest, "FILE", description, ShardRow, folder),
         rows=shards.rows,
         size=sum(file.bytes for file in files),
         files=len(files),
@@ -105,15 +107,15 @@ def shard_set(home: Path, shards: ShardSet) -> Asset:
 
 def model(home: Path, record: ModelRecord) -> Asset:
     """A model; its version is the digest of its weights."""
-    said = f"made by {record.training_run_id}, {record.created_at.isoformat()}"
+    description = f"made by {record.training_run_id}, {record.created_at.isoformat()}"
     path = resolve(record.place, home)
-    return Asset(f"models/{record.model_id}", _facets(record.digest, "MODEL", said, path=path))
+    return Asset(f"models/{record.model_id}", _facets(record.digest, "MODEL", description, path=path))
 
 
 def teacher(config: TeacherConfig) -> Asset:
     """A teacher, by its model's name: endpoints change. Its version is the model's revision, where one is given."""
-    said = "a model that was asked for texts or checks"
-    return Asset(f"teachers/{config.model}", _facets(config.revision, "MODEL", said))
+    description = "a model that was asked for texts or checks"
+    return Asset(f"teachers/{config.model}", _facets(config.revision, "MODEL", description))
 
 
 def benchmark(read: BenchmarkData) -> Asset:
@@ -125,14 +127,16 @@ def benchmark(read: BenchmarkData) -> Asset:
 
 def source(given: str) -> Asset:
     """A file or folder by its path, an example of ours by its path in the package, or a Hugging Face dataset id."""
-    said, path = "a source of documents", Path(given).resolve()
+    description, path = "a source of documents", Path(given).resolve()
     if path.exists() and not path.is_relative_to(EXAMPLES):
-        return Asset(path.as_posix(), _facets("", "FILE", said, path=path), namespace="file")
+        return Asset(path.as_posix(), _facets("", "FILE", description, path=path), namespace="file")
     namespace, name, uri = HUB, f"datasets/{given}", f"{HUB}/datasets/{quote(given)}"
     if path.exists():
         name = path.relative_to(CODE).as_posix()
         namespace, uri = PRODUCER.rpartition("@")[0], f"{PRODUCER}#{quote(name)}"
-    return Asset(name, {**_facets("", "FILE", said), "dataSource": _data_source(namespace, uri)}, namespace=namespace)
+    return Asset(
+        name, {**_facets("", "FILE", description), "dataSource": _data_source(namespace, uri)}, namespace=namespace
+    )
 
 
 def named(asset: Asset, where: Place) -> tuple[str, str, dict[str, facets.DatasetFacet]]:
@@ -144,11 +148,16 @@ def named(asset: Asset, where: Place) -> tuple[str, str, dict[str, facets.Datase
 
 
 def _facets(
-    version: str, type_: str, said: str, record: type[BaseModel] | None = None, path: Path | None = None, kind: str = ""
+    version: str,
+    type_: str,
+    description: str,
+    record: type[BaseModel] | None = None,
+    path: Path | None = None,
+    kind: str = "",
 ) -> dict[str, facets.DatasetFacet]:
     made: dict[str, facets.DatasetFacet] = {
         "datasetType": facets.dataset_type_dataset.DatasetTypeDatasetFacet(datasetType=type_, subType=kind or None),
-        "documentation": facets.documentation_dataset.DocumentationDatasetFacet(description=said),
+        "documentation": facets.documentation_dataset.DocumentationDatasetFacet(description=description),
     }
     if version:
         made["version"] = facets.dataset_version_dataset.DatasetVersionDatasetFacet(datasetVersion=version)

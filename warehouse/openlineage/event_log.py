@@ -86,8 +86,8 @@ class Outlet(Transport):
             _resting.pop(self.address, None)
         except Exception as error:
             if self.address not in _resting:  # else this outage has been told
-                told = f"lineage: {self.address} took no event ({_reason(error)})"
-                self.tell(f"{told}; events are kept in '{self.folder}'")
+                outage = f"lineage: {self.address} took no event ({_reason(error)})"
+                self.tell(f"{outage}; events are kept in '{self.folder}'")
             _resting[self.address] = time.monotonic() + REST_S
 
 
@@ -159,11 +159,11 @@ def read_events(home: Path) -> Iterator[dict[str, Any]]:
 
 def runs(home: Path) -> list[RunTold]:
     """What the kept events say of each run, in the order of their starts."""
-    told: dict[str, RunTold] = {}
+    found: dict[str, RunTold] = {}
     for event in read_events(home):
         facets = event["run"].get("facets", {})
-        before = told.get(event["run"]["runId"])
-        told[event["run"]["runId"]] = RunTold(
+        before = found.get(event["run"]["runId"])
+        found[event["run"]["runId"]] = RunTold(
             run_id=event["run"]["runId"],
             job=event["job"]["name"],
             state=event["eventType"],
@@ -174,7 +174,7 @@ def runs(home: Path) -> list[RunTold]:
             inputs=tuple(f"{one['namespace']} {one['name']}" for one in event["inputs"]),
             outputs=tuple(f"{one['namespace']} {one['name']}" for one in event["outputs"]),
         )
-    return list(told.values())
+    return list(found.values())
 
 
 def resend(home: Path) -> int:

@@ -70,12 +70,12 @@ def event(run: Run, state: RunState, error: str = "") -> RunEvent:
 
 def without_secrets(text: str) -> str:
     """The first line of a text, less passwords in URLs and the values of variables that are named like secrets."""
-    said = (text.strip().splitlines() or [""])[0][:1000]
-    said = re.sub(r"://[^/\s@]+@", "://***@", said)
+    line = (text.strip().splitlines() or [""])[0][:1000]
+    line = re.sub(r"://[^/\s@]+@", "://***@", line)
     for name, value in os.environ.items():
         if SECRET_NAME.search(name) and len(value) >= SECRET_LENGTH:
-            said = said.replace(value, "***")
-    return said
+            line = line.replace(value, "***")
+    return line
 
 
 def _run_facets(run: Run, error: str) -> dict[str, facets.RunFacet]:

@@ -269,11 +269,11 @@ def _ledger(home: Path, deep: bool) -> Iterator[Finding]:
         yield _damaged("ledger", LEDGER, str(error))
         return
     with closing(ledger):
-        told = list(islice(ledger.damage(deep), SHOWN + 1))
-    if told:
-        more = f", and more than {SHOWN - 1} others" if len(told) > SHOWN else ""
+        damage = list(islice(ledger.damage(deep), SHOWN + 1))
+    if damage:
+        more = f", and more than {SHOWN - 1} others" if len(damage) > SHOWN else ""
         says = (
-            f"the ledger of teacher calls '{path}' is damaged ({'; '.join(told[:SHOWN])}{more}); answers would be "
+            f"the ledger of teacher calls '{path}' is damaged ({'; '.join(damage[:SHOWN])}{more}); answers would be "
             "wrong, or paid for twice; restore it"
         )
         yield _damaged("ledger", LEDGER, says)

@@ -103,6 +103,6 @@ def test_a_window_is_a_plausible_number(told: dict[str, Any], window: int | None
 
 def test_few_names_are_told_and_none_acts() -> None:
     names = ["\x1b[31mred", *(f"m{n}" for n in range(99))]
-    told = listed(names).told()
+    told = listed(names).names()
     assert told.startswith("\\x1b[31mred, m0, ")
     assert told.count(",") == NAMES - 1

@@ -10,9 +10,9 @@ import pytest
 
 from evoembedding.schemas.secrets import Scrubber
 from evoembedding.synth.teachers.call import Reply
-from evoembedding.synth.teachers.completion import ToldError
+from evoembedding.synth.teachers.completion import ReplyError
 from evoembedding.synth.teachers.faults import FaultError, RefusedError, RunRefusedError
-from evoembedding.synth.teachers.refusals import PAUSE_S, WORDS, judge, judge_told, pause, words
+from evoembedding.synth.teachers.refusals import PAUSE_S, WORDS, judge, judge_reply, pause, words
 
 NOW = 1_800_000_000  # Fri, 15 Jan 2027 08:00:00 GMT
 NOTHING = Scrubber(())
@@ -170,7 +170,7 @@ def test_an_error_inside_of_a_success() -> None:
         (502, "upstream", FaultError),
     ):
         with pytest.raises(Exception) as raised:
-            raise judge_told(ToldError({"error": {"message": message}}, status), NOTHING)
+            raise judge_reply(ReplyError({"error": {"message": message}}, status), NOTHING)
         assert type(raised.value) is kind, message
         assert message in str(raised.value)
 
