@@ -22,6 +22,7 @@ def recall(ranked: Sequence[int], gold: Collection[int], k: int) -> float:
 def ndcg(ranked: Sequence[int], gold: Collection[int], k: int) -> float:
     """Discounted cumulative gain of the first k over that of the best order, binary relevance."""
     gain = sum(1 / math.log2(rank + 2) for rank, index in enumerate(ranked[:k]) if index in gold)
+    # Of as many gold segments as k has room for: a perfect order has 1 whatever their number.
     return gain / sum(1 / math.log2(rank + 2) for rank in range(min(len(set(gold)), k)))
 
 
@@ -51,6 +52,7 @@ def resampled(values: Sequence[float], clusters: Sequence[str], resamples: int, 
     """Means [resamples] of the values, each over as many clusters as there are, drawn with replacement."""
     names, of = np.unique(np.asarray(clusters), return_inverse=True)
     sums, counts = np.bincount(of, weights=np.asarray(values)), np.bincount(of)
+    # Of clusters only sums and counts are drawn: no resample of rows is ever built.
     rng, few = np.random.default_rng(seed), max(1, AT_ONCE // len(names))
     means = []
     for start in range(0, resamples, few):

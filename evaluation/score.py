@@ -23,6 +23,7 @@ def score(encoder: Encoder, conversations: Sequence[Conversation]) -> pl.DataFra
             continue
         scores = encoder.score(conversation.segments, [query.text for query in conversation.queries])
         for query, of_query in zip(conversation.queries, scores, strict=True):
+            # Ties by chance: a system that scores all alike would else be as good as the segments' order.
             ranked = rank(of_query, seed=TIES)
             values = {name: metric(ranked, query.gold) for name, metric in METRICS.items()}
             asked = (conversation.conversation_id, len(conversation.segments), query.question_type)

@@ -36,6 +36,7 @@ def tokenizer_folder(warehouse: Warehouse, home: Path, version: DatasetVersion, 
         EvoError: it was damaged since it was made: with another one, shards would be others too.
     """
     name = (
+        # By what it was trained on; a hub's id holds a slash, which would be a folder.
         f"{version.dataset_id}-{config.vocabulary}" if config.backbone == "tiny" else config.backbone.replace("/", "--")
     )
     folder = home / "tokenizers" / name

@@ -148,6 +148,7 @@ def synthesize(
         unchecked = [(one, pending_checks(warehouse, one.stages)) for one in asked]
         sources = [(one, pending_sources(warehouse, one)) for one in asked]
         record_stages(warehouse, recipe.name, (stage for one in asked for stage in one.stages))
+    # The warehouse is closed by now: each task opens it itself, also where a runner puts it in another process.
     for one, contexts in unchecked:
         for chunk, done in _partitions(contexts, "contexts"):
             new += verify_partition(home, one.stages.drafts.fingerprint, chunk)
@@ -214,6 +215,7 @@ def ask_teachers(home: Path, recipe: Recipe, again: bool = False) -> int:
             try:
                 new = teach(home, ready, todo, report)
             finally:
+                # However it ended: what was made until then is kept, and is told.
                 left = _report(home, recipe)
         with Warehouse.open(home) as warehouse:
             if left and nothing_made(warehouse, recipe, [one.item.name for one in todo]):

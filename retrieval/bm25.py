@@ -26,6 +26,7 @@ class Bm25:
 
     def score(self, segments: Sequence[Segment], queries: Sequence[str]) -> NDArray[np.float32]:
         """BM25 scores [queries, segments]."""
+        # Anew for each conversation: how rare a word is depends on the segments it is among.
         index = bm25s.BM25()
         index.index(self._tokens([s.text for s in segments]), show_progress=False)
         # A query of stop words alone has no token left, and finds nothing.

@@ -97,6 +97,7 @@ def _parts(rng: random.Random, text: str, size: int, overlap: int, longest: int)
 def _questions(rng: random.Random, part: _Part, count: int) -> list[_Cloze]:
     """Up to `count` questions, in different windows where there are enough, the most salient terms first."""
     normal = [normalise(text) for text in part.texts]
+    # In how many windows a term stands, not how often: twice in one window is still one window's.
     frequency = Counter(term for text in part.texts for term in {t.lower() for t in _TERM.findall(text)})
     found: list[_Cloze] = []
     order = list(range(len(part.windows)))
@@ -127,6 +128,7 @@ def _in_window(
             continue
         masked = _masked(sentence, match)
         text = rng.choice(FRAMES).replace("{}", masked)
+        # Something must be left to go by, and neither frame nor sentence may give the answer away.
         held = words(masked.replace(BLANK, " "))
         if held and length(text) <= QUESTION_WORDS and normalise(answer) not in normalise(text):
             return _Cloze(text, answer, window)

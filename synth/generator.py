@@ -56,6 +56,7 @@ class Generator(NamedTuple):
             return self.parts(config)
         from evoembedding.synth.taxonomy import QUESTION_TYPES  # whose entries name builders of the simulator
 
+        # A question stores its type's family: a type that changes its family makes other rows.
         families = [[name, kind.family] for name, kind in QUESTION_TYPES.items()]
         own = {"tables": tables(self.parts.__module__, but=("QUESTION_TYPES",)), "families": digest(families, 10)}
         return {**own, **self.parts(config)}

@@ -64,6 +64,7 @@ def items(config: TeachingConfig, document_ids: Iterable[str]) -> Iterator[Item]
         sources += [Item("web", documents[n])] if n < len(documents) else []
         for source in sources:
             yield source
+            # By its name, not by a draw in turn: more documents leave the choice of all others as it was.
             if _share(f"{config.seed}/{source.name}") < config.memory.share:
                 yield Item("memory", source.name)
 
@@ -211,8 +212,10 @@ def _failure(
     attempt: int,
 ) -> Failure:
     calls = error.calls if isinstance(error, NotAnsweredError) else ()
+    # The last stage's fingerprint, whichever stage failed: `outcomes.failed` looks for that of the outcome.
     what = {"stage": stage, "fingerprint": chain.verify.fingerprint, "item": item.name, "question_type": question_type}
     return Failure(
+        # With the attempt: a retry that fails in the same way is a row of its own.
         failure_id=content_id("fail", {**what, "attempt": attempt}),
         **what,
         retryable=isinstance(error, NotAnsweredError),

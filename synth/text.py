@@ -29,6 +29,7 @@ CHARACTERS_A_WORD = 8
 
 def words(text: str) -> list[str]:
     """The words of a text, without what stands between them."""
+    # For ASCII both patterns find the same, and this one takes a sixth of the time.
     return _WORD.findall(text) if text.isascii() else list(_ANY_WORD.findall(text))
 
 
@@ -124,8 +125,10 @@ def windows(sizes: Sequence[int], size: int, overlap: int) -> list[list[int]]:
     window: list[int] = []
     held = fresh = 0
     for i, unit in enumerate(sizes):
+        # Without a fresh unit the window would be overlap alone, and say nothing new.
         if fresh and held + unit > size:
             found.append(window)
+            # The overlap gives way, so that the next unit still fits.
             window = _tail(sizes, window, min(overlap, size - unit))
             held, fresh = sum(sizes[j] for j in window), 0
         window = [*window, i]
@@ -135,6 +138,7 @@ def windows(sizes: Sequence[int], size: int, overlap: int) -> list[list[int]]:
 
 def _tail(sizes: Sequence[int], window: list[int], overlap: int) -> list[int]:
     start, held = len(window), 0
+    # Never the whole window: the next one has to begin later.
     while start > 1 and held + sizes[window[start - 1]] <= overlap:
         start -= 1
         held += sizes[window[start]]

@@ -54,6 +54,7 @@ def load_model(folder: Path) -> tuple[EvoModel, EvoTokenizer]:
         check_vouched(folder)
         train, vocabulary = _config(read_object(folder / CONFIG))
         tokenizer = EvoTokenizer.load(folder)
+        # Without memory: the file may claim any size, and is not read before it is seen to fit.
         with torch.device("meta"):
             shapes = EvoModel(train, vocabulary)
         rows = shapes.backbone.vocabulary

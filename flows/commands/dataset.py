@@ -46,6 +46,7 @@ def dataset_publish(
 
     chosen = chosen_recipe(recipe, teacher, model, Sizes(contexts, seed))
     curation = changed(chosen.curation, benchmarks=tuple(decontaminate) if decontaminate else None)
+    # The function, not the task: outside of a flow Prefect would first start a server for it.
     version = publish_version.fn(state(), name, changed(chosen, curation=curation))
     with Warehouse.open(state()) as warehouse:
         out = left_out(warehouse, version)

@@ -69,6 +69,7 @@ def with_teacher(chosen: Recipe, endpoints: Sequence[str], model: str | None) ->
     own = chosen.teaching.teachers[0].model_dump() if chosen.teaching else {}
     teacher = {**own, "model": model, "endpoints": tuple(endpoints), "serve": None}
     teaching = chosen.teaching.model_dump() if chosen.teaching else {}
+    # Roles name teachers of the recipe, of whom one is left.
     roles = {"writer": "", "judge": "", "askers": (), "annotators": ()}
     return checked({**chosen.model_dump(), "teaching": {**teaching, **roles, "teachers": (teacher,)}}, "the options")
 
@@ -153,6 +154,7 @@ def _derived(settings: dict[str, Any], absent: dict[str, Any], where: str) -> Re
 
 def _merged(below: Any, above: Any) -> Any:
     """Settings of `above` over those of `below`, table by table. `false` for a table leaves it out."""
+    # `false`, since TOML has no null.
     if above is False and (below is None or isinstance(below, dict)):
         return None
     if isinstance(below, dict) and isinstance(above, dict):

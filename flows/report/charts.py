@@ -110,6 +110,7 @@ def curve(points: Sequence[Point], label: str) -> Markup:
     """A line of means over a band from least to greatest."""
     height, top = 170.0, 10.0
     low, high = min(p.low for p in points), max(p.high for p in points)
+    # From zero where that costs little height: else a small change looks like a large one.
     if low >= 0 and low < high * 0.6:
         low = 0.0
     if high <= low:

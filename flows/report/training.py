@@ -172,6 +172,7 @@ def headline(scores: Sequence[dict[str, Any]]) -> list[Headline]:
             continue
         metric = _metric(rows)
         of = _scores([r for r in rows if r["metric"] == metric])
+        # Backwards, so that of several baselines the best, which comes first, stays.
         by_role = {score.role: score for score in reversed(of)}
         found.append(
             Headline(_title(name)[0], metric, *(by_role.get(role) for role in ("model", "ablation", "baseline")))

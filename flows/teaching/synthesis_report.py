@@ -58,6 +58,7 @@ def _shape(found: Statistics) -> list[str]:
 
 
 def _funnel(warehouse: Warehouse, last: list[str]) -> list[str]:
+    # The last attempt of an item stands for it: those before left out what it has made good.
     counted = warehouse.query(
         """SELECT kind, count(*) AS items, sum(contexts)::BIGINT AS contexts,
                   sum(failed_contexts)::BIGINT AS failed_contexts, sum(asked)::BIGINT AS asked,

@@ -140,6 +140,7 @@ def documents(warehouse: Warehouse) -> Callable[[str], Document]:
                 "SELECT * FROM documents WHERE document_id >= ? ORDER BY document_id LIMIT ?",
                 (document_id, DOCUMENTS_A_READ),
             )
+            # All at once: items come in the order of ids, so that few of them are read again.
             if len(held) > 4 * DOCUMENTS_A_READ:
                 held.clear()
             held.update({row["document_id"]: Document(**row) for row in rows.iter_rows(named=True)})
@@ -183,6 +184,7 @@ class _Run:
                 self.teachers[config.name] = ReadyTeacher(teacher, await teacher.check())
             # As many items at once as calls may be in flight: each worker waits for one call at least.
             places = sum(c.max_in_flight * len(c.endpoints) for c in self.config.teachers)
+            # One iterator for all: each worker takes the next item when it is free.
             queue = iter(self.todo)
             workers = [asyncio.create_task(self._work(queue)) for _ in range(min(len(self.todo), places))]
             committing = asyncio.create_task(self._commit_at_times())

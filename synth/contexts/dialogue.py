@@ -47,6 +47,7 @@ async def _plan(
         part = min(config.dialogue.events_a_plan, count - start)
         before = events[-REMEMBERED_EVENTS:]
         answered = await asker.ask(asker.writer, "contexts", "plan", Plan, persona=person, count=part, before=before)
+        # A teacher may give more than it was asked for.
         events += answered.value.events[:part]
         calls += answered.calls
     return events, calls

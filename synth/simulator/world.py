@@ -47,6 +47,7 @@ def tell(rng: random.Random, split: Split, length: int) -> list[Beat]:
     ]
     room = length - sum(_size(thread) for thread in threads)
     for thread in _side_threads(rng, cast):
+        # A thread that finds no room is left out; a smaller one after it may still fit.
         if _size(thread) <= room:
             threads.append(thread)
             room -= _size(thread)

@@ -52,6 +52,7 @@ class Replicas:
 
     async def acquire(self) -> Replica:
         """A place at a replica, waiting for one if need be."""
+        # Behind those that wait already: whoever comes just now does not overtake them.
         free = None if self._waiting else self._free()
         if free is not None:
             free.in_flight += 1

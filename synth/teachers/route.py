@@ -48,6 +48,7 @@ def endpoint(url: str, key_env: str, timeout_s: float, in_flight: int) -> Endpoi
         ) from None
     asked = openai.AsyncOpenAI(
         base_url=url,
+        # The client insists on one; `Endpoint` sends none where there is none.
         api_key=key or "none",
         organization="",
         default_headers={"Accept-Encoding": "identity"},  # an answer is small

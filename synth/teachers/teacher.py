@@ -206,6 +206,7 @@ class Teacher:
     async def _call(self, asked: Asked) -> TeacherCall:
         most, tries = self._most(asked.request), Tries(self.config.attempts, self._answered)
         while True:
+            # Anew for each attempt: what one without an answer may have cost stays counted.
             await self._shared_budget.reserve(most)
             spent = Spent()
             try:
@@ -218,6 +219,7 @@ class Teacher:
                 self._shared_budget.settle(most, spent)
             if reason := tries.met(met, self._answered):
                 raise self._given_up(asked.item, met, reason)
+            # A server that fails is there; patience bounds those that are silent or busy.
             if met.outcome != "failed":
                 self._give_up_on_silence()
             await asyncio.sleep(tries.wait_s(met))
@@ -337,6 +339,7 @@ class Teacher:
             if serves is None:
                 await self._try(replica)
         except FaultError as fault:
+            # Returned, not raised: other endpoints may do. A refusal or a missing model is a mistake to mend at once.
             return self._say.fault(replica.url, fault)
         except RefusedError as refused:
             raise self._say.refused(replica.url, refused) from None

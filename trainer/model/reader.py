@@ -61,6 +61,7 @@ class Reader:
         weights = hashlib.blake2b(digest_size=32)
         for name, parameter in self.model.trained.items():
             weights.update(name.encode())
+            # As bytes: NumPy has no bfloat16.
             weights.update(parameter.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
         config = self.model.config
         return digest(

@@ -151,6 +151,7 @@ class Engine:
 
     def accumulate(self, batch: Batch) -> Losses:
         """Add the gradients of a batch's losses to those of this step."""
+        # DeepSpeed counts batches by its own `step`; only that in `update`, after the last one, changes weights.
         if self._behind:
             self._engine.step()
         losses: Losses = self._engine(self._anchor, batch.to(self.device))

@@ -73,6 +73,7 @@ def launch(
             f"{len(places)} ranks cannot share the {config.batches_per_step} batches of a step evenly; nothing was "
             f"trained; add --batches-per-step {fitting}, or use a number of ranks that divides it"
         )
+    # Before the run's folder is made: damaged shards leave nothing behind.
     if not check_shards(shards).rows:
         raise EvoError(f"shard set {shards.name} is empty; nothing was trained; publish episodes first")
     out.mkdir(parents=True, exist_ok=True)

@@ -37,6 +37,7 @@ class Rows:
             stop = bisect_right(indices, self._ends[file] - 1)
             start = self._ends[file - 1] if file else 0
             wanted = [index - start for index in indices[first:stop]]
+            # One slice over all of them, since they lie close together: each would decode its row group anew.
             part = pl.scan_parquet(self._files[file], glob=False).slice(wanted[0], wanted[-1] + 1 - wanted[0]).collect()
             rows += part[[index - wanted[0] for index in wanted]].to_dicts()
             first = stop

@@ -152,6 +152,7 @@ def _why(row: dict[str, str], change: str, without: DatasetVersion, known: Finge
     ]
     if not others:
         return f"{without.label} has nothing of this generator"
+    # No difference at all comes last: then the settings were not recorded, and another one may explain more.
     nearest = min((known.differences(other, mark) for other in others), key=lambda names: (not names, len(names)))
     return f"other {', '.join(nearest)}" if nearest else "other settings, which were not recorded"
 

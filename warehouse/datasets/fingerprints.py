@@ -32,6 +32,7 @@ class Fingerprints:
     def line(self, fingerprint: str) -> list[str]:
         """The fingerprint and those of the stages before it."""
         found: list[str] = []
+        # Not twice: a damaged row may name a stage that comes after it.
         while fingerprint and fingerprint not in found:
             found.append(fingerprint)
             fingerprint = self._known[fingerprint].before if fingerprint in self._known else ""

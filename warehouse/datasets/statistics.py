@@ -112,6 +112,7 @@ def statistics(warehouse: Warehouse, among: EpisodeSet) -> Statistics:
         _COUNTS.format(among=among.sql), {**among.params, "token": TOKEN, "word": WORD, "apart": APART}
     )
     counted: dict[str, dict[str, int]] = {}
+    # By value among equals, so that the same set gives the same order.
     for measure, value, times in rows.sort("times", "value", descending=[True, False]).iter_rows():
         counted.setdefault(measure, {})[value] = times
     lengths = {name: dict(sorted((int(v), n) for v, n in counted.get(name, {}).items())) for name in LENGTHS}
@@ -131,6 +132,7 @@ def histogram(counts: dict[int, int], bars: int = 30) -> list[Bin]:
         return []
     first, last = min(counts), max(counts)
     width = -(-(last - first + 1) // bars)
+    # Whole numbers are counted, so a bin is a whole number wide: else some would hold one value more.
     totals = dict.fromkeys(range(first, last + 1, width), 0)
     for value, count in counts.items():
         totals[first + (value - first) // width * width] += count

@@ -60,6 +60,7 @@ def _move(warehouse: Warehouse, name: str, tag: str, dataset_id: str) -> Dataset
         newest = "SELECT * FROM lake.dataset_tags WHERE name = ? AND tag = ? ORDER BY sequence DESC LIMIT 1"
         rows = fetch_frame(con, newest, [name, tag])
         last = DatasetTag(**rows.row(0, named=True)) if len(rows) else None
+        # No move: to store one would say that the tag had been elsewhere.
         if last and last.dataset_id == dataset_id:
             return last
         sequence = last.sequence + 1 if last else 1

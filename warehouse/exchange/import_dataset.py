@@ -63,12 +63,14 @@ def import_dataset(
     Raises:
         EvoError: the name is not allowed, the source cannot be read, or none of its rows is an episode.
     """
+    # Before the source is read, which may be large.
     check_name(name)
     opened = open_source(source)
     fingerprint = IMPORT + digest({"stage": "import", "version": VERSION, "digest": opened.digest}, 10)
     done = _done(warehouse, name, opened, fingerprint)
     if done:
         return done
+    # Before the rows that name them.
     if opened.manifest:
         _append_named(warehouse, opened)
     reader, tally = RowReader(fingerprint, opened.manifest.form if opened.manifest else None), _Tally()

@@ -62,6 +62,7 @@ class RowReader:
             if isinstance(row, OwnRow)
             else self._foreign(row, segments, question, answer, indices)
         )
+        # Only now: a row that is rejected decides nothing for those after it.
         self.split = row.split
         self._count_unknown(row)
         return made
@@ -72,11 +73,13 @@ class RowReader:
         texts = [[segment.user, segment.assistant] for segment in segments]
         context_id = content_id("ctx", {"generator": GENERATOR, "split": row.split, "segments": texts})
         asked = {"generator": GENERATOR, "context_id": context_id, "question": question, "answer": answer}
+        # With its evidence: a foreign question has one episode, and rows that differ in evidence alone are two.
         question_id = content_id("q", {**asked, "evidence": indices})
         episode = {"context_id": context_id, "question_id": question_id, "evidence": indices}
         evidence = Evidence(
             question_id=question_id,
             indices=indices,
+            # The published form tells no votes.
             votes=(1,) * len(indices),
             generator=row.generator,
             fingerprint=self.fingerprint,
@@ -88,6 +91,7 @@ class RowReader:
             (content_id("ep", episode), context_id, question_id, self.fingerprint),
             OfContext(generator=row.generator, fingerprint=self.fingerprint, seed=0, source_ids=[], calls=[]),
             OfQuestion(fingerprint=self.fingerprint, calls=[]),
+            # The published form tells no kind; windows of documents have no replies.
             row.kind or ("dialogue" if replies else "web"),
             evidence=(evidence,),
         )
@@ -200,6 +204,7 @@ class RowReader:
 def failure(line: Line, reason: str, fingerprint: str) -> Failure:
     """A rejected row, with its first characters."""
     raw = line.row.decode("utf-8", "replace") if isinstance(line.row, bytes) else repr(line.row)
+    # A lone surrogate, which may be why the row was rejected, could not be stored.
     payload = json.dumps({"row": raw[:PAYLOAD].encode("utf-8", "replace").decode()}, ensure_ascii=False)
     reason = reason.encode("utf-8", "replace").decode()
     what = {"stage": "import", "fingerprint": fingerprint, "item": line.item, "reason": reason, "payload": payload}

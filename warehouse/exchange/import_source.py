@@ -85,6 +85,7 @@ def lines(source: Source) -> Iterator[Line]:
     if not source.files:
         yield from _hub_rows(source)
     for path in source.files:
+        # With its folder where there are several: files of two folders may have one name.
         shown = path.name if len(source.files) == 1 else f"{path.parent.name}/{path.name}"
         if path.suffix.lower() == ".parquet":
             _check_columns(path, shown)
@@ -151,6 +152,7 @@ def _rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | None]:
         if batch.num_rows == 1:
             yield None
             return
+        # A row at a time: Arrow decodes a batch as a whole, and does not say which row it tripped over.
         for place in range(batch.num_rows):
             yield from _rows(batch.slice(place, 1))
 
@@ -180,6 +182,7 @@ def _hub(name: str) -> Source:
         raise _unreachable(name, error) from error
     licence = info.card_data.get("license", "") if info.card_data else ""
     revision = info.sha or ""
+    # The revision stands for the bytes, which are not fetched before they are read.
     return Source(name, digest({"hub": name, "revision": revision}), revision=revision, licence=str(licence or ""))
 
 

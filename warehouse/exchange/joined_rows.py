@@ -53,6 +53,7 @@ def _deal(warehouse: Warehouse, table: str, ids: pl.DataFrame, folder: Path) -> 
     writers: dict[int, pa.ipc.RecordBatchStreamWriter] = {}
     with ExitStack() as files:
         for frame in warehouse.stream(f"SELECT * FROM lake.{table}", rows=ROWS_A_READ):  # noqa: S608
+            # Rows of other versions find no part, and are dropped here.
             found = frame.join(ids, on=KEYS[table])
             for (part,), rows in found.partition_by("part", as_dict=True, include_key=False).items():
                 held = rows.to_arrow(compat_level=pl.CompatLevel.oldest())

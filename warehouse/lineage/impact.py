@@ -37,6 +37,7 @@ def _impact(warehouse: Warehouse, identity: str) -> TraceNode:
     version = next(by_id, None) or find_version(warehouse, identity)
     if version is not None:
         return _dataset(warehouse, version, {"episodes": str(version.episodes)})
+    # Each walk goes by any column: by its own id here, by the key of what lies below from `_dataset`.
     for column, walk in (("shard_set_id", _shard_sets), ("training_run_id", _runs), ("model_id", _models)):
         if nodes := walk(warehouse, column, identity):
             return nodes[0]

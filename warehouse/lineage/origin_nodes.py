@@ -12,9 +12,11 @@ from typing import Any
 from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.lineage.tree import Facts, TraceNode, more
 
+# What a walk over all contexts of a version holds in memory, with all that is under them.
 CONTEXTS_A_READ = 2000
 MOST = 999_999  # that DuckDB's min(_, n) lists
 _AMONG = "IN (SELECT unnest($ids::VARCHAR[]))"
+# The total beside it is of all: QUALIFY cuts off after windows are counted.
 _FEW = "QUALIFY $limit = 0 OR row_number() OVER (PARTITION BY context_id ORDER BY episode_id) <= $limit"
 _EPISODES = f"""SELECT *, count(*) OVER (PARTITION BY context_id) AS total FROM lake.episodes
     WHERE context_id {_AMONG} AND ($dataset = '' OR episode_id IN
@@ -25,9 +27,11 @@ _DOCUMENTS = f"""SELECT document_id, source_id, title, uri, license FROM lake.do
     WHERE document_id {_AMONG} ORDER BY source_id, document_id"""
 _QUESTIONS = f"SELECT * FROM lake.questions WHERE question_id {_AMONG} ORDER BY question_id"
 _EVIDENCE = f"SELECT * FROM lake.evidence WHERE question_id {_AMONG} ORDER BY question_id, fingerprint"
+# `check_name = 'all'` sorts the last word behind the checks that led to it.
 _VERDICTS = f"""SELECT * FROM lake.verdicts WHERE question_id {_AMONG}
     ORDER BY question_id, fingerprint, check_name = 'all', check_name """
 # `chosen` gives context_id, question_id and generator. What a memory was made from is followed; each call counts once.
+# UNION, not UNION ALL, in the recursion: it ends also where a damaged key leads in a circle.
 _CALLS = """WITH RECURSIVE chosen AS MATERIALIZED ({chosen}),
     edges AS (SELECT context_id, unnest(source_ids) AS source_id FROM lake.contexts WHERE len(source_ids) > 0),
     lower(context_id, generator) AS (
@@ -75,6 +79,7 @@ class _Known:
         wanted = set(ids)
         while wanted:
             self.rows |= {row["context_id"]: row for row in _rows(warehouse, _CONTEXTS, sorted(wanted))}
+            # NULL in rows that are older than the column (`tables.missing_columns`).
             sources = {source for row in self.rows.values() for source in row["source_ids"] or ()}
             wanted = (sources - self.rows.keys()) - wanted  # what was not found is not asked for again
         documents = {document for row in self.rows.values() for document in row["document_ids"] or ()}

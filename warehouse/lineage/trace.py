@@ -50,6 +50,7 @@ def _trace(warehouse: Warehouse, identity: str, limit: int) -> TraceNode:
     found = warehouse.query(f"SELECT kind FROM ({_LOOK_UP}) ORDER BY n", {"id": identity})["kind"]
     if len(found):
         return KINDS[found[0]][1](warehouse, identity, limit)
+    # Only then what is no key: labels, fingerprints that were never recorded, and names of teachers' models.
     version = find_version(warehouse, identity)
     if version is not None:
         return _dataset_node(warehouse, version, limit)
@@ -219,6 +220,7 @@ def _fingerprint(warehouse: Warehouse, identity: str, limit: int) -> TraceNode:
     }
     before: tuple[TraceNode, ...] = ()
     rows = warehouse.query("SELECT * FROM lake.fingerprints WHERE fingerprint = ? ORDER BY rowid", (identity,))
+    # Several scopes may have recorded it: what it stands for is the same in each.
     for row in rows.head(1).iter_rows(named=True):
         components = json.loads(row["components"])
         stage = {name: row[name] for name in ("stage", "kind", "scope")}

@@ -107,6 +107,7 @@ def _successor(
     later = [v for v in list_versions(warehouse) if v.name == before.name and v.number > before.number]
     both = {"before": before.label, "episodes_withdrawn": held}
     if later:
+        # `before` is the newest that holds any of it, so those after it do without; the first of them follows.
         after = min(later, key=lambda version: version.number)
     elif dry_run:
         label, left = f"{before.name}@{before.number + 1}", before.episodes - held
@@ -122,6 +123,7 @@ def _successor(
             recipe=before.recipe,
             git_commit=git_commit,
             curation=before.curation,
+            # An older version of the same episodes would be no successor.
             newer_than=before.number,
         )
     return Successor(

@@ -102,6 +102,7 @@ def _copy_files(home: Path, work: Path, progress: Progress | None) -> None:
     with closing(sqlite3.connect(work / CATALOG)) as con:
         named = [f"warehouse/data/{place}" for (place,) in con.execute(_DATA)]
     beside = [path for path in sorted(home.iterdir()) if _is_made(path) and path.name not in APART]
+    # An estimate: what commands write meanwhile is copied too, so that `done` may pass it.
     total, done = sum(_size(path) for path in (*(home / place for place in named), *beside)), 0
 
     def copied(size: int) -> None:

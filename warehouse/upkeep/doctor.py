@@ -168,6 +168,7 @@ def _references(warehouse: Warehouse) -> Iterator[Finding]:
 def _versions(warehouse: Warehouse) -> Iterator[Finding]:
     there = present_versions(warehouse)
     for version in list_versions(warehouse):
+        # The members of a retired version are gone on purpose.
         if version.dataset_id in there:
             digest, count = members_digest(warehouse, version.dataset_id)
             if (digest, count) != (version.digest, version.episodes):
@@ -192,6 +193,7 @@ def _rows(warehouse: Warehouse) -> Iterator[Finding]:
 
 def _content(warehouse: Warehouse) -> Iterator[Finding]:
     for table in CERTIFIED:
+        # One more than is shown says that there are more; the rest need not be computed.
         found = list(islice(changed_rows(warehouse, table), SHOWN + 1))
         if found:
             count = f"more than {SHOWN}" if len(found) > SHOWN else str(len(found))
@@ -244,6 +246,7 @@ def _models(warehouse: Warehouse, weights: str) -> Iterator[Finding]:
 
 def _tokenizers(home: Path) -> Iterator[Finding]:
     for folder in sorted((home / "tokenizers").glob("*")):
+        # A partial one is a command's at work, or an orphan.
         if folder.suffix != ".partial" and (why := _unvouched(folder)):
             says = f"tokenizer folder '{folder}': {why}; remove it, and 'evo shard' makes it again"
             yield _damaged("tokenizer", folder.name, says)

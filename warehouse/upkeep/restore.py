@@ -39,6 +39,7 @@ def restore(folder: Path, home: Path, progress: Callable[[int, int], None] | Non
                 if progress:
                     progress(done, manifest.bytes)
         made = home / "restored"
+        # The warehouse last: killed before, the home is none yet, and no command takes half of it for whole.
         for path in sorted(made.iterdir(), key=lambda path: path.name == LAST):
             path.rename(home / path.name)
         made.rmdir()

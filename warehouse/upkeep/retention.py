@@ -59,6 +59,7 @@ SELECT question_id FROM lake.questions SEMI JOIN gone_contexts USING (context_id
 GOING = {
     "dataset_members": "list_contains($retired::VARCHAR[], dataset_id)",
     "episodes": "context_id IN (SELECT context_id FROM gone_contexts)",
+    # `episode_id = ''`: of a check. Curation's name the episode that they leave out.
     "verdicts": "question_id IN (SELECT question_id FROM gone_questions) AND (passed OR episode_id = '')",
     "evidence": "question_id IN (SELECT question_id FROM gone_questions)",
     "questions": "context_id IN (SELECT context_id FROM gone_contexts)",
