@@ -1,5 +1,8 @@
 """The latent memory: a first-in-first-out queue of bounded capacity (arXiv 2606.21649, memory evolution).
 
+How many latents it holds is `EvoModel.capacity`: what the config says, in whole segments. `EvoModel.block`, the
+groups of `Reader` and `metrics.queue_use` go by it.
+
 What a full queue drops is decided here for reading step by step. Passes over many segments at once must come to the
 same: `EvoModel.embed`, `embed_segments`, `kept` and `keys`, `packing.band_mask`, and `Reader.read` and `keys`. Another
 rule changes them together, and tests/trainer/reference.py, which they are held to; see "Beyond a full queue" in
