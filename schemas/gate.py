@@ -30,7 +30,7 @@ class GateRule(Config):
         None, ge=0, le=1, description="It is worse than the baseline by no more than this."
     )
     question_slice: str = Field("all", description=f"{SLICES}.")
-    severity: Severity = Field("error", description="`warn`: told, and no reason to refuse.")
+    severity: Literal["error", "warn"] = Field("error", description="`warn`: told, and no reason to refuse.")
 
     @property
     def asked(self) -> tuple[Direction, float]:
@@ -63,7 +63,7 @@ class Guard(Config):
         (TYPES,), min_length=1, description=f"Each {SLICES}; `{TYPES}`: every question type with enough questions."
     )
     may_lose: float = Field(0.0, ge=0, le=1, description="What a slice may lose; more is refused where it is shown.")
-    severity: Severity = Field("error", description="As a rule's.")
+    severity: Literal["error", "warn"] = Field("error", description="As a rule's.")
 
 
 class Gate(Config):
