@@ -19,7 +19,7 @@ from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.datasets.versions import EpisodeFilter, list_versions, members_digest, publish, resolve
 from evoembedding.warehouse.shards.shard_sets import build_shards, check_shards
 from evoembedding.warehouse.upkeep.doctor import Finding, examine
-from tests.soak import count
+from tests.soak import SOAKING, count
 from tests.warehouse.world import make_partition
 
 KILLS = count(6, 30)
@@ -213,7 +213,8 @@ def test_kills_leave_the_old_version_or_the_new_one(tmp_path: Path, tokenizer: E
             assert list(now) == [f"d@{n}" for n in range(1, len(now) + 1)]
             seen = now
         left = list(examine(home, "weights", deep=True))
-        assert {finding.kind for finding in left} == {"orphan"}
+        assert {finding.kind for finding in left} <= {"orphan"}
+        assert left or not SOAKING  # few kills need not meet a writer whose files are not committed yet
         assert list(examine(home, "weights")) == left
         gone = list(examine(home, "weights", remove_orphans=True, older_than=0))
         assert [(f.kind, f.name) for f in gone] == [("removed", f.name) for f in left]
