@@ -9,10 +9,10 @@ from prefect import flow, task
 
 from evoembedding.flows.curate import curate
 from evoembedding.flows.lineage_events import emits, reads, writes
+from evoembedding.flows.made_by import made_by
 from evoembedding.flows.parameters import THE_WORKERS, Home, RecipeParameter, by_name
 from evoembedding.flows.progress import tell
 from evoembedding.flows.settings import git_commit
-from evoembedding.flows.synthesize import made_by
 from evoembedding.schemas.configs import ModelConfig, Recipe
 from evoembedding.schemas.dataset import DatasetVersion, ShardSet
 from evoembedding.schemas.errors import EvoError

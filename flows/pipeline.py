@@ -72,7 +72,7 @@ def finished(home: Path, recipe: Recipe, source: str) -> ModelRecord | None:
 
 
 def _same(recipe: Recipe, text: str) -> bool:
-    """Whether a stored recipe gives what this one does, whatever fields recipes have got since and its gate asks."""
+    """Whether a stored recipe gives what this one does, whatever it asks of a model, and fields that came since."""
     try:
         return _meaning(stored(type(recipe), text)) == _meaning(recipe)
     except ValidationError:
@@ -80,4 +80,4 @@ def _same(recipe: Recipe, text: str) -> bool:
 
 
 def _meaning(recipe: Recipe) -> dict[str, object]:
-    return {**identity(recipe, "train", "gate"), "train": identity(recipe.train, *EXECUTION)}
+    return {**identity(recipe, "train", "gate", "retrain"), "train": identity(recipe.train, *EXECUTION)}

@@ -27,7 +27,7 @@ from evoembedding.schemas.errors import EvoError
 from evoembedding.schemas.files import write_whole
 from evoembedding.schemas.ids import content_id
 from evoembedding.schemas.made import Made
-from evoembedding.synth.fingerprints import Drafted, chains
+from evoembedding.synth.fingerprints import Drafted
 from evoembedding.synth.generators import GENERATORS, Offline, offline
 from evoembedding.synth.verification import verify
 from evoembedding.warehouse.catalog import Warehouse
@@ -40,7 +40,6 @@ from evoembedding.warehouse.datasets.drafts import (
     unverified,
 )
 from evoembedding.warehouse.datasets.funnel import assert_balanced, funnel
-from evoembedding.warehouse.datasets.versions import EpisodeFilter
 from evoembedding.warehouse.documents.texts import documents_of, usable_documents
 from evoembedding.warehouse.ledger import SqliteLedger
 from evoembedding.warehouse.lineage.withdrawal_marks import withdrawn_ids
@@ -49,13 +48,6 @@ from evoembedding.warehouse.openlineage import assets
 T = TypeVar("T")
 A_PARTITION = {"seeds": 2000, "documents": 100, "contexts": 2000}  # what a task commits at once
 MADE = ("contexts", "questions", "evidence", "verdicts", "episodes")
-
-
-def made_by(recipe: Recipe) -> EpisodeFilter:
-    """The training episodes that this recipe's stages make."""
-    free = [one.stages.verify for one in offline(recipe) if one.generator.split(one.config) == "train"]
-    taught = [stages.verify for stages in chains(recipe.teaching).values()] if recipe.teaching else []
-    return EpisodeFilter(split="train", verified=tuple(stage.fingerprint for stage in (*free, *taught)))
 
 
 def pending_sources(warehouse: Warehouse, one: Offline) -> list[Any]:

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from evoembedding.schemas.episode import Split
 from evoembedding.schemas.gate import Gate
 from evoembedding.schemas.identity import Born, Config
+from evoembedding.schemas.retraining import RetrainPolicy
 from evoembedding.schemas.teacher import Budget, Sampling, TeacherConfig
 
 
@@ -107,9 +108,7 @@ class VerifyConfig(Config):
     evidence_only_least: float = Field(1.0, ge=0, le=1, description="Share of right answers from the evidence alone.")
     closed_book_most: float = Field(0.0, ge=0, le=1, description="Share of right answers without any context.")
     evidence_removed_most: float = Field(0.0, ge=0, le=1, description="Share of right answers without the evidence.")
-    sampling: Sampling = Field(
-        Sampling(temperature=0, max_tokens=512), description="How the judge's answers are sampled."
-    )
+    sampling: Sampling = Field(Sampling(temperature=0, max_tokens=512), description="How the judge is sampled.")
     limits: Annotated[dict[str, Annotated[float, Field(allow_inf_nan=False)]], Born({})] = Field(
         default_factory=dict, description="Thresholds of checks that have no field here, by name."
     )
@@ -245,6 +244,7 @@ class Recipe(Config):
     train: TrainConfig = Field(TrainConfig(), description="How a model is trained.")
     heldout_contexts: int = Field(150, ge=1, description="Dialogues of the held-out split that models are scored on.")
     gate: Annotated[Gate, Born(Gate())] = Field(Gate(), description="What a model shows before it is promoted.")
+    retrain: Annotated[RetrainPolicy, Born(RetrainPolicy())] = Field(RetrainPolicy(), description="When to retrain.")
     generators: Annotated[dict[str, dict[str, Any]], Born({})] = Field(
         default_factory=dict, description="Settings of further offline generators, by name; each checks its own."
     )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rich.progress import track
 from torch import Tensor
 
-from evoembedding.schemas.benchmark import MEMORY_OFF
+from evoembedding.schemas.benchmark import MEMORY_OFF, MODEL
 from evoembedding.schemas.episode import Segment
 from evoembedding.schemas.errors import EvoError
 from evoembedding.trainer.model.evo_model import EvoModel
@@ -22,7 +22,7 @@ from evoembedding.trainer.registered import model_place
 from evoembedding.trainer.session import Hit, Session, ranked, read_together
 from evoembedding.trainer.tokenizer.evo_tokenizer import EvoTokenizer
 
-NAME = "EvoEmbedding"
+NAME = MODEL
 PROMPTS = (None, "document", "query")
 Texts = str | Segment | Sequence[str | Segment]
 

@@ -29,6 +29,7 @@ from evoembedding.schemas.dataset import (
 )
 from evoembedding.schemas.episode import Context, Document, Episode, Evidence, Question, Verdict
 from evoembedding.schemas.registry import GateRow, ModelAlias, RegisteredModel
+from evoembedding.schemas.retraining import RetrainDecision
 from evoembedding.schemas.teacher import TeacherCall
 
 
@@ -63,6 +64,7 @@ TABLES: dict[str, Table] = {
     "registered_models": Table(RegisteredModel, ("name", "number")),
     "model_aliases": Table(ModelAlias, ("name", "alias", "sequence")),
     "gate_rules": Table(GateRow, ("gate_id", "rule")),
+    "retrain_decisions": Table(RetrainDecision, ("decision_id", "sequence")),
     "withdrawals": Table(Withdrawal, ("source", "kind")),
     "failures": Table(Failure, ("failure_id",)),
     "outcomes": Table(Outcome, ("item", "fingerprint", "attempt")),

@@ -22,6 +22,7 @@ from evoembedding.flows.commands.ingest import ingest
 from evoembedding.flows.commands.lineage import lineage_app
 from evoembedding.flows.commands.model import model_app
 from evoembedding.flows.commands.report import report
+from evoembedding.flows.commands.retrain import retrain
 from evoembedding.flows.commands.shard import shard
 from evoembedding.flows.commands.synthesis import plan, retry, synthesize
 from evoembedding.flows.commands.teacher import teacher_app
@@ -85,6 +86,7 @@ app.command(
     epilog="Example: evo evaluate support@champion   evo evaluate model-0a1b --benchmark locomo --path locomo10.json"
 )(evaluate)
 app.command(epilog="Example: evo gate support@candidate   evo gate model-0a1b --against support@champion --json")(gate)
+app.command(epilog="Example: evo retrain support   evo retrain support --recipe mine.toml --dry-run")(retrain)
 app.command(epilog="Example: evo report demo@1   evo report model-0a1b --output report.html")(report)
 app.command(epilog="Example: evo doctor   evo doctor --deep --json   evo doctor --remove-orphans")(doctor)
 app.command(epilog="Example: evo backup /mnt/backups/2026-11-25")(backup)

@@ -15,12 +15,14 @@ from prefect.utilities.callables import parameter_schema
 from evoembedding.flows.build_dataset import build_dataset
 from evoembedding.flows.commands import evaluate as evaluate_command
 from evoembedding.flows.commands import ingest as ingest_command
+from evoembedding.flows.commands import retrain as retrain_command
 from evoembedding.flows.commands import synthesis
 from evoembedding.flows.commands import train as train_command
 from evoembedding.flows.evaluate import evaluate
 from evoembedding.flows.ingest import ingest
 from evoembedding.flows.pipeline import pipeline
 from evoembedding.flows.recipes import RECIPES, from_settings, recipe
+from evoembedding.flows.retrain import retrain
 from evoembedding.flows.synthesize import retry, synthesize
 from evoembedding.flows.train import train
 from evoembedding.schemas.configs import Recipe
@@ -34,6 +36,7 @@ FLOWS: dict[str, tuple[Flow[..., Any], dict[str, Any]]] = {  # each with what ha
     "train": (train, {"dataset": "d"}),
     "evaluate": (evaluate, {"model": "model-1"}),
     "pipeline": (pipeline, {"source": "notes"}),
+    "retrain": (retrain, {"name": "support"}),
 }
 COMMANDS = {
     "ingest": ingest_command.ingest,
@@ -41,6 +44,7 @@ COMMANDS = {
     "retry": synthesis.retry,
     "train": train_command.train,
     "evaluate": evaluate_command.evaluate,
+    "retrain": retrain_command.retrain,
 }
 
 

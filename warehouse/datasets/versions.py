@@ -202,6 +202,13 @@ def matching_digest(warehouse: Warehouse, where: EpisodeFilter) -> str:
     return _hash(row for frame in frames for row in frame.iter_rows())[0]
 
 
+def count_unpublished(warehouse: Warehouse, where: EpisodeFilter, dataset_id: str) -> int:
+    """How many of the matching episodes a version does not hold."""
+    held = "SELECT episode_id FROM lake.dataset_members WHERE dataset_id = $dataset"
+    query = f"SELECT count(*) FROM (SELECT episode_id {MATCHING}) ANTI JOIN ({held}) USING (episode_id)"  # noqa: S608
+    return int(warehouse.query(query, {**_bound(where), "dataset": dataset_id}).item())
+
+
 def members_digest(warehouse: Warehouse, dataset_id: str) -> tuple[str, int]:
     """The digest over the episodes that a version holds now, and how many they are."""
     chunks = warehouse.stream(

@@ -68,6 +68,12 @@ def count_usable(warehouse: Warehouse) -> int:
     return int(warehouse.query(f"SELECT count(*) FROM ({USABLE})").item())  # noqa: S608
 
 
+def count_new(warehouse: Warehouse, since: int) -> int:
+    """How many of them came after a snapshot, or got their text or licence after it."""
+    query = f"SELECT count(*) FROM lake.documents WHERE snapshot_id > ? AND document_id IN ({USABLE})"  # noqa: S608
+    return int(warehouse.query(query, (since,)).item())
+
+
 def documents_of(warehouse: Warehouse, ids: Sequence[str]) -> list[Document]:
     """The documents of these ids, by id."""
     rows = warehouse.query(

@@ -76,6 +76,17 @@ def rollback(warehouse: Warehouse, name: str, by: str, reason: str = "") -> Prom
     return warehouse.transaction(work)
 
 
+def rolled_back(warehouse: Warehouse, version: RegisteredModel) -> bool:
+    """Whether a version was in use until somebody went back from it."""
+    moves = "SELECT number, move FROM lake.model_aliases WHERE name = ? AND alias = ? ORDER BY sequence"
+    before, back = 0, False
+    for number, how in warehouse.query(moves, (version.name, CHAMPION)).iter_rows():
+        if before == version.number:
+            back = how == "rolled back"
+        before = number
+    return back and before != version.number
+
+
 def _champions(con: duckdb.DuckDBPyConnection, name: str) -> list[int]:
     """The line of champions up to the one in use: a promotion adds to it, a rollback takes from it."""
     moves = "SELECT number, move FROM lake.model_aliases WHERE name = ? AND alias = ? ORDER BY sequence"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from evoembedding.flows.build_dataset import made_by
+from evoembedding.flows.made_by import made_by
 from evoembedding.flows.teaching.plan import make_plan
 from evoembedding.flows.teaching.synthesis_report import synthesis_report
 from evoembedding.flows.teaching.teach import Todo, pending_items, teach
