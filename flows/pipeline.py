@@ -13,7 +13,8 @@ from evoembedding.flows.evaluate import evaluate, heldout, stored_scores
 from evoembedding.flows.ingest import ingest
 from evoembedding.flows.lineage_events import emits
 from evoembedding.flows.parameters import THE_WORKERS, Home, Nproc, RecipeParameter, by_name
-from evoembedding.flows.synthesize import pending, synthesize
+from evoembedding.flows.pending import pending
+from evoembedding.flows.synthesize import synthesize
 from evoembedding.flows.train import EXECUTION, train, trained_models
 from evoembedding.schemas.configs import Recipe
 from evoembedding.schemas.dataset import ModelRecord

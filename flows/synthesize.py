@@ -13,12 +13,14 @@ from typing import Any, TypeVar
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 
+from evoembedding.flows.alone import alone
 from evoembedding.flows.lineage_events import emits, reads, writes
 from evoembedding.flows.parameters import THE_WORKERS, Home, RecipeParameter, by_name
+from evoembedding.flows.pending import EVERYTHING, Only, chosen, todo_items, work
 from evoembedding.flows.progress import following, tell
 from evoembedding.flows.teaching.serve_teacher import with_servers
 from evoembedding.flows.teaching.synthesis_report import report_path, synthesis_report
-from evoembedding.flows.teaching.teach import alone, pending_items, record_stages, teach
+from evoembedding.flows.teaching.teach import record_stages, teach
 from evoembedding.flows.teaching.unanswered import nothing_made, unanswered
 from evoembedding.schemas.configs import Recipe
 from evoembedding.schemas.dataset import Failure
@@ -27,20 +29,13 @@ from evoembedding.schemas.errors import EvoError
 from evoembedding.schemas.files import write_whole
 from evoembedding.schemas.ids import content_id
 from evoembedding.schemas.made import Made
-from evoembedding.synth.fingerprints import Drafted
-from evoembedding.synth.generators import GENERATORS, Offline, offline
+from evoembedding.synth.generators import GENERATORS
 from evoembedding.synth.verification import verify
 from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.datasets.commit import commit
-from evoembedding.warehouse.datasets.drafts import (
-    drafted_documents,
-    drafted_seeds,
-    failed_documents,
-    read_drafts,
-    unverified,
-)
+from evoembedding.warehouse.datasets.drafts import read_drafts
 from evoembedding.warehouse.datasets.funnel import assert_balanced, funnel
-from evoembedding.warehouse.documents.texts import documents_of, usable_documents
+from evoembedding.warehouse.documents.texts import documents_of
 from evoembedding.warehouse.ledger import SqliteLedger
 from evoembedding.warehouse.lineage.withdrawal_marks import withdrawn_ids
 from evoembedding.warehouse.openlineage import assets
@@ -48,35 +43,6 @@ from evoembedding.warehouse.openlineage import assets
 T = TypeVar("T")
 A_PARTITION = {"seeds": 2000, "documents": 100, "contexts": 2000}  # what a task commits at once
 MADE = ("contexts", "questions", "evidence", "verdicts", "episodes")
-
-
-def pending_sources(warehouse: Warehouse, one: Offline) -> list[Any]:
-    """The seeds that are not yet drafted; or the ids of the usable documents that have neither a context nor a recorded
-    failure.
-    """
-    generator, fingerprint = one.generator, one.stages.drafts.fingerprint
-    if generator.source == "seeds":
-        return sorted(set(range(generator.seeds(one.config))) - drafted_seeds(warehouse, fingerprint))
-    usable = usable_documents(warehouse) - failed_documents(warehouse, generator.name, fingerprint)
-    return sorted(usable - drafted_documents(warehouse, fingerprint))
-
-
-def pending_checks(warehouse: Warehouse, stages: Drafted) -> list[str]:
-    """Ids of the drafted contexts that the checks of today have not seen."""
-    return unverified(warehouse, stages.drafts.fingerprint, stages.verify.fingerprint)
-
-
-def pending(warehouse: Warehouse, recipe: Recipe) -> int:
-    """How many contexts and documents a run of this recipe would still work on."""
-    drafted = sum(
-        len(pending_sources(warehouse, one)) + len(pending_checks(warehouse, one.stages)) for one in offline(recipe)
-    )
-    return drafted + (len(pending_items(warehouse, recipe)) if recipe.teaching else 0)
-
-
-def finished(warehouse: Warehouse, recipe: Recipe) -> bool:
-    """Whether a run of this recipe would find nothing to do; a recipe that never had anything is to be told so."""
-    return not pending(warehouse, recipe) and not funnel(warehouse).is_empty()
 
 
 def commit_drafts(warehouse: Warehouse, drafts: Iterable[Draft], failures: Sequence[Failure] = ()) -> int:
@@ -120,39 +86,30 @@ def draft_partition(home: Path, name: str, config: Any, sources: list[Any], kind
 @flow(name="synthesize", persist_result=True, result_serializer="json")
 @emits("synthesize", of="recipe")
 def synthesize(
-    recipe: RecipeParameter = by_name("demo"), create_home: bool = False, home: Home = THE_WORKERS
+    recipe: RecipeParameter = by_name("demo"),
+    only: list[str] | None = None,
+    create_home: bool = False,
+    home: Home = THE_WORKERS,
 ) -> dict[str, Any]:
-    """Make what the recipe lacks; the number of new episodes.
+    """Make what the recipe lacks; the number of new episodes. A second run of a recipe waits for the first.
 
     Args:
         recipe: The name of a recipe, a file, or its settings.
+        only: What of it: 'failed' (left unanswered by teachers), 'invalidated' (made under other settings), ids of
+            documents; by default everything.
         create_home: Make the home if it does not exist.
         home: The state folder; by default `$EVO_HOME` of the worker.
 
     Raises:
         EvoError: the funnel does not balance.
     """
-    new, asked = 0, offline(recipe)
-    with Warehouse.open(home) as warehouse:
-        if any(one.generator.source == "documents" for one in asked):
-            reads(assets.table("documents", warehouse.snapshot()))
-        # Before anything is drafted: new drafts are put to the checks as they are committed.
-        unchecked = [(one, pending_checks(warehouse, one.stages)) for one in asked]
-        sources = [(one, pending_sources(warehouse, one)) for one in asked]
-        record_stages(warehouse, recipe.name, (stage for one in asked for stage in one.stages))
-    # The warehouse is closed by now: each task opens it itself, also where a runner puts it in another process.
-    for one, contexts in unchecked:
-        for chunk, done in _partitions(contexts, "contexts"):
-            new += verify_partition(home, one.stages.drafts.fingerprint, chunk)
-            tell(f"synthesize: verified {one.kind} contexts {done}/{len(contexts)}, {new} new episodes")
-    for one, pending_ones in sources:
-        if pending_ones:
-            tell(f"synthesize: {one.kind}: {len(pending_ones)} {one.generator.source} to draft from")
-        for chunk, done in _partitions(pending_ones, one.generator.source):
-            new += draft_partition(home, one.generator.name, one.config, chunk, one.kind)
-            tell(f"synthesize: {one.kind} {one.generator.source} {done}/{len(pending_ones)}, {new} new episodes")
-    if recipe.teaching:
-        new += ask_teachers(home, recipe)
+    # What is pending is looked for under the lock: else two runs would take up the same, and pay for both.
+    with alone(home, recipe.name):
+        with Warehouse.open(home) as warehouse:
+            part = chosen(warehouse, recipe, only or ())
+        new = _draft(home, recipe, part)
+        if recipe.teaching:
+            new += ask_teachers(home, recipe, part)
     with Warehouse.open(home) as warehouse:
         assert_balanced(warehouse)
         table = funnel(warehouse)
@@ -161,6 +118,29 @@ def synthesize(
         raise EvoError("nothing was synthesized: no documents and no simulated contexts; run 'evo ingest PATH' first")
     create_markdown_artifact(key="funnel", markdown=f"```\n{table}\n```", description="Questions in, kept and rejected")
     return {"recipe": recipe.name, "new_episodes": new}
+
+
+def _draft(home: Path, recipe: Recipe, only: Only) -> int:
+    """What generators without a teacher make and check; the number of new episodes."""
+    new = 0
+    with Warehouse.open(home) as warehouse:
+        # Before anything is drafted: new drafts are put to the checks as they are committed.
+        todo = work(warehouse, recipe.replace(teaching=None), only)
+        if any(one.generator.source == "documents" for one, _ in todo.sources):
+            reads(assets.table("documents", warehouse.snapshot()))
+        record_stages(warehouse, recipe.name, (stage for one, _ in todo.sources for stage in one.stages))
+    # The warehouse is closed by now: each task opens it itself, also where a runner puts it in another process.
+    for one, contexts in todo.checks:
+        for chunk, done in _partitions(contexts, "contexts"):
+            new += verify_partition(home, one.stages.drafts.fingerprint, chunk)
+            tell(f"synthesize: verified {one.kind} contexts {done}/{len(contexts)}, {new} new episodes")
+    for one, sources in todo.sources:
+        if sources:
+            tell(f"synthesize: {one.kind}: {len(sources)} {one.generator.source} to draft from")
+        for chunk, done in _partitions(sources, one.generator.source):
+            new += draft_partition(home, one.generator.name, one.config, chunk, one.kind)
+            tell(f"synthesize: {one.kind} {one.generator.source} {done}/{len(sources)}, {new} new episodes")
+    return new
 
 
 def _partitions(items: list[T], of: str) -> Iterator[tuple[list[T], int]]:
@@ -184,42 +164,47 @@ def retry(recipe: RecipeParameter = by_name("taught"), home: Home = THE_WORKERS)
     """
     if recipe.teaching is None:
         raise EvoError(f"recipe '{recipe.name}' has no teacher, so nothing can be retried; name one that has")
-    return {"recipe": recipe.name, "new_episodes": ask_teachers(home, recipe, again=True)}
+    with alone(home, recipe.name):
+        new = ask_teachers(home, recipe, Only(failed=True))
+    return {"recipe": recipe.name, "new_episodes": new}
 
 
 @task(persist_result=False)
-def ask_teachers(home: Path, recipe: Recipe, again: bool = False) -> int:
-    """The items that lack an outcome (`again`: those with failures), by all three stages; the new episodes.
+def ask_teachers(home: Path, recipe: Recipe, only: Only = EVERYTHING) -> int:
+    """What is pending of items, by all stages; the new episodes. The caller is the only run of the recipe.
 
     Raises:
         EvoError: a teacher's model was withdrawn, or teachers answered nothing that is of use.
     """
-    # What is pending is looked for under the lock: else two runs would take up the same items, and pay for both.
-    with alone(home, recipe.name):
-        with Warehouse.open(home) as warehouse:
-            _refuse_withdrawn(warehouse, recipe)
-            todo = pending_items(warehouse, recipe, again)
-            reads(assets.table("documents", warehouse.snapshot()), *_teachers(recipe))
-        if not todo:
-            tell("teach: nothing is pending")
-            return 0
-        with following() as report, with_servers(recipe, home) as ready:
-            try:
-                new = teach(home, ready, todo, report)
-            finally:
-                # However it ended: what was made until then is kept, and is told.
-                left = _report(home, recipe)
-        with Warehouse.open(home) as warehouse:
-            if left and nothing_made(warehouse, recipe, [one.item.name for one in todo]):
-                raise EvoError(f"teachers gave no usable answer: {left}")
-        return new
+    with Warehouse.open(home) as warehouse:
+        refuse_withdrawn(warehouse, recipe)
+        todo = todo_items(warehouse, recipe, only)
+        reads(assets.table("documents", warehouse.snapshot()), *_teachers(recipe))
+    if not todo:
+        tell("teach: nothing is pending")
+        return 0
+    with following() as report, with_servers(recipe, home) as ready:
+        try:
+            new = teach(home, ready, todo, report)
+        finally:
+            # However it ended: what was made until then is kept, and is told.
+            left = _report(home, recipe)
+    with Warehouse.open(home) as warehouse:
+        if left and nothing_made(warehouse, recipe, [one.item.name for one in todo]):
+            raise EvoError(f"teachers gave no usable answer: {left}")
+    return new
 
 
 def _teachers(recipe: Recipe) -> list[assets.Asset]:
     return [assets.teacher(teacher) for teacher in recipe.teaching.teachers] if recipe.teaching else []
 
 
-def _refuse_withdrawn(warehouse: Warehouse, recipe: Recipe) -> None:
+def refuse_withdrawn(warehouse: Warehouse, recipe: Recipe) -> None:
+    """Ask no teacher whose model was withdrawn.
+
+    Raises:
+        EvoError: it was.
+    """
     assert recipe.teaching is not None
     gone = withdrawn_ids(warehouse, "teacher model") & {teacher.model for teacher in recipe.teaching.teachers}
     if gone:

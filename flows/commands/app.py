@@ -22,6 +22,7 @@ from evoembedding.flows.commands.ingest import ingest
 from evoembedding.flows.commands.lineage import lineage_app
 from evoembedding.flows.commands.model import model_app
 from evoembedding.flows.commands.report import report
+from evoembedding.flows.commands.rerun import rerun
 from evoembedding.flows.commands.retrain import retrain
 from evoembedding.flows.commands.shard import shard
 from evoembedding.flows.commands.synthesis import plan, retry, synthesize
@@ -74,8 +75,10 @@ app.command(epilog="Example: evo ingest notes/   evo ingest corpus.parquet   evo
 app.command(
     epilog="Example: evo synthesize demo --contexts 500   "
     "evo synthesize taught --teacher http://127.0.0.1:8000/v1 --model Qwen/Qwen3-4B --personas 100 --budget-calls 5000"
+    "   evo synthesize taught --preview 2   evo synthesize demo --only doc-0a1b"
 )(synthesize)
 app.command(epilog="Example: evo retry taught")(retry)
+app.command(epilog="Example: evo rerun 0190c2a4-5e1b-7c3d-9f2a-0b1c2d3e4f50")(rerun)
 app.command(epilog="Example: evo plan taught --json   evo plan mine.toml")(plan)
 app.command(epilog="Example: evo shard demo@1")(shard)
 app.command(

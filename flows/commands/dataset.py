@@ -18,6 +18,7 @@ from evoembedding.flows.commands.options import (
     Teachers,
     chosen_recipe,
 )
+from evoembedding.flows.commands.refresh import refresh
 from evoembedding.flows.recipes import changed
 from evoembedding.flows.settings import state
 from evoembedding.flows.terminal.console import Json, say, say_json, say_table
@@ -93,6 +94,9 @@ def dataset_funnel(as_json: Json = False) -> None:
     print_funnel(as_json)
 
 
+dataset_app.command("refresh", epilog="Example: evo dataset refresh demo   evo dataset refresh demo --synthesize")(
+    refresh
+)
 dataset_app.command("diff", epilog="Example: evo dataset diff demo@1 demo@2")(diff)
 dataset_app.command("tag", epilog="Example: evo dataset tag demo@2 stable   evo dataset tag demo")(tag)
 dataset_app.command("expire", epilog="Example: evo dataset expire demo@1 demo@2   evo dataset expire --yes")(expire)

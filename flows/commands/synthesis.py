@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
 from evoembedding.flows.commands.dataset import print_funnel
 from evoembedding.flows.commands.options import (
     BudgetCalls,
@@ -18,11 +22,14 @@ from evoembedding.flows.commands.options import (
     chosen_recipe,
 )
 from evoembedding.flows.commands.peek import peek
+from evoembedding.flows.commands.preview import say_preview
 from evoembedding.flows.settings import state
 from evoembedding.flows.terminal import prefect_server
 from evoembedding.flows.terminal.console import Json, say, say_json, say_table, say_text, warn
 from evoembedding.schemas.configs import Recipe
 from evoembedding.schemas.errors import EvoError
+
+MOST_PREVIEWED = 100  # items of a kind: more is a run, which keeps what it makes
 
 
 def synthesize(
@@ -36,20 +43,40 @@ def synthesize(
     budget_calls: BudgetCalls = None,
     budget_tokens: BudgetTokens = None,
     budget_money: BudgetMoney = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="failed|invalidated|DOCUMENT",
+            help="What of it: what teachers left unanswered, what was made under other settings, what is of a document "
+            "(its id); repeatable.",
+        ),
+    ] = None,
+    preview: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=MOST_PREVIEWED, help="Show this many items of each kind, and their cost, and store none of them."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Make the episodes that the recipe lacks: simulated, from documents, and by teachers where it has any."""
-    from evoembedding.flows.synthesize import finished
+    from evoembedding.flows.pending import chosen as part
+    from evoembedding.flows.pending import finished
     from evoembedding.flows.synthesize import synthesize as flow
 
     sizes = Sizes(contexts, seed, personas, documents, budget_calls, budget_tokens, budget_money)
     chosen = chosen_recipe(recipe, teacher, model, sizes)
-    if peek(lambda warehouse: finished(warehouse, chosen)):
-        warn("everything that the recipe asks for is there already")
+    if preview is not None:
+        if only:
+            raise EvoError("--preview shows the first items of all; nothing was made; leave --only out")
+        say_preview(chosen, preview, as_json)
+        return
+    if peek(lambda warehouse: finished(warehouse, chosen, part(warehouse, chosen, only or ()))):
+        warn("everything that the recipe asks for is there already" if not only else "nothing of that is to be done")
         new = 0
     else:
         prefect_server.ready(state())
-        new = flow(chosen, home=state())["new_episodes"]
+        new = flow(chosen, only, home=state())["new_episodes"]
     _say_made(chosen, new, as_json)
 
 

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 
-from evoembedding.flows.synthesize import pending_checks, pending_sources
+from evoembedding.flows.pending import drafted_otherwise, pending_checks, pending_sources
+from evoembedding.flows.teaching.known import Known
 from evoembedding.flows.teaching.teach import Todo, all_items, documents, pending_items
 from evoembedding.schemas.configs import Recipe, TeachingConfig
 from evoembedding.schemas.episode import Record
 from evoembedding.schemas.teacher import Price
 from evoembedding.synth.checks import CHECKS
-from evoembedding.synth.fingerprints import BEFORE, KINDS, STAGES, Drafted, Stage, chains
+from evoembedding.synth.fingerprints import KINDS, STAGES, Drafted, chains
 from evoembedding.synth.generators import offline
 from evoembedding.synth.items import make
 from evoembedding.synth.teachers.asking import Asker, ReadyTeacher
 from evoembedding.synth.teachers.faults import NotAskedError
 from evoembedding.synth.teachers.replay import Replay
 from evoembedding.warehouse.catalog import Warehouse
-from evoembedding.warehouse.datasets.drafts import drafted_documents, drafted_seeds
-from evoembedding.warehouse.datasets.fingerprints import Fingerprints
 from evoembedding.warehouse.documents.texts import count_usable
 from evoembedding.warehouse.ledger import SqliteLedger
 
@@ -77,21 +74,19 @@ def plan_cells(rows: Sequence[PlanRow]) -> list[tuple[str, ...]]:
 
 def _offline(warehouse: Warehouse, recipe: Recipe) -> list[PlanRow]:
     rows: list[PlanRow] = []
-    known = _Known(warehouse, recipe.name)
+    known = Known(warehouse, recipe.name)
     for one in offline(recipe):
         generator, config = one.generator, one.config
         seeds = generator.source == "seeds"
         total = generator.seeds(config) if seeds else count_usable(warehouse)
         todo = set(pending_sources(warehouse, one))
-        drafted = drafted_seeds if seeds else drafted_documents
-        others = (drafted(warehouse, other) for other in known.others(one.stages.drafts))
-        stale = len(set[Any]().union(*others) & todo)
+        stale = len(drafted_otherwise(warehouse, one, known) & todo)
         rows += _drafted(warehouse, known, one.kind, one.stages, total - len(todo), len(todo), stale)
     return rows
 
 
 def _drafted(
-    warehouse: Warehouse, known: _Known, kind: str, stages: Drafted, done: int, pending: int, stale: int
+    warehouse: Warehouse, known: Known, kind: str, stages: Drafted, done: int, pending: int, stale: int
 ) -> Iterator[PlanRow]:
     """A row for what is to be drafted, and one for what is to be checked: that too, and what older checks have seen."""
     for stage, more in ((stages.drafts, 0), (stages.verify, len(pending_checks(warehouse, stages)))):
@@ -109,7 +104,7 @@ def _drafted(
 def _taught(warehouse: Warehouse, ledger: SqliteLedger, recipe: Recipe, config: TeachingConfig) -> list[PlanRow]:
     every = all_items(warehouse, config)
     todo = pending_items(warehouse, recipe)
-    known = _Known(warehouse, recipe.name)
+    known = Known(warehouse, recipe.name)
     rows: list[PlanRow] = []
     for kind in KINDS:
         names = {item.name for item in every if item.kind == kind}
@@ -135,47 +130,6 @@ def _taught(warehouse: Warehouse, ledger: SqliteLedger, recipe: Recipe, config: 
                 )
             )
     return rows
-
-
-class _Known:
-    """What the warehouse remembers of a scope's stages and of the items done under them."""
-
-    def __init__(self, warehouse: Warehouse, scope: str) -> None:
-        stages = warehouse.query("SELECT * FROM fingerprints WHERE scope = ? ORDER BY rowid", (scope,))
-        self._stages = {row["fingerprint"]: row for row in stages.iter_rows(named=True)}
-        rows = warehouse.query("SELECT DISTINCT item, kind, fingerprint FROM outcomes WHERE scope = ?", (scope,))
-        self._items = rows.rows()
-        self._lines = Fingerprints(warehouse)
-
-    def done(self, stage: Stage) -> set[str]:
-        """The items that went through this very stage, whatever came after it."""
-        lasts = {last for _, _, last in self._items}
-        through = {last for last in lasts if stage.fingerprint in self._lines.line(last)}
-        return {item for item, _, last in self._items if last in through}
-
-    def tried(self, kind: str) -> set[str]:
-        """The items of a kind that were done under any settings."""
-        return {item for item, of_kind, _ in self._items if of_kind == kind}
-
-    def because(self, stage: Stage) -> tuple[str, ...]:
-        """The names of the components in which the stage differs from its last other version."""
-        others = self.others(stage)
-        if not others:
-            return ()
-        theirs = {**json.loads(self._stages[others[-1]]["components"]), BEFORE: self._stages[others[-1]]["before"]}
-        # By way of JSON, as theirs were: tuples become lists.
-        ours = {**json.loads(json.dumps(stage.components)), BEFORE: stage.before}
-        changed = [name for name in dict.fromkeys((*ours, *theirs)) if ours.get(name) != theirs.get(name)]
-        return tuple(sorted(changed, key=lambda name: name == BEFORE))
-
-    def others(self, stage: Stage) -> list[str]:
-        """The fingerprints of its other versions, oldest first."""
-        same = (stage.name, stage.kind)
-        return [
-            fingerprint
-            for fingerprint, row in self._stages.items()
-            if (row["stage"], row["kind"]) == same and fingerprint != stage.fingerprint
-        ]
 
 
 async def _missing(

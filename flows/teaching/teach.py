@@ -10,12 +10,11 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager, suppress
+from contextlib import AsyncExitStack, closing, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import duckdb
-from filelock import FileLock, Timeout
 
 from evoembedding.flows.teaching.counts import Progress, Report
 from evoembedding.flows.terminal.interrupt import stopped_by
@@ -43,6 +42,7 @@ ITEMS_A_COMMIT = 200
 DOCUMENTS_A_READ = 64
 UNDER_WAY_S = 1.5  # for answers that are on their way when a user interrupts
 OURS = (EvoError, OSError, duckdb.Error)  # faults that no item has caused
+Keep = Callable[[list[Made]], int]  # takes what was made; how many episodes of it are new
 
 
 class Todo(NamedTuple):
@@ -89,45 +89,31 @@ def pending_items(warehouse: Warehouse, recipe: Recipe, retry: bool = False) -> 
 
 
 def teach(home: Path, recipe: Recipe, todo: Sequence[Todo], report: Report) -> int:
-    """Work on the items; how many episodes are new.
+    """Work on the items and commit what is made; how many episodes are new.
 
     Raises:
         EvoError: the run had to stop (budget, key, endpoint, interruption). What was done is committed.
     """
     assert recipe.teaching is not None
-    with Warehouse.open(home) as warehouse:
-        ledger = SqliteLedger.open(home)
+    with Warehouse.open(home) as warehouse, closing(SqliteLedger.open(home)) as ledger:
         try:
             record_stages(warehouse, recipe.name, (s for chain in chains(recipe.teaching).values() for s in chain))
-            return asyncio.run(_Run(warehouse, ledger, recipe, recipe.teaching, todo, report).run())
+            return make_items(warehouse, ledger, recipe, todo, report, lambda batch: commit(warehouse, batch))
         finally:
             # However the run ended: what was committed names its calls, and lineage looks for them in the warehouse.
             outcomes.copy_calls(warehouse, ledger, recipe.name)
-            ledger.close()
 
 
-@contextmanager
-def alone(home: Path, scope: str) -> Iterator[None]:
-    """The only run of its scope: two at once would pay for the same answers twice. A killed run holds nothing.
+def make_items(
+    warehouse: Warehouse, ledger: SqliteLedger, recipe: Recipe, todo: Sequence[Todo], report: Report, keep: Keep
+) -> int:
+    """Work on the items and hand what is made to `keep`, which says how many episodes of it are new; their sum.
 
     Raises:
-        EvoError: another one is at work, or the state folder cannot be written.
+        EvoError: as `teach`. What was done was handed over.
     """
-    lock = FileLock(home / f"teaching-{scope}.lock", timeout=0)
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except Timeout:
-        raise EvoError(
-            f"another run of '{scope}' is asking teachers; nothing was asked, since answers would be paid for twice; "
-            "wait for it to end, or stop it"
-        ) from None
-    except OSError as error:
-        raise EvoError(f"state folder '{home}' cannot be written ({error.strerror}); nothing was asked") from None
-    try:
-        yield
-    finally:
-        lock.release()
+    assert recipe.teaching is not None
+    return asyncio.run(_Run(warehouse, ledger, recipe, recipe.teaching, todo, report, keep).run())
 
 
 def documents(warehouse: Warehouse) -> Callable[[str], Document]:
@@ -160,9 +146,10 @@ class _Run:
         config: TeachingConfig,
         todo: Sequence[Todo],
         report: Report,
+        keep: Keep,
     ) -> None:
-        self.warehouse, self.ledger, self.config, self.scope = warehouse, ledger, config, recipe.name
-        self.todo, self.report = todo, report
+        self.ledger, self.config, self.scope = ledger, config, recipe.name
+        self.todo, self.report, self.keep = todo, report, keep
         self.stages: dict[str, Chain] = chains(config)
         self.teachers: dict[str, ReadyTeacher] = {}
         self.budget = SharedBudget(config.budget, ledger.spent(recipe.name), recipe.name)
@@ -260,7 +247,7 @@ class _Run:
         batch, self.finished = self.finished, []
         if batch:
             # In a thread: in the loop, a commit would hold up every call in flight.
-            self.episodes += await asyncio.to_thread(commit, self.warehouse, batch)
+            self.episodes += await asyncio.to_thread(self.keep, batch)
         self.report(self.progress())
 
     def progress(self) -> Progress:

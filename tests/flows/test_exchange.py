@@ -11,7 +11,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from evoembedding.flows.synthesize import commit_drafts, pending_sources
+from evoembedding.flows.pending import pending_sources
+from evoembedding.flows.synthesize import commit_drafts
 from evoembedding.flows.teaching.teach import all_items
 from evoembedding.schemas.arrow import to_frame
 from evoembedding.schemas.configs import ClozeConfig, DialogueConfig, TeachingConfig

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from evoembedding.flows.ingest import Ingested, ingest_source
+from evoembedding.flows.pending import pending_sources
 from evoembedding.flows.recipes import recipe
-from evoembedding.flows.synthesize import draft_partition, pending_sources
+from evoembedding.flows.synthesize import draft_partition
 from evoembedding.flows.teaching.teach import all_items
 from evoembedding.schemas.errors import EvoError
 from evoembedding.synth import cloze

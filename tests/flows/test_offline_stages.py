@@ -12,8 +12,8 @@ import pytest
 import evoembedding.flows.synthesize as tasks
 from evoembedding.flows.build_dataset import publish_version
 from evoembedding.flows.made_by import made_by
+from evoembedding.flows.pending import pending, pending_checks
 from evoembedding.flows.recipes import recipe
-from evoembedding.flows.synthesize import pending, pending_checks
 from evoembedding.flows.teaching.plan import PlanRow, make_plan
 from evoembedding.schemas.arrow import to_frame
 from evoembedding.schemas.configs import ClozeConfig, Recipe, SimulatorConfig

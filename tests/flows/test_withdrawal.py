@@ -14,8 +14,9 @@ from evoembedding.flows.build_dataset import shard_version
 from evoembedding.flows.commands.app import app
 from evoembedding.flows.commands.options import Sizes, chosen_recipe
 from evoembedding.flows.ingest import ingest_source
+from evoembedding.flows.pending import pending_sources
 from evoembedding.flows.recipes import recipe
-from evoembedding.flows.synthesize import ask_teachers, draft_partition, pending_sources
+from evoembedding.flows.synthesize import ask_teachers, draft_partition
 from evoembedding.flows.teaching.plan import make_plan
 from evoembedding.flows.teaching.teach import all_items
 from evoembedding.schemas.arrow import to_frame

@@ -9,14 +9,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from evoembedding.flows.teaching.teach import alone
+from evoembedding.flows.alone import alone
+from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.ledger import SqliteLedger
 from evoembedding.warehouse.openlineage.event_log import read_events
+from evoembedding.warehouse.tables import TABLES
 from tests import warm
 
 Evo = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -109,16 +112,35 @@ def test_a_run_of_which_a_part_has_no_answer_is_done_in_part(
 
 @pytest.mark.slow
 def test_two_runs_of_a_recipe_do_not_pay_twice(serve: Callable[..., Any], truth: Any, evo: Evo, tmp_path: Path) -> None:
-    server = serve(truth)
-    path = write(tmp_path, "twice", model="scripted", endpoints=[server.url])
-    home = tmp_path / "home"
-    with alone(home, "twice"):
-        done = evo("synthesize", path, home=home)
-    assert done.returncode == 1
-    assert "another run of 'twice' is asking teachers" in done.stderr.splitlines()[-1]
-    assert "Traceback" not in done.stderr
-    assert not server.asked
-    assert evo("synthesize", path, home=home).returncode == 0
+    server, home = serve(truth), tmp_path / "home"
+    path = write(tmp_path, "twice", model="scripted", endpoints=[server.url], price={"prompt": 2.0})
+    looked = evo("synthesize", path, "--preview", "1", "--json", home=home)
+    assert looked.returncode == 0, looked.stderr
+    (item,) = (shown := json.loads(looked.stdout))["items"]
+    assert (item["kind"], item["item"]) == ("dialogue", "dialogue:0")
+    assert {call["stage"] for call in item["calls"]} >= {"contexts", "questions", "evidence"}
+    assert all(call["prompt"] and call["answer"] for call in item["calls"])
+    assert shown["cost"] == pytest.approx(shown["paid_now"])
+    assert shown["cost_of_a_kept_episode"] == pytest.approx(shown["cost"] / shown["kept"])
+    with Warehouse.open(home) as warehouse:
+        stored = {name for name in TABLES if len(warehouse.query(f"SELECT 1 FROM lake.{name} LIMIT 1"))}
+    assert stored == {"schema_versions"}
+    paid = server.answered.total()
+    assert SqliteLedger.open(home).spent("twice").calls == paid > 0
+    again = json.loads(evo("synthesize", path, "--preview", "1", "--json", home=home).stdout)
+    assert (again["items"], again["paid_now"], server.answered.total()) == (shown["items"], 0, paid)
+    with ThreadPoolExecutor(2) as pool:
+        with alone(home, "twice"):
+            both = [pool.submit(evo, "synthesize", path, "--json", home=home) for _ in range(2)]
+            while sum(event["eventType"] == "START" for event in read_events(home)) < 2:
+                time.sleep(0.05)
+            assert server.answered.total() == paid
+        done = [one.result() for one in both]
+    assert [one.returncode for one in done] == [0, 0], [one.stderr for one in done]
+    assert any("another run of 'twice' is at work in this home; waiting" in one.stderr for one in done)
+    assert sum("teach: nothing is pending" in one.stderr for one in done) == 1
+    # Each answer is in the ledger once, those of the preview among them: none was asked for twice.
+    assert SqliteLedger.open(home).spent("twice").calls == server.answered.total() > paid
 
 
 @pytest.mark.slow

@@ -1,0 +1,233 @@
+"""A part of a run, a look at it beforehand, the next version by the same recipe, and the same run again or twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import evoembedding.flows.synthesize as tasks
+from evoembedding.flows.alone import alone
+from evoembedding.flows.build_dataset import publish_version
+from evoembedding.flows.pending import Only, chosen, finished, work
+from evoembedding.flows.preview import preview
+from evoembedding.flows.recipes import recipe
+from evoembedding.schemas.arrow import to_frame
+from evoembedding.schemas.configs import ClozeConfig, Recipe, SimulatorConfig
+from evoembedding.schemas.episode import Document
+from evoembedding.schemas.errors import EvoError
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.versions import EpisodeFilter, publish
+from evoembedding.warehouse.openlineage.event_log import read_events, runs
+from evoembedding.warehouse.tables import TABLES
+from tests import warm
+
+TEXTS = (
+    "The Harbour of Quillon was dredged in 1742. Its keeper, Ferdinand Osk, kept lamps and a parrot there.",
+    "In spring the ferry to Wexholm ran twice a day. In winter it ran when the ice let it, says Tolland.",
+    "Nobody knew why the customs house was painted green. Mira said that blue had cost eleven crowns more.",
+)
+
+
+def without_prefect(patched: pytest.MonkeyPatch) -> None:
+    """The tasks as the functions that they are: a server would prove no more."""
+    for name in ("draft_partition", "verify_partition"):
+        patched.setattr(tasks, name, getattr(tasks, name).fn)
+    patched.setattr(tasks, "create_markdown_artifact", lambda **artifact: None)
+
+
+@pytest.fixture
+def no_prefect(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_prefect(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def small() -> Recipe:
+    simulated = SimulatorConfig(contexts=4, min_segments=8, max_segments=9)
+    asked = ClozeConfig(window_words=12, overlap_words=2)
+    return recipe("smallest").replace(name="d", simulator=simulated, heldout_contexts=2, cloze=asked)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, small: Recipe) -> Path:
+    """A state folder in which two documents of three are worked on, and `d@1` is published. Nobody may change it."""
+    home = tmp_path_factory.mktemp("made") / "home"
+    with pytest.MonkeyPatch.context() as patched:
+        without_prefect(patched)
+        add(home, 0, 1)
+        synthesize(home, small)
+    publish_version.fn(home, "d", small)
+    add(home, 2)
+    return home
+
+
+@pytest.fixture
+def home(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "home"))
+
+
+def add(home: Path, *numbers: int) -> None:
+    documents = [
+        Document(document_id=f"doc-{n}", source_id=str(n), title="", uri="", license="", text=TEXTS[n]) for n in numbers
+    ]
+    with Warehouse.open(home) as warehouse:
+        warehouse.append("documents", to_frame(Document, documents))
+
+
+def synthesize(home: Path, of: Recipe, *only: str) -> int:
+    return int(tasks.synthesize.fn.__wrapped__(of, list(only), home=home)["new_episodes"])
+
+
+def tables(home: Path) -> dict[str, list[tuple[Any, ...]]]:
+    """Everything that the warehouse holds, and the snapshot that it is at."""
+    with Warehouse.open(home) as warehouse:
+        rows = {name: warehouse.query(f"SELECT * FROM lake.{name} ORDER BY ALL").rows() for name in TABLES}
+        return {**rows, "snapshot": [(warehouse.snapshot(),)]}
+
+
+def evo(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return warm.run(words, {**os.environ, "EVO_HOME": str(home), "COLUMNS": "200"})
+
+
+def test_a_preview_is_what_a_run_makes_and_stores_nothing(home: Path, small: Recipe, no_prefect: None) -> None:
+    before = tables(home)
+    shown = preview(home, small, 3)
+    assert tables(home) == before
+    assert [(item.kind, item.item) for item in shown.items] == [
+        *(("simulator train", f"seed {n}") for n in range(3)),
+        *(("cloze", f"doc-{n}") for n in range(3)),
+    ]
+    assert (shown.cost, shown.paid_now, shown.a_kept_episode) == (0, 0, 0)
+    assert shown.kept == sum(item.kept for item in shown.items) > 0
+    synthesize(home, small)
+    with Warehouse.open(home) as warehouse:
+        asked = set(warehouse.query("SELECT question, answer FROM lake.episodes").rows())
+        rejected = set(warehouse.query("SELECT text, answer FROM lake.questions").rows()) - asked
+    for one in (one for item in shown.items for one in item.questions):
+        assert (one.question, one.answer) in (rejected if one.rejected else asked)
+        assert one.rejected or one.evidence
+
+
+def test_a_preview_of_nothing_is_told(tmp_path: Path, small: Recipe) -> None:
+    empty = small.replace(simulator=small.simulator.replace(contexts=0))
+    with pytest.raises(EvoError, match="recipe 'd' has nothing to be shown"):
+        preview(tmp_path, empty, 1)
+
+
+def test_only_a_document_is_worked_on(home: Path, small: Recipe, no_prefect: None) -> None:
+    other = small.replace(simulator=small.simulator.replace(contexts=9))
+    assert synthesize(home, other, "doc-2") > 0
+    with Warehouse.open(home) as warehouse:
+        rest = work(warehouse, other)
+        assert [found for _, found in rest.sources] == [list(range(4, 9)), [], []]
+        assert finished(warehouse, other, chosen(warehouse, other, ["doc-0", "doc-2"]))
+
+
+def test_only_what_was_made_under_other_settings_is_made_anew(home: Path, small: Recipe, no_prefect: None) -> None:
+    assert small.cloze
+    changed = small.replace(cloze=small.cloze.replace(window_words=13))
+    with Warehouse.open(home) as warehouse:
+        found = work(warehouse, changed, Only(invalidated=True))
+        assert [sources for _, sources in found.sources] == [[], [], ["doc-0", "doc-1"]]
+        # Of both, since each alone is asked for.
+        both = work(warehouse, changed, chosen(warehouse, changed, ["invalidated", "doc-2"]))
+        assert [sources for _, sources in both.sources] == [[], [], ["doc-0", "doc-1", "doc-2"]]
+    synthesize(home, changed, "invalidated")
+    with Warehouse.open(home) as warehouse:
+        assert [sources for _, sources in work(warehouse, changed).sources] == [[], [], ["doc-2"]]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--only", "failed"), "recipe 'smallest' has no teacher"),
+        (("--only", "doc-9"), "'doc-9' is no document that is used"),
+        (("--only", "doc-0'; DROP TABLE documents; --"), "is no document that is used"),
+        (("--only", "doc-"), "'doc-' is no document"),
+        (("--only", "doc-0", "--preview", "1"), "leave --only out"),
+        (("--preview", "0"), "Invalid value for '--preview'"),
+        (("--preview", "101"), "Invalid value for '--preview'"),
+    ],
+)
+def test_a_part_that_is_none_is_a_sentence(made: Path, words: tuple[str, ...], says: str) -> None:
+    done = evo(made, "synthesize", "smallest", *words)
+    assert done.returncode == (2 if "Invalid" in says else 1)
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_refresh_is_the_next_version_by_the_recorded_recipe(home: Path, small: Recipe, no_prefect: None) -> None:
+    before = tables(home)
+    same = evo(home, "dataset", "refresh", "d")
+    assert same.returncode == 0
+    assert "nothing is new, no version was made" in same.stdout
+    assert "has 1 contexts and documents yet to be worked on" in same.stderr
+    assert tables(home) == before
+    synthesize(home, small)
+    new = evo(home, "dataset", "refresh", "d", "--json")
+    assert new.returncode == 0, new.stderr
+    told = json.loads(new.stdout)
+    assert (told["number"], told["new"], told["parent"]) == (2, True, "d@1")
+    assert json.loads(told["recipe"]) == small.model_dump(mode="json")
+    assert "no version was made" in evo(home, "dataset", "refresh", "d").stdout
+
+
+def test_what_cannot_be_refreshed_is_a_sentence(home: Path) -> None:
+    with Warehouse.open(home) as warehouse:
+        publish(warehouse, "foreign", json.dumps({"name": "import", "source": "x"}), None, EpisodeFilter())
+    before = tables(home)
+    for name, says in (
+        ("foreign", "records no recipe that this code can run"),
+        ("d@1", "give the name alone"),
+        ("nobody", "unknown dataset 'nobody'"),
+    ):
+        done = evo(home, "dataset", "refresh", name)
+        assert done.returncode == 1
+        assert says in done.stderr
+        assert "Traceback" not in done.stderr
+    assert tables(home) == before
+
+
+@pytest.mark.slow
+def test_the_second_of_two_runs_waits_and_makes_nothing_twice(
+    evo: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    home, path = tmp_path / "home", tmp_path / "twice.json"
+    path.write_text(json.dumps({"base": "smallest", "simulator": {"contexts": 8}}))
+    with ThreadPoolExecutor(2) as pool:
+        with alone(home, "twice"):
+            both = [pool.submit(evo, "synthesize", str(path), "--json", home=home) for _ in range(2)]
+            while sum(event["eventType"] == "START" for event in read_events(home)) < 2:
+                time.sleep(0.05)
+        done = [one.result() for one in both]
+    assert [one.returncode for one in done] == [0, 0], [one.stderr for one in done]
+    assert any("another run of 'twice' is at work" in one.stderr for one in done)
+    counts = sorted(json.loads(one.stdout)["new_episodes"] for one in done)
+    assert counts[0] == 0 < counts[1]
+    assert sum("seeds to draft from" in one.stderr for one in done) == 1
+    # The same run again, by its id: with the recipe of then, though its file says something else by now.
+    path.write_text("{}")
+    run_id = next(run.run_id for run in runs(home) if run.job == "synthesize.twice")
+    again = evo("rerun", run_id, "--json", home=home)
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout) == {"flow": "synthesize", "result": {"recipe": "twice", "new_episodes": 0}}
+    other = evo("rerun", run_id, home=tmp_path / "other")
+    assert other.returncode == 1
+    assert f"run {run_id} was made in home '{home}'" in other.stderr
+    for word, says in (
+        ("0190c2a4-5e1b-7c3d-9f2a-0b1c2d3e4f50", "no run 0190c2a4-5e1b-7c3d-9f2a-0b1c2d3e4f50 is known"),
+        ("nonsense", "is the id of no run"),
+        ("run-0a1b", "no training run run-0a1b has ended"),
+    ):
+        none = evo("rerun", word, home=home)
+        assert none.returncode == 1
+        assert says in none.stderr
+        assert "Traceback" not in none.stderr
