@@ -39,6 +39,18 @@ def unused(path: Path, root: Path) -> Iterator[bool]:
             yield True
 
 
+def held_alone(path: Path) -> bool:
+    """Whether somebody holds a lock file for itself; False where it is gone, or files cannot be locked."""
+    try:
+        with _opened(path) as handle:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[int]:
     # Where the disk is shared over a network, only what can be written can be locked.

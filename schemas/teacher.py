@@ -187,6 +187,16 @@ class Spent(Record):
     cost: float = 0.0
 
 
+class Paid(Record):
+    """What the answered calls of a recipe's runs came to in a month, `2026-11`."""
+
+    recipe: str
+    month: str
+    calls: int
+    tokens: int
+    cost: float
+
+
 class Ledger(Protocol):
     """Remembers every answered call, so that none is paid for twice."""
 

@@ -18,7 +18,7 @@ from typing import Any
 from evoembedding.schemas.errors import EvoError
 from evoembedding.schemas.ids import canonical
 from evoembedding.schemas.moments import now
-from evoembedding.schemas.teacher import Spent, TeacherCall, TeacherRequest
+from evoembedding.schemas.teacher import Paid, Spent, TeacherCall, TeacherRequest
 from evoembedding.warehouse.read_only import readable, writable
 
 FILE = "ledger.sqlite"
@@ -182,6 +182,14 @@ class SqliteLedger:
                FROM calls GROUP BY scope, stage, model ORDER BY scope, stage, model"""
         )
         return [dict(zip(TOTALS, row, strict=True)) for row in rows]
+
+    def paid(self) -> list[Paid]:
+        """A row a scope and month, of answered calls."""
+        rows = self._rows(
+            """SELECT scope, substr(created_at, 1, 7), count(*), sum(prompt_tokens + completion_tokens), sum(cost)
+               FROM calls GROUP BY 1, 2 ORDER BY 1, 2"""
+        )
+        return [Paid(**dict(zip(Paid.model_fields, row, strict=True))) for row in rows]
 
     def spent(self, scope: str) -> Spent:
         """The sum over a scope's calls, malformed answers included: they were paid for; and over its requests without

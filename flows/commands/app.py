@@ -25,6 +25,7 @@ from evoembedding.flows.commands.report import report
 from evoembedding.flows.commands.rerun import rerun
 from evoembedding.flows.commands.retrain import retrain
 from evoembedding.flows.commands.shard import shard
+from evoembedding.flows.commands.status import status
 from evoembedding.flows.commands.synthesis import plan, retry, synthesize
 from evoembedding.flows.commands.teacher import teacher_app
 from evoembedding.flows.commands.trace import impact, trace
@@ -78,6 +79,7 @@ app.command(
     "   evo synthesize taught --preview 2   evo synthesize demo --only doc-0a1b"
 )(synthesize)
 app.command(epilog="Example: evo retry taught")(retry)
+app.command(epilog="Example: evo status   evo status --json   evo status --prometheus /srv/metrics/evo.prom")(status)
 app.command(epilog="Example: evo rerun 0190c2a4-5e1b-7c3d-9f2a-0b1c2d3e4f50")(rerun)
 app.command(epilog="Example: evo plan taught --json   evo plan mine.toml")(plan)
 app.command(epilog="Example: evo shard demo@1")(shard)

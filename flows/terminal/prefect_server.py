@@ -55,7 +55,24 @@ def ready(home: Path) -> None:
     _past_proxies()
 
 
-def _must_answer(url: str, by_proxy: bool) -> None:
+def answers() -> bool:
+    """Whether a server of the user's own is configured, and answers. None is started.
+
+    Raises:
+        EvoError: it is, and does not answer.
+    """
+    from prefect.settings import PREFECT_API_URL
+
+    url = PREFECT_API_URL.value()
+    if not url:
+        return False
+    if here := urlsplit(url).hostname in LOOPBACK:
+        _past_proxies()
+    _must_answer(url, by_proxy=not here, follows="what is scheduled is not known")
+    return True
+
+
+def _must_answer(url: str, by_proxy: bool, follows: str = "nothing was run") -> None:
     import httpx
 
     try:
@@ -63,7 +80,7 @@ def _must_answer(url: str, by_proxy: bool) -> None:
         httpx.get(f"{url.rstrip('/')}/health", timeout=ANSWER_S, trust_env=by_proxy)
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, ImportError) as error:
         raise EvoError(
-            f"Prefect's server at '{url}' (PREFECT_API_URL) does not answer ({error}); nothing was run; start it, or "
+            f"Prefect's server at '{url}' (PREFECT_API_URL) does not answer ({error}); {follows}; start it, or "
             "unset PREFECT_API_URL to have a temporary one"
         ) from error
 
