@@ -8,18 +8,20 @@ from typing import Any
 from prefect import flow, task
 
 from evoembedding.flows.curate import curate
-from evoembedding.flows.lineage_events import emits, reads, writes
+from evoembedding.flows.lineage_events import emits, lineage_run, reads, writes
 from evoembedding.flows.made_by import made_by
 from evoembedding.flows.parameters import THE_WORKERS, Home, RecipeParameter, by_name
 from evoembedding.flows.progress import tell
-from evoembedding.flows.settings import git_commit
+from evoembedding.flows.settings import git_commit, user
 from evoembedding.schemas.configs import ModelConfig, Recipe
 from evoembedding.schemas.dataset import DatasetVersion, ShardSet
-from evoembedding.schemas.errors import EvoError
+from evoembedding.schemas.errors import EvoError, RefusedError
 from evoembedding.schemas.files import whole_folder
 from evoembedding.schemas.model_folder import check_vouched, vouch
 from evoembedding.trainer.tokenizer.evo_tokenizer import EvoTokenizer, load_tokenizer, train_tokenizer
 from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.draft_versions import judged_of, refuse_draft, sentence
+from evoembedding.warehouse.datasets.expectations import judge, keep
 from evoembedding.warehouse.datasets.versions import check_name, publish, resolve, texts_of
 from evoembedding.warehouse.openlineage import assets
 from evoembedding.warehouse.registry.names import refuse_models_name
@@ -61,8 +63,11 @@ def tokenizer_folder(warehouse: Warehouse, home: Path, version: DatasetVersion, 
 
 @task(persist_result=False)
 @emits("publish", of="name")
-def publish_version(home: Path, name: str, recipe: Recipe) -> DatasetVersion:
-    """Publish what curation keeps; the same content gives the same version."""
+def publish_version(home: Path, name: str, recipe: Recipe, accept: str = "") -> DatasetVersion:
+    """Publish what curation keeps; the same content gives the same version.
+
+    It is a draft where it is not what the recipe expects, unless `accept` says why it may be trained on all the same.
+    """
     # Before curation, which takes half a minute on as many episodes as the paper has (docs/performance.md).
     check_name(name)
     with Warehouse.open(home) as warehouse:
@@ -70,10 +75,43 @@ def publish_version(home: Path, name: str, recipe: Recipe) -> DatasetVersion:
         where = made_by(recipe)
         curated = curate(warehouse, recipe.curation, where, name)
         kept = where.replace(curation=curated.fingerprint)
-        version = publish(warehouse, name, recipe.model_dump_json(), git_commit(), kept, curated.episodes)
+        judging = judge(warehouse, name, recipe.name, recipe.expect, kept)
+        version = publish(
+            warehouse,
+            name,
+            recipe.model_dump_json(),
+            git_commit(),
+            kept,
+            curated.episodes,
+            lambda con, version: keep(warehouse, con, version, judging, accept, user()),
+        )
+        if judging:
+            _tell_of_expectations(warehouse, version)
     reads(*assets.tables(PUBLISHED, version.snapshot))
     writes(assets.dataset(version))
     return version
+
+
+def stop_at_draft(home: Path, version: DatasetVersion) -> None:
+    """Go no further with a version that was published just now and is a draft.
+
+    Raises:
+        RefusedError: it is one.
+    """
+    with Warehouse.open(home) as warehouse:
+        judged = judged_of(warehouse, version.dataset_id)
+    if judged and judged.draft:
+        raise RefusedError(sentence(version, judged, "no shard was written, and nothing was trained"))
+
+
+def _tell_of_expectations(warehouse: Warehouse, version: DatasetVersion) -> None:
+    """What was found, as a run that has read the version: OpenLineage tells of quality with what is read."""
+    judged = judged_of(warehouse, version.dataset_id)
+    assert judged is not None
+    what = "Judge a dataset version by what its recipe expects."
+    with lineage_run(warehouse.home, "expect", version.name, what, __file__):
+        reads(assets.dataset(version, judged.rows))
+        writes(assets.table("expectations", warehouse.snapshot(), rows=len(judged.rows)))
 
 
 @task(persist_result=False)
@@ -82,10 +120,11 @@ def shard_version(home: Path, label: str, config: ModelConfig, force: bool = Fal
     """Tokenise the version once and write its shards, manifest last.
 
     Raises:
-        EvoError: all its episodes were withdrawn.
+        EvoError: all its episodes were withdrawn, or it is a draft.
     """
     with Warehouse.open(home) as warehouse:
         version = resolve(warehouse, label)
+        refuse_draft(warehouse, version, "no shard was written")
         if not version.episodes:
             raise EvoError(
                 f"dataset {version.label} holds no episode, since all of them were withdrawn; no shard was written; "
@@ -116,8 +155,12 @@ def build_dataset(
         recipe: The name of a recipe, a file, or its settings.
         name: The dataset's name; by default the recipe's own.
         home: The state folder; by default `$EVO_HOME` of the worker.
+
+    Raises:
+        RefusedError: it is not what the recipe expects, and was published as a draft.
     """
     version = publish_version(home, name or recipe.name, recipe)
+    stop_at_draft(home, version)
     tell(f"publish: {version.label} holds {version.episodes} episodes, digest {version.digest[:12]}")
     shards = shard_version(home, version.label, recipe.train.model)
     reads(*assets.tables(PUBLISHED, version.snapshot))

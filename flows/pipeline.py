@@ -22,6 +22,7 @@ from evoembedding.schemas.episode import Document
 from evoembedding.schemas.identity import identity, stored
 from evoembedding.synth.documents import read_documents
 from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.draft_versions import draft_versions
 from evoembedding.warehouse.datasets.versions import list_versions
 from evoembedding.warehouse.documents.texts import HELD
 from evoembedding.warehouse.lineage.withdrawal_marks import withdrawn_versions
@@ -63,9 +64,10 @@ def finished(home: Path, recipe: Recipe, source: str) -> ModelRecord | None:
     with Warehouse.open(home) as warehouse:
         if wanted - set(warehouse.query(HELD)["document_id"]) or pending(warehouse, recipe):
             return None
-        withdrawn = withdrawn_versions(warehouse)  # a model of episodes that were is to be trained again
+        # A model of episodes that were withdrawn is to be trained again, and none was to be trained on a draft.
+        unusable = draft_versions(warehouse).union(withdrawn_versions(warehouse))
         for version in reversed(list_versions(warehouse)):
-            if version.name == recipe.name and version.dataset_id not in withdrawn and _same(recipe, version.recipe):
+            if version.name == recipe.name and version.dataset_id not in unusable and _same(recipe, version.recipe):
                 for model in trained_models(warehouse, version, recipe.train):
                     if not stored_scores(warehouse, model.model_id, heldout(recipe)).is_empty():
                         return model

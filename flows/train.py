@@ -34,6 +34,7 @@ from evoembedding.trainer.training.job import METRICS
 from evoembedding.trainer.training.launch import RankLostError, launch
 from evoembedding.trainer.training.rows import Rows
 from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.draft_versions import refuse_draft
 from evoembedding.warehouse.datasets.versions import resolve
 from evoembedding.warehouse.openlineage import assets
 from evoembedding.warehouse.registry.versions import check_free, register
@@ -233,6 +234,7 @@ def train(
     check_backbone_name(config.model.backbone)
     with Warehouse.open(home) as warehouse:
         version = resolve(warehouse, dataset)
+        refuse_draft(warehouse, version, "nothing was trained")
         if name:
             check_free(warehouse, name)
     shards = shard_version(home, version.label, config.model)

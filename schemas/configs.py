@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from evoembedding.schemas.episode import Split
+from evoembedding.schemas.expect import Expect
 from evoembedding.schemas.gate import Gate
 from evoembedding.schemas.identity import Born, Config
 from evoembedding.schemas.retraining import RetrainPolicy
@@ -98,9 +99,7 @@ class QuestionConfig(Config):
 class VerifyConfig(Config):
     """Thresholds of the checks. Those named `_least` and `_most` may be moved without a single new call."""
 
-    min_votes: int | None = Field(
-        None, ge=1, description="Of annotators, for a segment to be evidence; None: more than half."
-    )
+    min_votes: int | None = Field(None, ge=1, description="That make a segment evidence; None: more than half.")
     agreement_least: float = Field(
         0.5, ge=0, le=1, description="Votes for segments that were named, of all votes they could have had."
     )
@@ -245,6 +244,7 @@ class Recipe(Config):
     heldout_contexts: int = Field(150, ge=1, description="Dialogues of the held-out split that models are scored on.")
     gate: Annotated[Gate, Born(Gate())] = Field(Gate(), description="What a model shows before it is promoted.")
     retrain: Annotated[RetrainPolicy, Born(RetrainPolicy())] = Field(RetrainPolicy(), description="When to retrain.")
+    expect: Annotated[Expect, Born(Expect())] = Field(Expect(), description="What a version is, or it is a draft.")
     generators: Annotated[dict[str, dict[str, Any]], Born({})] = Field(
         default_factory=dict, description="Settings of further offline generators, by name; each checks its own."
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from evoembedding.schemas.episode import Record
+from evoembedding.schemas.expect import Found
 from evoembedding.schemas.moments import Moment
 
 
@@ -49,6 +50,31 @@ class DatasetTag(Record):
     tag: str
     sequence: int
     dataset_id: str
+    created_at: Moment
+
+
+class ExpectationRow(Found):
+    """What was found under one expectation of a dataset version, the `sequence`-th time that it was judged.
+
+    The last judgement holds: a version of which an error failed is a draft, unless it was accepted anyway.
+    """
+
+    dataset_id: str
+    sequence: int
+    rule: int
+    parent_id: str  # the version that it was compared with; '' for none
+    recipe: str  # the name of the recipe whose expectations they are
+    decided_by: str
+    created_at: Moment
+
+
+class Acceptance(Record):
+    """Why a draft may be trained on all the same, whatever the `sequence`-th judgement of it found."""
+
+    dataset_id: str
+    sequence: int
+    reason: str
+    accepted_by: str
     created_at: Moment
 
 

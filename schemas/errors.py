@@ -9,6 +9,10 @@ class EvoError(Exception):
     """A user's mistake or a damaged input. The command prints it without a traceback and exits 1."""
 
 
+class RefusedError(EvoError):
+    """What was made was judged and refused: the command exits 3."""
+
+
 class InterruptionError(EvoError):
     """The user stopped the run, which put what it had done in order first."""
 

@@ -60,6 +60,11 @@ def shown(text: str, most: int | None = None) -> str:
     return "".join(c if c in _SHOWN or not _acts(c) else _escape(c) for c in text)
 
 
+def on_one_line(text: str, most: int) -> str:
+    """Text from outside within a sentence: as `shown`, and without breaks."""
+    return " ".join(shown(text, most).split())
+
+
 def shortened(text: str, most: int, word: int = 300) -> str:
     """Text without its middle where it is longer than `most` characters, and words longer than `word` without theirs:
     what was said of a value stays readable, whatever the value is.

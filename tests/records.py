@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from evoembedding.schemas.dataset import Evaluation, ModelRecord, ShardSet, TrainingRun
+from evoembedding.schemas.dataset import Evaluation, ExpectationRow, ModelRecord, ShardSet, TrainingRun
 from evoembedding.schemas.registry import GateRow
 from evoembedding.schemas.teacher import TeacherCall
 
@@ -73,3 +73,12 @@ def gate_row(gate_id: str, model: str, baseline: str = "", **changes: Any) -> Ga
     return GateRow(
         **{**usual, "gate_id": gate_id, "model_id": model, "baseline_id": baseline, "created_at": NOW, **changes}
     )
+
+
+def expectation_row(dataset_id: str, **changes: Any) -> ExpectationRow:
+    """The first expectation of a version, which failed: it is a draft."""
+    usual: dict[str, Any] = {"measure": "episodes", "part": "", "direction": "at_least", "threshold": 1000.0}
+    usual |= {"value": 10.0, "parent_value": None, "drift": None, "severity": "error", "passed": False}
+    usual |= {"reason": "it is 10, and 1000 or more is asked for", "sequence": 1, "rule": 1, "parent_id": ""}
+    usual |= {"recipe": "demo", "decided_by": "me", "created_at": NOW}
+    return ExpectationRow(**{**usual, "dataset_id": dataset_id, **changes})

@@ -11,11 +11,13 @@ from pydantic import BaseModel
 
 from evoembedding.schemas.arrow import polars_schema
 from evoembedding.schemas.dataset import (
+    Acceptance,
     DatasetMember,
     DatasetTag,
     DatasetVersion,
     DocumentSource,
     Evaluation,
+    ExpectationRow,
     Failure,
     Import,
     ModelRecord,
@@ -55,6 +57,8 @@ TABLES: dict[str, Table] = {
     "dataset_versions": Table(DatasetVersion, ("dataset_id",)),
     "dataset_members": Table(DatasetMember, ("dataset_id", "episode_id")),
     "dataset_tags": Table(DatasetTag, ("name", "tag", "sequence")),
+    "expectations": Table(ExpectationRow, ("dataset_id", "sequence", "rule")),
+    "acceptances": Table(Acceptance, ("dataset_id", "sequence")),
     "imports": Table(Import, ("import_id",)),
     "shard_sets": Table(ShardSet, ("shard_set_id",)),
     "training_runs": Table(TrainingRun, ("training_run_id",)),

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from evoembedding.flows.terminal import interrupt
 
+REFUSED = 3
 TRAINING = {"deepspeed", "peft", "safetensors", "tokenizers", "torch", "transformers"}  # of the extra `train`
 
 
@@ -67,7 +68,7 @@ def _failed(error: Any) -> int:
         BaseException: a fault of our own.
     """
     from evoembedding.flows.terminal.console import fail, warn
-    from evoembedding.schemas.errors import EvoError, InterruptionError
+    from evoembedding.schemas.errors import EvoError, InterruptionError, RefusedError
     from evoembedding.schemas.files import disk_fault
 
     if isinstance(error, InterruptionError):
@@ -81,7 +82,8 @@ def _failed(error: Any) -> int:
         return int(error.exit_code)
     if isinstance(error, EvoError):
         fail(str(error))
-    elif isinstance(error, ModuleNotFoundError) and error.name in TRAINING:
+        return REFUSED if isinstance(error, RefusedError) else 1
+    if isinstance(error, ModuleNotFoundError) and error.name in TRAINING:
         fail(
             f"'{error.name}' is not installed, which models are made with; nothing was run; install this package with "
             "its extra 'train', on a Python for which torch has a wheel"

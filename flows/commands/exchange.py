@@ -30,6 +30,7 @@ def export(
     """Write a version as a folder with a dataset card that datasets.load_dataset opens, in EvoTrain's record form."""
     from evoembedding.flows.lineage_events import lineage_run
     from evoembedding.warehouse.catalog import Warehouse
+    from evoembedding.warehouse.datasets.draft_versions import refuse_draft
     from evoembedding.warehouse.datasets.versions import resolve
     from evoembedding.warehouse.exchange.export import export_version
     from evoembedding.warehouse.openlineage import assets
@@ -40,6 +41,7 @@ def export(
         _counting("export") as progress,
     ):
         version = resolve(warehouse, dataset)
+        refuse_draft(warehouse, version, "nothing was written, since others would train on it unwarned")
         made = export_version(warehouse, version, folder, form, rows_per_file, force, progress)
         run.reads([assets.dataset(version)])
         run.writes([assets.source(str(folder))])

@@ -76,10 +76,11 @@ def train(
 
 
 def _check(dataset: str, name: str | None) -> None:
+    from evoembedding.warehouse.datasets.draft_versions import refuse_draft
     from evoembedding.warehouse.datasets.versions import resolve
     from evoembedding.warehouse.registry.versions import check_free
 
-    peek(lambda warehouse: resolve(warehouse, dataset))
+    peek(lambda warehouse: refuse_draft(warehouse, resolve(warehouse, dataset), "nothing was trained"))
     if name is not None:
         peek(lambda warehouse: check_free(warehouse, name))
 

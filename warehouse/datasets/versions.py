@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from evoembedding.schemas.errors import EvoError
 from evoembedding.schemas.ids import content_id
 from evoembedding.schemas.moments import now
 from evoembedding.warehouse.catalog import Warehouse, fetch_all, fetch_frame, insert_new
+from evoembedding.warehouse.datasets.draft_versions import Judged, draft_versions, judged_of, sentence
 from evoembedding.warehouse.registry.names import NAME, refuse_models_name
 from evoembedding.warehouse.row_digests import with_digest
 from evoembedding.warehouse.sources import UNUSABLE_EPISODES
@@ -55,17 +56,31 @@ MATCHING = f"""FROM lake.episodes WHERE split = $split
 
 
 def publish(
-    warehouse: Warehouse, name: str, recipe: str, git_commit: str | None, where: EpisodeFilter, curated: str = ""
+    warehouse: Warehouse,
+    name: str,
+    recipe: str,
+    git_commit: str | None,
+    where: EpisodeFilter,
+    curated: str = "",
+    and_then: Callable[[duckdb.DuckDBPyConnection, DatasetVersion], None] | None = None,
 ) -> DatasetVersion:
     """Publish the matching episodes; the same name and content give the version that is there.
 
-    `curated` is the `matching_digest` of the episodes that curation looked at.
+    `curated` is the `matching_digest` of the episodes that curation looked at. `and_then` is done in the same
+    transaction: nobody sees the version without it.
 
     Raises:
         EvoError: the name is not allowed, no episode matches, or others match by now than were curated.
     """
     check_name(name)
-    return warehouse.transaction(lambda con: _publish(con, name, recipe, git_commit or "", where, curated))
+
+    def work(con: duckdb.DuckDBPyConnection) -> DatasetVersion:
+        version = _publish(con, name, recipe, git_commit or "", where, curated)
+        if and_then:
+            and_then(con, version)
+        return version
+
+    return warehouse.transaction(work)
 
 
 def check_name(name: str) -> None:
@@ -83,13 +98,16 @@ def check_name(name: str) -> None:
 
 
 def resolve(warehouse: Warehouse, label: str, retired: bool = False) -> DatasetVersion:
-    """The version of `name@N` or `name@tag`, or the newest of `name`; one whose episodes are gone only if `retired`.
+    """The version of `name@N` or `name@tag`, or the newest of `name` that is no draft; one whose episodes are gone only
+    if `retired`.
 
     Raises:
-        EvoError: there is no such version, or it was retired.
+        EvoError: there is no such version, or it was retired, or all of `name` are drafts.
     """
     version = find_version(warehouse, label)
     if version is None:
+        if drafts := [one for one in list_versions(warehouse) if one.name == label]:
+            raise EvoError(sentence(drafts[-1], _judged(warehouse, drafts[-1]), "nothing was read"))
         known = ", ".join(v.label for v in list_versions(warehouse)[-10:]) or "none yet; publish one first"
         raise EvoError(f"unknown dataset {label[:80]!r}; nothing was read; the known versions are: {known}")
     if not retired and version.dataset_id not in present_versions(warehouse):
@@ -101,14 +119,24 @@ def resolve(warehouse: Warehouse, label: str, retired: bool = False) -> DatasetV
 
 
 def find_version(warehouse: Warehouse, label: str) -> DatasetVersion | None:
-    """The version of `name@N` or `name@tag`, or the newest of `name`, retired or not; None if there is none."""
+    """The version of `name@N` or `name@tag`, or the newest of `name` that is no draft, retired or not; None if there is
+    none.
+    """
     name, at, which = label.partition("@")
     rows = warehouse.query("SELECT * FROM lake.dataset_versions WHERE name = ? ORDER BY number DESC", (name,))
     tagged = tags(warehouse, name).get(which, "") if at else ""
+    drafts = set() if at else draft_versions(warehouse)
     for version in _versions(rows):
-        if label in (name, version.label) or version.dataset_id == tagged:
+        meant = version.label == label or version.dataset_id == tagged if at else version.dataset_id not in drafts
+        if meant:
             return version
     return None
+
+
+def _judged(warehouse: Warehouse, version: DatasetVersion) -> Judged:
+    judged = judged_of(warehouse, version.dataset_id)
+    assert judged is not None, "a draft was judged"
+    return judged
 
 
 def tags(warehouse: Warehouse, name: str) -> dict[str, str]:
@@ -196,9 +224,15 @@ def matching_questions(warehouse: Warehouse, where: EpisodeFilter) -> Iterator[p
     return warehouse.stream(f"SELECT episode_id, question_id, context_id, question {MATCHING}", _bound(where))
 
 
+def matching(where: EpisodeFilter) -> tuple[str, dict[str, object]]:
+    """The query of the matching episodes' ids, with its parameters by name."""
+    return f"SELECT episode_id {MATCHING}", _bound(where)
+
+
 def matching_digest(warehouse: Warehouse, where: EpisodeFilter) -> str:
     """Identifies the matching episodes, as a version's digest does."""
-    frames = warehouse.stream(f"SELECT episode_id {MATCHING} ORDER BY episode_id", _bound(where))
+    sql, bound = matching(where)
+    frames = warehouse.stream(f"{sql} ORDER BY episode_id", bound)
     return _hash(row for frame in frames for row in frame.iter_rows())[0]
 
 

@@ -14,6 +14,7 @@ from evoembedding.schemas.episode import Record
 from evoembedding.schemas.errors import EvoError
 from evoembedding.schemas.moments import now
 from evoembedding.warehouse.catalog import Warehouse, insert_new
+from evoembedding.warehouse.datasets.expectations import pass_on
 from evoembedding.warehouse.datasets.versions import add_version, list_versions
 from evoembedding.warehouse.lineage.impact import impact
 from evoembedding.warehouse.lineage.tree import TraceNode
@@ -126,6 +127,7 @@ def _successor(
             # An older version of the same episodes would be no successor.
             newer_than=before.number,
         )
+        pass_on(warehouse, con, before, after)
     return Successor(
         **both, after=after.label, dataset_id=after.dataset_id, episodes=after.episodes, published=not later
     )

@@ -7,8 +7,8 @@ so the edges of separate runs join.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import NamedTuple
@@ -23,6 +23,7 @@ from evoembedding.schemas.arrow import polars_schema
 from evoembedding.schemas.benchmark import BenchmarkData
 from evoembedding.schemas.dataset import DatasetVersion, ModelRecord, ShardSet
 from evoembedding.schemas.episode import Episode
+from evoembedding.schemas.expect import Found
 from evoembedding.schemas.places import resolve
 from evoembedding.schemas.shard import ShardRow
 from evoembedding.schemas.teacher import TeacherConfig
@@ -35,11 +36,15 @@ CODE = Path(__file__).parents[2]
 EXAMPLES = CODE / "flows" / "examples"
 HUB = "https://huggingface.co"
 set_producer(PRODUCER)
+InputFacet = facets.InputDatasetFacet
 
 
 @dataclass(frozen=True)
 class Asset:
-    """Something that a run reads or makes. `rows`, `size` (bytes) and `files` are those of this run, where known."""
+    """Something that a run reads or makes. `rows`, `size` (bytes) and `files` are those of this run, where known.
+
+    `as_input` is what is told of it where it is read.
+    """
 
     name: str
     facets: Mapping[str, facets.DatasetFacet]
@@ -47,6 +52,7 @@ class Asset:
     rows: int | None = None
     size: int | None = None
     files: int | None = None
+    as_input: Mapping[str, InputFacet] = field(default_factory=dict)
 
 
 class Place(NamedTuple):
@@ -79,8 +85,10 @@ def tables(names: Iterable[str], snapshot: int, rows: Mapping[str, int] | None =
     return [table(name, snapshot, (rows or {}).get(name)) for name in names]
 
 
-def dataset(version: DatasetVersion) -> Asset:
-    """A dataset version, a set of episodes; its version is its digest."""
+def dataset(version: DatasetVersion, found: Sequence[Found] = ()) -> Asset:
+    """A dataset version, a set of episodes; its version is its digest. `found` is what was found of it, if it was
+    judged.
+    """
     description = (
         f"{version.episodes} episodes, published {version.created_at.isoformat()}, after {version.parent or 'none'}"
     )
@@ -88,6 +96,27 @@ def dataset(version: DatasetVersion) -> Asset:
         f"dataset_versions/{version.label}",
         _facets(version.digest, "TABLE", description, Episode, kind="DATASET_VERSION"),
         rows=version.episodes,
+        as_input={"dataQualityAssertions": _assertions(found)} if found else {},
+    )
+
+
+def _assertions(found: Sequence[Found]) -> facets.InputDatasetFacet:
+    """What was judged, as assertions; what could not be is none."""
+    form = facets.data_quality_assertions_dataset
+    return form.DataQualityAssertionsDatasetFacet(
+        assertions=[
+            form.Assertion(
+                assertion=one.direction,
+                success=one.passed,
+                severity=one.severity,
+                name=f"{one.measure} {one.part}".strip(),
+                description=one.reason,
+                expected=f"{one.threshold:g}",
+                actual=str(one.drift if one.direction == "drift_at_most" else one.value),
+            )
+            for one in found
+            if one.passed is not None
+        ]
     )
 
 

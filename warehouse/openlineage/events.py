@@ -126,7 +126,7 @@ def _job_facets(job: Job) -> dict[str, facets.JobFacet]:
 
 def _input(asset: Asset, where: Place) -> InputDataset:
     namespace, name, made = named(asset, where)
-    return InputDataset(namespace=namespace, name=name, facets=made)
+    return InputDataset(namespace=namespace, name=name, facets=made, inputFacets=dict(asset.as_input))
 
 
 def _output(asset: Asset, where: Place) -> OutputDataset:

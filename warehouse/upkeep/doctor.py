@@ -50,6 +50,12 @@ _REFERENCES = {
               <> (q.text, q.answer, q.context_id, q.question_type, q.family, q.generator)""",
     "members of datasets without their episode": """SELECT DISTINCT episode_id FROM lake.dataset_members
         ANTI JOIN lake.episodes USING (episode_id)""",
+    "expectations without their dataset version": """SELECT DISTINCT dataset_id FROM (
+            SELECT dataset_id FROM lake.expectations
+            UNION ALL SELECT parent_id FROM lake.expectations WHERE parent_id <> '')
+        ANTI JOIN lake.dataset_versions USING (dataset_id) ORDER BY ALL""",
+    "accepted drafts without what was found": """SELECT DISTINCT dataset_id FROM lake.acceptances
+        ANTI JOIN lake.expectations USING (dataset_id, sequence) ORDER BY ALL""",
     "shard sets without their dataset version": """SELECT shard_set_id FROM lake.shard_sets
         ANTI JOIN lake.dataset_versions USING (dataset_id)""",
     "training runs without their shard set": """SELECT training_run_id FROM lake.training_runs

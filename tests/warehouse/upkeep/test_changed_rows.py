@@ -17,7 +17,14 @@ import pytest
 from evoembedding.flows.synthesize import commit_drafts
 from evoembedding.schemas.arrow import polars_schema, to_frame
 from evoembedding.schemas.configs import ClozeConfig, SimulatorConfig
-from evoembedding.schemas.dataset import DatasetVersion, DocumentSource, Evaluation, ModelRecord
+from evoembedding.schemas.dataset import (
+    Acceptance,
+    DatasetVersion,
+    DocumentSource,
+    Evaluation,
+    ExpectationRow,
+    ModelRecord,
+)
 from evoembedding.schemas.episode import Document
 from evoembedding.synth.cloze import cloze
 from evoembedding.synth.documents import document
@@ -32,7 +39,7 @@ from evoembedding.warehouse.row_digests import changed
 from evoembedding.warehouse.tables import DIGEST, TABLES, columns
 from evoembedding.warehouse.upkeep.doctor import examine
 from evoembedding.warehouse.upkeep.retention import expire
-from tests.records import NOW, gate_row
+from tests.records import NOW, expectation_row, gate_row
 from tests.soak import count
 from tests.warehouse.migration.test_migration import make_old
 
@@ -52,6 +59,10 @@ def fill(home: Path) -> None:
         (home / model.place).mkdir(parents=True)
         register(warehouse, model, "named", "me")
         keep(warehouse, [gate_row("gate-1", model.model_id)])
+        judged = expectation_row(warehouse.query("SELECT min(dataset_id) FROM lake.dataset_versions").item())
+        warehouse.append("expectations", to_frame(ExpectationRow, [judged]))
+        accepted = Acceptance(dataset_id=judged.dataset_id, sequence=1, reason="", accepted_by="me", created_at=NOW)
+        warehouse.append("acceptances", to_frame(Acceptance, [accepted]))
         assert all(warehouse.query(f"SELECT 1 FROM lake.{name} LIMIT 1").height for name in TABLES)
         publish(warehouse, "since", "{}", None, EpisodeFilter())
 
