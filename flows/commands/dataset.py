@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from evoembedding.flows.commands.dataset_versions import diff, expire, tag
-from evoembedding.flows.commands.expectation_table import expectations_told, print_expectations
+from evoembedding.flows.commands.expectation_table import expectations_told, print_expectations, refuse_draft
 from evoembedding.flows.commands.options import (
     Contexts,
     Dataset,
@@ -26,10 +26,8 @@ from evoembedding.flows.terminal.console import Json, say, say_json, say_table, 
 from evoembedding.schemas.text import shown
 
 if TYPE_CHECKING:
-    from evoembedding.schemas.dataset import DatasetVersion
-    from evoembedding.warehouse.datasets.draft_versions import Judged
+    pass
 
-REFUSED = 3  # judged, and published as a draft
 dataset_app = typer.Typer(help="Publish and read dataset versions.", no_args_is_help=True, rich_markup_mode=None)
 
 
@@ -74,9 +72,7 @@ def dataset_publish(
     say({**version.model_dump(), "left_out": out, **expectations_told(judged)}, as_json, text)
     if accept_anyway and (judged is None or judged.state == "passed"):
         warn(f"there was nothing to accept: {version.label} is no draft")
-    if judged and judged.draft:
-        _tell_of_draft(version, judged)
-        raise typer.Exit(REFUSED)
+    refuse_draft(version, judged)
 
 
 @dataset_app.command("list", epilog="Example: evo dataset list --json")
@@ -136,12 +132,6 @@ dataset_app.command("refresh", epilog="Example: evo dataset refresh demo   evo d
 dataset_app.command("diff", epilog="Example: evo dataset diff demo@1 demo@2")(diff)
 dataset_app.command("tag", epilog="Example: evo dataset tag demo@2 stable   evo dataset tag demo")(tag)
 dataset_app.command("expire", epilog="Example: evo dataset expire demo@1 demo@2   evo dataset expire --yes")(expire)
-
-
-def _tell_of_draft(version: DatasetVersion, judged: Judged) -> None:
-    from evoembedding.warehouse.datasets.draft_versions import sentence
-
-    warn(sentence(version, judged, "it was published as such, and nothing is trained on it"))
 
 
 def print_funnel(as_json: bool) -> None:

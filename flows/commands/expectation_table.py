@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from evoembedding.flows.terminal.console import say_table
+import typer
+
+from evoembedding.flows.terminal.console import say_table, warn
 
 if TYPE_CHECKING:
+    from evoembedding.schemas.dataset import DatasetVersion
     from evoembedding.warehouse.datasets.draft_versions import Judged
+
+REFUSED = 3  # judged, and published as a draft
 
 
 def print_expectations(label: str, judged: Judged) -> None:
@@ -35,6 +40,15 @@ def expectations_told(judged: Judged | None) -> dict[str, Any]:
         return {"state": "", "expectations": [], "accepted": None}
     accepted = judged.accepted.model_dump() if judged.accepted else None
     return {"state": judged.state, "expectations": [row.model_dump() for row in judged.rows], "accepted": accepted}
+
+
+def refuse_draft(version: DatasetVersion, judged: Judged | None) -> None:
+    """End with exit code 3, and say why, where a version that was just published is a draft."""
+    from evoembedding.warehouse.datasets.draft_versions import sentence
+
+    if judged and judged.draft:
+        warn(sentence(version, judged, "it was published as such, and nothing is trained on it"))
+        raise typer.Exit(REFUSED)
 
 
 def _figure(value: float | None) -> str:

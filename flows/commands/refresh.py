@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from pydantic import ValidationError
 
+from evoembedding.flows.commands.expectation_table import expectations_told, print_expectations, refuse_draft
 from evoembedding.flows.commands.peek import peek
 from evoembedding.flows.settings import state
 from evoembedding.flows.terminal import prefect_server
@@ -27,10 +28,14 @@ def refresh(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Publish the next version of a dataset by the recipe of its newest one; nothing new, no version."""
+    """Publish the next version of a dataset by the recipe of its newest one; nothing new, no version.
+
+    Exit code 3 where it is not what the recipe expects, and so a draft.
+    """
     from evoembedding.flows.build_dataset import publish_version
     from evoembedding.flows.pending import pending
     from evoembedding.flows.synthesize import synthesize as flow
+    from evoembedding.warehouse.datasets.draft_versions import judged_of
 
     newest = peek(lambda warehouse: _newest(warehouse, name))
     recipe = recorded_recipe(newest)
@@ -45,10 +50,15 @@ def refresh(
         )
     # The function, not the task: outside of a flow Prefect would first start a server for it.
     version = publish_version.fn(state(), name, recipe)
+    judged = peek(lambda warehouse: judged_of(warehouse, version.dataset_id))
     new = version.number > newest.number
     same = "nothing is new" if version.label == newest.label else "that version holds what there is now"
     text = f"{version.label}: {version.episodes} episodes, digest {version.digest}"
-    say({**version.model_dump(), "new": new}, as_json, text if new else f"{text}; {same}, no version was made")
+    if judged and not as_json:
+        print_expectations(version.label, judged)
+    found = {**version.model_dump(), "new": new, **expectations_told(judged)}
+    say(found, as_json, text if new else f"{text}; {same}, no version was made")
+    refuse_draft(version, judged)
 
 
 def recorded_recipe(version: DatasetVersion) -> Recipe:
