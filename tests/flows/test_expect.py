@@ -13,9 +13,10 @@ import pytest
 
 from evoembedding.flows.build_dataset import publish_version, shard_version, stop_at_draft
 from evoembedding.flows.commands.entry import _failed
+from evoembedding.flows.made_by import made_by
 from evoembedding.flows.pipeline import finished
 from evoembedding.flows.recipes import recipe
-from evoembedding.flows.synthesize import commit_drafts, made_by
+from evoembedding.flows.synthesize import commit_drafts
 from evoembedding.flows.train import train
 from evoembedding.schemas.configs import Recipe
 from evoembedding.schemas.dataset import DatasetVersion

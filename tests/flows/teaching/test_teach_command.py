@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +110,9 @@ def test_a_run_of_which_a_part_has_no_answer_is_done_in_part(
 
 
 @pytest.mark.slow
-def test_two_runs_of_a_recipe_do_not_pay_twice(serve: Callable[..., Any], truth: Any, evo: Evo, tmp_path: Path) -> None:
+def test_two_runs_of_a_recipe_do_not_pay_twice(
+    serve: Callable[..., Any], truth: Any, evo: Evo, prefect_url: str, tmp_path: Path
+) -> None:
     server, home = serve(truth), tmp_path / "home"
     path = write(tmp_path, "twice", model="scripted", endpoints=[server.url], price={"prompt": 2.0})
     looked = evo("synthesize", path, "--preview", "1", "--json", home=home)
@@ -129,16 +130,21 @@ def test_two_runs_of_a_recipe_do_not_pay_twice(serve: Callable[..., Any], truth:
     assert SqliteLedger.open(home).spent("twice").calls == paid > 0
     again = json.loads(evo("synthesize", path, "--preview", "1", "--json", home=home).stdout)
     assert (again["items"], again["paid_now"], server.answered.total()) == (shown["items"], 0, paid)
-    with ThreadPoolExecutor(2) as pool:
-        with alone(home, "twice"):
-            both = [pool.submit(evo, "synthesize", path, "--json", home=home) for _ in range(2)]
-            while sum(event["eventType"] == "START" for event in read_events(home)) < 2:
-                time.sleep(0.05)
-            assert server.answered.total() == paid
-        done = [one.result() for one in both]
-    assert [one.returncode for one in done] == [0, 0], [one.stderr for one in done]
-    assert any("another run of 'twice' is at work in this home; waiting" in one.stderr for one in done)
-    assert sum("teach: nothing is pending" in one.stderr for one in done) == 1
+    environ = {**os.environ, "EVO_HOME": str(home), "PREFECT_API_URL": prefect_url}
+    words = warm.command("synthesize", path, "--json")  # as processes: forks would come one after the other
+    with alone(home, "twice"):
+        both = [
+            subprocess.Popen(words, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            for _ in range(2)
+        ]
+        while sum(event["eventType"] == "START" for event in read_events(home)) < 2:
+            assert [run.poll() for run in both] == [None, None]
+            time.sleep(0.05)
+        assert server.answered.total() == paid
+    told = [run.communicate(timeout=300)[1] for run in both]
+    assert [run.returncode for run in both] == [0, 0], told
+    assert any("another run of 'twice' is at work in this home; waiting" in err for err in told)
+    assert sum("teach: nothing is pending" in err for err in told) == 1
     # Each answer is in the ledger once, those of the preview among them: none was asked for twice.
     assert SqliteLedger.open(home).spent("twice").calls == server.answered.total() > paid
 

@@ -18,7 +18,6 @@ from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.datasets.versions import EpisodeFilter, publish
 from tests.warm import command
 
-PREFECTS = {"plan"}  # commands that read flows, and so import Prefect
 COMMANDS = {
     "dataset list": "small@1  12 episodes",
     "doctor": "all is well",
@@ -55,5 +54,3 @@ def test_a_light_command_ends_well_and_quietly(line: str, home: Path) -> None:
     done = subprocess.run(command(*words), env=environment(home), capture_output=True, text=True, timeout=600)
     assert (done.returncode, done.stderr) == (0, "")
     assert COMMANDS[line] in done.stdout
-    if words[0] in PREFECTS:
-        assert (home / "prefect").is_dir()
