@@ -26,6 +26,7 @@ from evoembedding.schemas.dataset import (
     ModelRecord,
 )
 from evoembedding.schemas.episode import Document
+from evoembedding.schemas.retraining import RetrainDecision
 from evoembedding.synth.cloze import cloze
 from evoembedding.synth.documents import document
 from evoembedding.synth.simulator import simulate
@@ -33,6 +34,7 @@ from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.datasets.versions import EpisodeFilter, publish
 from evoembedding.warehouse.exchange.export import export_version
 from evoembedding.warehouse.exchange.import_dataset import import_dataset
+from evoembedding.warehouse.registry.decisions import keep_decision
 from evoembedding.warehouse.registry.gates import keep
 from evoembedding.warehouse.registry.versions import register
 from evoembedding.warehouse.row_digests import changed
@@ -63,8 +65,17 @@ def fill(home: Path) -> None:
         warehouse.append("expectations", to_frame(ExpectationRow, [judged]))
         accepted = Acceptance(dataset_id=judged.dataset_id, sequence=1, reason="", accepted_by="me", created_at=NOW)
         warehouse.append("acceptances", to_frame(Acceptance, [accepted]))
+        keep_decision(warehouse, decision(model.model_id, judged.dataset_id))
         assert all(warehouse.query(f"SELECT 1 FROM lake.{name} LIMIT 1").height for name in TABLES)
         publish(warehouse, "since", "{}", None, EpisodeFilter())
+
+
+def decision(model_id: str, dataset_id: str) -> RetrainDecision:
+    return RetrainDecision(
+        champion_id=model_id, dataset_id=dataset_id, episodes=1, new_documents=1, new_episodes=1, withdrawn_episodes=0,
+        age_days=1.0, score=None, decision_id="decision-1", sequence=1, name="named", recipe="small", policy="{}",
+        situation="", decision="keep", reasons=("nothing is new",), decided_by="me", flow_run_id="", created_at=NOW,
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
