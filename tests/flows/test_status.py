@@ -145,11 +145,11 @@ def test_names_that_came_from_outside_stay_labels() -> None:
         yields=(Yield(generator=odd, drafted=2, kept=1),), paid=(),
     )  # fmt: skip
     read = {
-        (one.name, *one.labels.values()): one.value
+        (one.name, *sorted(one.labels.values())): one.value
         for family in text_string_to_metric_families(figures(told))
         for one in family.samples
     }
-    assert (read["evo_questions", odd, "drafted"], read["evo_questions", odd, "kept"]) == (2, 1)
+    assert (read["evo_questions", odd, "drafted"], read["evo_questions", odd, "kept"]) == (2, 1)  # a quote comes first
     assert read["evo_model_last_gate", "m", "m@1", "refused"] == 1
     assert not [key for key in read if key[0] == "evo_forged"]
 
