@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -24,9 +24,6 @@ from evoembedding.flows.recipes import changed
 from evoembedding.flows.settings import state
 from evoembedding.flows.terminal.console import Json, say, say_json, say_table, warn
 from evoembedding.schemas.text import shown
-
-if TYPE_CHECKING:
-    pass
 
 dataset_app = typer.Typer(help="Publish and read dataset versions.", no_args_is_help=True, rich_markup_mode=None)
 

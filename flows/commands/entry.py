@@ -11,7 +11,6 @@ from typing import Any, NoReturn
 
 from evoembedding.flows.terminal import interrupt
 
-REFUSED = 3
 TRAINING = {"deepspeed", "peft", "safetensors", "tokenizers", "torch", "transformers"}  # of the extra `train`
 
 
@@ -67,7 +66,7 @@ def _failed(error: Any) -> int:
     Raises:
         BaseException: a fault of our own.
     """
-    from evoembedding.flows.terminal.console import fail, warn
+    from evoembedding.flows.terminal.console import REFUSED, fail, warn
     from evoembedding.schemas.errors import EvoError, InterruptionError, RefusedError
     from evoembedding.schemas.files import disk_fault
 

@@ -6,27 +6,26 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from evoembedding.flows.terminal.console import say_table, warn
+from evoembedding.flows.commands.gate_table import holds, why
+from evoembedding.flows.terminal.console import REFUSED, say_table, warn
 
 if TYPE_CHECKING:
     from evoembedding.schemas.dataset import DatasetVersion
     from evoembedding.warehouse.datasets.draft_versions import Judged
-
-REFUSED = 3  # judged, and published as a draft
 
 
 def print_expectations(label: str, judged: Judged) -> None:
     """What was found as a table, a row an expectation."""
     rows = [
         (
-            "" if one.passed is None else "yes" if one.passed else "no",
+            holds(one),
             f"{one.direction.replace('_', ' ')}{'' if one.direction == 'only' else f' {one.threshold:g}'}",
             one.measure,
             one.part,
             _figure(one.value),
             _figure(one.parent_value),
             _figure(one.drift),
-            one.reason if one.severity == "error" else f"{one.reason} (warn)",
+            why(one),
         )
         for one in judged.rows
     ]

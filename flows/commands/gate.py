@@ -12,12 +12,10 @@ from evoembedding.flows.recipes import changed
 from evoembedding.flows.recipes import recipe as named_recipe
 from evoembedding.flows.settings import state
 from evoembedding.flows.terminal import completion
-from evoembedding.flows.terminal.console import Json, say_json, say_text, warn
+from evoembedding.flows.terminal.console import REFUSED, Json, say_json, say_text, warn
 
 if TYPE_CHECKING:
     from evoembedding.warehouse.registry.gates import Judged
-
-REFUSED = 3  # judged, and not let through
 
 
 def gate(

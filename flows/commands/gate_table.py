@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from evoembedding.flows.terminal.console import say_table
 
 if TYPE_CHECKING:
+    from evoembedding.schemas.dataset import ExpectationRow
+    from evoembedding.schemas.registry import GateRow
     from evoembedding.warehouse.registry.gates import Judged
 
 
@@ -14,7 +16,7 @@ def print_gate(gate: Judged) -> None:
     """A gate as a table, a row a rule."""
     rows = [
         (
-            "" if one.passed is None else "yes" if one.passed else "no",
+            holds(one),
             f"{one.direction.replace('_', ' ')} {one.threshold:g}",
             one.metric,
             one.question_slice,
@@ -22,7 +24,7 @@ def print_gate(gate: Judged) -> None:
             _figure(one.baseline_value),
             f"{one.low:+.3f} to {one.high:+.3f}" if one.low is not None and one.high is not None else "",
             one.questions,
-            one.reason if one.severity == "error" else f"{one.reason} (warn)",
+            why(one),
         )
         for one in gate.rows
     ]
@@ -39,6 +41,16 @@ def gate_told(gate: Judged) -> dict[str, Any]:
         "baseline_id": gate.baseline_id,
     }
     return {**told, "rules": [row.model_dump() for row in gate.rows]}
+
+
+def holds(one: GateRow | ExpectationRow) -> str:
+    """In a word whether a rule or an expectation holds; '' where it could not be judged."""
+    return "" if one.passed is None else "yes" if one.passed else "no"
+
+
+def why(one: GateRow | ExpectationRow) -> str:
+    """The reason, and whether it is told alone."""
+    return one.reason if one.severity == "error" else f"{one.reason} (warn)"
 
 
 def _figure(value: float | None) -> str:

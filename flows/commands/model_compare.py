@@ -12,6 +12,7 @@ from evoembedding.flows.commands.options import MODEL
 from evoembedding.flows.settings import state
 from evoembedding.flows.terminal import completion
 from evoembedding.flows.terminal.console import Json, say, say_json, say_table
+from evoembedding.schemas.benchmark import MODEL as SYSTEM
 
 if TYPE_CHECKING:
     import polars as pl
@@ -22,7 +23,7 @@ Given = Annotated[str, typer.Argument(help=MODEL, autocompletion=completion.mode
 # Of both models, what they scored on the same questions.
 _SCORES = """SELECT a.benchmark, a.question_type, a.metric, a.value AS first, b.value AS second, a.questions
     FROM lake.evaluations a JOIN lake.evaluations b USING (benchmark, measured_on, system, question_type, metric)
-    WHERE a.model_id = ? AND b.model_id = ? AND a.system = 'EvoEmbedding' ORDER BY a.rowid"""
+    WHERE a.model_id = ? AND b.model_id = ? AND a.system = ? ORDER BY a.rowid"""
 
 
 def compare(first: Given, second: Given, as_json: Json = False) -> None:
@@ -37,7 +38,7 @@ def compare(first: Given, second: Given, as_json: Json = False) -> None:
     with Warehouse.open(state()) as warehouse:
         models = [model_of(warehouse, one, "nothing was compared").model_id for one in (first, second)]
         facts = [_facts(warehouse, one) for one in models]
-        scores = warehouse.query(_SCORES, models)
+        scores = warehouse.query(_SCORES, (*models, SYSTEM))
         between = [g for one in models for g in gates_of(warehouse, one) if {g.model_id, g.baseline_id} == set(models)]
     gate = max(between, key=lambda one: one.rows[0].created_at) if between else None
     if as_json:

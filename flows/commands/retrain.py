@@ -6,12 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
-from evoembedding.flows.commands.gate import REFUSED
 from evoembedding.flows.commands.options import RecipeName
 from evoembedding.flows.recipes import recipe as named_recipe
 from evoembedding.flows.settings import state, written
 from evoembedding.flows.terminal import completion, prefect_server
-from evoembedding.flows.terminal.console import Json, say, warn
+from evoembedding.flows.terminal.console import REFUSED, Json, say, warn
 from evoembedding.schemas.retraining import RetrainDecision
 
 

@@ -17,6 +17,8 @@ from rich.console import Console
 from evoembedding.flows.terminal.tables import fitted
 from evoembedding.schemas.text import shortened, shown
 
+REFUSED = 3  # the exit code of what was judged and refused
+
 LONGEST = 2000  # characters of a sentence on standard error
 WIDTH = 100  # columns where there is no terminal: a file, a pipe
 console = Console(width=None if sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit() else WIDTH)

@@ -7,9 +7,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import duckdb
-import polars as pl
-
 from evoembedding.schemas.dataset import Acceptance, DatasetVersion, ExpectationRow
 from evoembedding.schemas.errors import EvoError
 from evoembedding.schemas.expect import draft
@@ -59,21 +56,19 @@ class Judged(NamedTuple):
 
 def draft_versions(warehouse: Warehouse) -> set[str]:
     """The ids of the versions that are drafts; none as of a time before there were expectations."""
-    rows = _asked(warehouse, _DRAFTS)
-    return set(rows["dataset_id"]) if len(rows) else set()
+    return {row["dataset_id"] for row in warehouse.query_known(_DRAFTS)}
 
 
 def judged_of(warehouse: Warehouse, dataset_id: str) -> Judged | None:
     """The last judgement of a version; None where nothing was expected of it."""
-    rows = _asked(
-        warehouse,
+    rows = warehouse.query_known(
         """SELECT * FROM lake.expectations WHERE dataset_id = $1
            QUALIFY sequence = max(sequence) OVER () ORDER BY rule""",
-        dataset_id,
+        (dataset_id,),
     )
-    if rows.is_empty():
+    if not rows:
         return None
-    found = tuple(ExpectationRow(**row) for row in rows.iter_rows(named=True))
+    found = tuple(ExpectationRow(**row) for row in rows)
     accepted = warehouse.query(
         "SELECT * FROM lake.acceptances WHERE dataset_id = ? AND sequence = ?", (dataset_id, found[0].sequence)
     )
@@ -99,11 +94,3 @@ def sentence(version: DatasetVersion, judged: Judged, follows: str) -> str:
         f"({'; '.join(judged.failed[:SHOWN])}{more}); {follows}; take another version, mend what it is made of and "
         f"publish again, or publish it with --accept-anyway WHY ('evo dataset show {version.label}' has all of it)"
     )
-
-
-def _asked(warehouse: Warehouse, sql: str, *bound: str) -> pl.DataFrame:
-    """Rows; as of a time before warehouses had these tables, none."""
-    try:
-        return warehouse.query(sql, bound)
-    except duckdb.CatalogException:
-        return pl.DataFrame()

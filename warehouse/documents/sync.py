@@ -129,15 +129,13 @@ def settle(
 
 def superseded(warehouse: Warehouse) -> dict[str, str]:
     """What became of the documents that are present nowhere, by id; nothing as of a time before this was known."""
-    try:
-        rows = warehouse.query(
-            f"""SELECT document_id, arg_max({{'state': state, 'successor': successor, 'at': created_at}}, sequence) AS l
-                FROM lake.document_sources WHERE document_id IN ({SUPERSEDED}) AND state <> 'present'
-                GROUP BY document_id"""  # noqa: S608
-        )
-    except duckdb.CatalogException:
-        return {}
-    return {one: f"{o['at']:%Y-%m-%d}" + f" by {o['successor']}" * bool(o["successor"]) for one, o in rows.iter_rows()}
+    rows = warehouse.query_known(
+        f"""SELECT document_id, arg_max({{'state': state, 'successor': successor, 'at': created_at}}, sequence) AS l
+            FROM lake.document_sources WHERE document_id IN ({SUPERSEDED}) AND state <> 'present'
+            GROUP BY document_id"""  # noqa: S608
+    )
+    lasts = ((row["document_id"], row["l"]) for row in rows)
+    return {one: f"{o['at']:%Y-%m-%d}" + f" by {o['successor']}" * bool(o["successor"]) for one, o in lasts}
 
 
 def _held(warehouse: Warehouse, source: str) -> pl.DataFrame:

@@ -7,8 +7,6 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-import duckdb
-
 from evoembedding.schemas.dataset import Withdrawal
 from evoembedding.schemas.text import same
 from evoembedding.warehouse.catalog import Warehouse
@@ -25,11 +23,7 @@ _MODELS = f"""SELECT model_id, episodes FROM lake.models JOIN lake.training_runs
 
 def withdrawals(warehouse: Warehouse) -> list[Withdrawal]:
     """All withdrawals, oldest first; none as of a time before warehouses knew them."""
-    try:
-        rows = warehouse.query("SELECT * FROM lake.withdrawals ORDER BY rowid")
-    except duckdb.CatalogException:
-        return []
-    return [Withdrawal(**row) for row in rows.iter_rows(named=True)]
+    return [Withdrawal(**row) for row in warehouse.query_known("SELECT * FROM lake.withdrawals ORDER BY rowid")]
 
 
 def withdrawn_ids(warehouse: Warehouse, kind: str) -> set[str]:

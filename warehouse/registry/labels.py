@@ -7,9 +7,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import duckdb
-import polars as pl
-
 from evoembedding.schemas.dataset import ModelRecord
 from evoembedding.schemas.errors import EvoError
 from evoembedding.schemas.places import resolve as resolve_place
@@ -101,41 +98,31 @@ def version_of(warehouse: Warehouse, label: str) -> RegisteredModel:
 
 def list_versions(warehouse: Warehouse, name: str) -> list[RegisteredModel]:
     """The versions of a name, oldest first; none as of a time before warehouses had a registry."""
-    rows = _asked(warehouse, "SELECT * FROM lake.registered_models WHERE name = ? ORDER BY number", name)
-    return [RegisteredModel(**row) for row in rows.iter_rows(named=True)]
+    rows = warehouse.query_known("SELECT * FROM lake.registered_models WHERE name = ? ORDER BY number", (name,))
+    return [RegisteredModel(**row) for row in rows]
 
 
 def names(warehouse: Warehouse) -> list[str]:
     """All names of models."""
-    rows = _asked(warehouse, "SELECT DISTINCT name FROM lake.registered_models ORDER BY name")
-    return rows["name"].to_list() if len(rows) else []
+    return [row["name"] for row in warehouse.query_known("SELECT DISTINCT name FROM lake.registered_models ORDER BY 1")]
 
 
 def aliases(warehouse: Warehouse, name: str) -> dict[str, int]:
     """The aliases of a name and the versions that they point to."""
-    rows = _asked(
-        warehouse,
+    rows = warehouse.query_known(
         """SELECT alias, arg_max(number, sequence) AS number FROM lake.model_aliases WHERE name = ?
            GROUP BY alias HAVING arg_max(number, sequence) > 0 ORDER BY alias""",
-        name,
+        (name,),
     )
-    return dict(rows.iter_rows())
+    return {row["alias"]: row["number"] for row in rows}
 
 
 def labels_of(warehouse: Warehouse, model_id: str) -> list[str]:
     """Under which names and aliases a model is known: `support@3`, `support@champion`."""
-    rows = _asked(
-        warehouse, "SELECT name, number FROM lake.registered_models WHERE model_id = ? ORDER BY name", model_id
+    rows = warehouse.query_known(
+        "SELECT name, number FROM lake.registered_models WHERE model_id = ? ORDER BY name", (model_id,)
     )
     told = []
-    for name, number in rows.iter_rows():
+    for name, number in (row.values() for row in rows):
         told += [f"{name}@{number}", *(f"{name}@{a}" for a, n in aliases(warehouse, name).items() if n == number)]
     return told
-
-
-def _asked(warehouse: Warehouse, sql: str, *bound: str) -> pl.DataFrame:
-    """Rows of the registry. As of a time before warehouses had one, its tables are not there, and it holds nothing."""
-    try:
-        return warehouse.query(sql, bound)
-    except duckdb.CatalogException:
-        return pl.DataFrame()
