@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -35,7 +34,7 @@ from evoembedding.warehouse.registry.promotion import promote, rollback
 from evoembedding.warehouse.registry.versions import register
 from tests import warm
 from tests.records import gate_row, score, shard_set, trained_model, training_run
-from tests.warehouse.world import make_documents
+from tests.warehouse.world import make_documents, opened_copy
 
 RECIPE = named_recipe("smallest")
 NO_REASON = {"new_documents": 0, "new_share": 0, "withdrawn": False, "new_episodes": 10**6}
@@ -59,8 +58,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def warehouse(made: Path, tmp_path: Path) -> Iterator[Warehouse]:
     """A copy of it."""
-    shutil.copytree(made, tmp_path / "home")
-    with Warehouse.open(tmp_path / "home") as opened:
+    with opened_copy(made, tmp_path / "home") as opened:
         yield opened
 
 

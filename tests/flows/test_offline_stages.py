@@ -13,10 +13,9 @@ import evoembedding.flows.synthesize as tasks
 from evoembedding.flows.build_dataset import publish_version
 from evoembedding.flows.made_by import made_by
 from evoembedding.flows.pending import pending, pending_checks
-from evoembedding.flows.recipes import recipe
 from evoembedding.flows.teaching.plan import PlanRow, make_plan
 from evoembedding.schemas.arrow import to_frame
-from evoembedding.schemas.configs import ClozeConfig, Recipe, SimulatorConfig
+from evoembedding.schemas.configs import Recipe
 from evoembedding.schemas.episode import Document, Draft, Evidence, Question
 from evoembedding.schemas.errors import EvoError
 from evoembedding.synth import cloze, verification
@@ -31,29 +30,19 @@ from evoembedding.warehouse.datasets.funnel import assert_balanced, funnel
 from evoembedding.warehouse.datasets.versions import matching_digest, resolve
 from evoembedding.warehouse.lineage.trace import trace
 from evoembedding.warehouse.upkeep.retention import expire
-
-TEXTS = (
-    "The Harbour of Quillon was dredged in 1742. Its keeper, Ferdinand Osk, kept lamps and a parrot there.",
-    "In spring the ferry to Wexholm ran twice a day. In winter it ran when the ice let it, says Tolland.",
-    "Nobody knew why the customs house was painted green. Mira said that blue had cost eleven crowns more.",
-)
+from tests.flows.offline import TEXTS, small_recipe, without_prefect
 
 
 @pytest.fixture(scope="module", autouse=True)
 def no_prefect() -> Iterator[None]:
-    """The tasks as the functions that they are: a server would prove no more."""
     with pytest.MonkeyPatch.context() as patched:
-        for name in ("draft_partition", "verify_partition"):
-            patched.setattr(tasks, name, getattr(tasks, name).fn)
-        patched.setattr(tasks, "create_markdown_artifact", lambda **artifact: None)
+        without_prefect(patched)
         yield
 
 
 @pytest.fixture(scope="module")
 def small() -> Recipe:
-    simulated = SimulatorConfig(contexts=4, min_segments=8, max_segments=9)
-    asked = ClozeConfig(window_words=12, overlap_words=2)
-    return recipe("smallest").replace(name="d", simulator=simulated, heldout_contexts=2, cloze=asked)
+    return small_recipe()
 
 
 @pytest.fixture(scope="module")

@@ -19,9 +19,8 @@ from evoembedding.flows.alone import alone
 from evoembedding.flows.build_dataset import publish_version
 from evoembedding.flows.pending import Only, chosen, finished, work
 from evoembedding.flows.preview import preview
-from evoembedding.flows.recipes import recipe
 from evoembedding.schemas.arrow import to_frame
-from evoembedding.schemas.configs import ClozeConfig, Recipe, SimulatorConfig
+from evoembedding.schemas.configs import Recipe
 from evoembedding.schemas.episode import Document
 from evoembedding.schemas.errors import EvoError
 from evoembedding.warehouse.catalog import Warehouse
@@ -29,19 +28,7 @@ from evoembedding.warehouse.datasets.versions import EpisodeFilter, publish
 from evoembedding.warehouse.openlineage.event_log import read_events, runs
 from evoembedding.warehouse.tables import TABLES
 from tests import warm
-
-TEXTS = (
-    "The Harbour of Quillon was dredged in 1742. Its keeper, Ferdinand Osk, kept lamps and a parrot there.",
-    "In spring the ferry to Wexholm ran twice a day. In winter it ran when the ice let it, says Tolland.",
-    "Nobody knew why the customs house was painted green. Mira said that blue had cost eleven crowns more.",
-)
-
-
-def without_prefect(patched: pytest.MonkeyPatch) -> None:
-    """The tasks as the functions that they are: a server would prove no more."""
-    for name in ("draft_partition", "verify_partition"):
-        patched.setattr(tasks, name, getattr(tasks, name).fn)
-    patched.setattr(tasks, "create_markdown_artifact", lambda **artifact: None)
+from tests.flows.offline import TEXTS, small_recipe, without_prefect
 
 
 @pytest.fixture
@@ -51,9 +38,7 @@ def no_prefect(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def small() -> Recipe:
-    simulated = SimulatorConfig(contexts=4, min_segments=8, max_segments=9)
-    asked = ClozeConfig(window_words=12, overlap_words=2)
-    return recipe("smallest").replace(name="d", simulator=simulated, heldout_contexts=2, cloze=asked)
+    return small_recipe()
 
 
 @pytest.fixture(scope="module")

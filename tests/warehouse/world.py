@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 import polars as pl
 
@@ -34,6 +37,14 @@ class WordTokenizer:
 
     def _words(self, text: str) -> list[int]:
         return [zlib.crc32(w.encode()) % 5000 for w in text.split()]
+
+
+@contextmanager
+def opened_copy(made: Path, home: Path) -> Iterator[Warehouse]:
+    """The warehouse of a state folder's copy, which a test may change."""
+    shutil.copytree(made, home)
+    with Warehouse.open(home) as opened:
+        yield opened
 
 
 def make_partition(start: int, stop: int) -> dict[str, pl.DataFrame]:

@@ -32,7 +32,7 @@ from evoembedding.warehouse.tables import TABLES
 from evoembedding.warehouse.upkeep.doctor import examine
 from evoembedding.warehouse.upkeep.retention import expire
 from tests.records import gate_row, trained_model, training_run
-from tests.warehouse.world import make_partition
+from tests.warehouse.world import make_partition, opened_copy
 
 HOSTILE = ["../x", "a'; drop table models; --", "🙂", "x" * 300, "", "A", "a@b", "a\n", "a/b", " a", "-a"]
 MODELS = ("0a1b", "0a2c", "3d")
@@ -62,8 +62,7 @@ def made(
 @pytest.fixture
 def warehouse(made: Path, tmp_path: Path) -> Iterator[Warehouse]:
     """A copy of it."""
-    shutil.copytree(made, tmp_path / "home")
-    with Warehouse.open(tmp_path / "home") as opened:
+    with opened_copy(made, tmp_path / "home") as opened:
         yield opened
 
 
