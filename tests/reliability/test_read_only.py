@@ -118,6 +118,14 @@ os._exit(0)
     beside.close()
 
 
+def test_a_home_of_older_code_lacks_tables_and_is_well(tmp_path: Path) -> None:
+    with Warehouse.open(tmp_path) as warehouse:
+        for table in ("registered_models", "gate_rules", "expectations", "document_sources", "withdrawals"):
+            warehouse.transaction(lambda con, table=table: con.execute(f"DROP TABLE lake.{table}"))
+    with read_only(tmp_path):
+        assert list(examine(tmp_path, WEIGHTS, deep=True)) == []
+
+
 @pytest.mark.slow
 def test_commands(home: Path, tmp_path: Path) -> None:
     before = everything(home)
