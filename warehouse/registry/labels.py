@@ -50,10 +50,9 @@ def folder_of(warehouse: Warehouse, model: ModelRecord, follows: str = "nothing 
     """
     folder = resolve_place(model.place, warehouse.home)
     if not folder.is_dir():
-        named = f" ({', '.join(told)})" if (told := labels_of(warehouse, model.model_id)) else ""
         raise EvoError(
-            f"the folder of model {model.model_id}{named} is gone: '{folder}'; {follows}; restore it from a copy, or "
-            "train it again"
+            f"the folder of model {called(warehouse, model.model_id)} is gone: '{folder}'; {follows}; restore it from "
+            "a copy, or train it again"
         )
     return folder
 
@@ -115,6 +114,12 @@ def aliases(warehouse: Warehouse, name: str) -> dict[str, int]:
         (name,),
     )
     return {row["alias"]: row["number"] for row in rows}
+
+
+def called(warehouse: Warehouse, model_id: str) -> str:
+    """A model with the names that it goes by, for a sentence: `model-0a1b (support@3, support@champion)`."""
+    labels = labels_of(warehouse, model_id)
+    return f"{model_id} ({', '.join(labels)})" if labels else model_id
 
 
 def labels_of(warehouse: Warehouse, model_id: str) -> list[str]:

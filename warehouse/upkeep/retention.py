@@ -23,7 +23,7 @@ from evoembedding.schemas.places import resolve as resolve_place
 from evoembedding.warehouse.catalog import Warehouse, fetch_all
 from evoembedding.warehouse.datasets.fingerprints import Fingerprints
 from evoembedding.warehouse.datasets.versions import list_versions, present_versions, resolve, tags
-from evoembedding.warehouse.registry.labels import labels_of
+from evoembedding.warehouse.registry.labels import called
 from evoembedding.warehouse.upkeep.reclaim import Reclaimed, reclaim, reclaimable
 
 # Kept episodes: of versions that stay, made since the newest version, or kept apart from training. Those of retired
@@ -184,7 +184,7 @@ def _refuse_if_used(warehouse: Warehouse, version: DatasetVersion) -> None:
         (version.dataset_id,),
     )["model_id"].to_list()
     if models:
-        named = ", ".join(_named(warehouse, model) for model in models[:5])
+        named = ", ".join(called(warehouse, model) for model in models[:5])
         raise EvoError(
             f"dataset {version.label} was not retired, since {len(models)} models were trained on it ({named}) and "
             "could not be trained again; nothing was removed; --force retires it"
@@ -195,12 +195,6 @@ def _refuse_if_used(warehouse: Warehouse, version: DatasetVersion) -> None:
             f"dataset {version.label} was not retired, since tags point to it ({', '.join(pointing)}); nothing was "
             "removed; move them, or --force"
         )
-
-
-def _named(warehouse: Warehouse, model_id: str) -> str:
-    """A model with the names that it is in use under: `model-0a1b (support@3, support@champion)`."""
-    labels = labels_of(warehouse, model_id)
-    return f"{model_id} ({', '.join(labels)})" if labels else model_id
 
 
 def _shard_folders(warehouse: Warehouse, retired: Sequence[str]) -> dict[str, str]:
