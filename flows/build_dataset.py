@@ -7,6 +7,7 @@ from typing import Any
 
 from prefect import flow, task
 
+from evoembedding.flows.announce import announce
 from evoembedding.flows.curate import curate
 from evoembedding.flows.lineage_events import emits, lineage_run, reads, writes
 from evoembedding.flows.made_by import made_by
@@ -20,9 +21,9 @@ from evoembedding.schemas.files import whole_folder
 from evoembedding.schemas.model_folder import check_vouched, vouch
 from evoembedding.trainer.tokenizer.evo_tokenizer import EvoTokenizer, load_tokenizer, train_tokenizer
 from evoembedding.warehouse.catalog import Warehouse
-from evoembedding.warehouse.datasets.draft_versions import judged_of, refuse_draft, sentence
+from evoembedding.warehouse.datasets.draft_versions import draft_versions, judged_of, refuse_draft, sentence
 from evoembedding.warehouse.datasets.expectations import judge, keep
-from evoembedding.warehouse.datasets.versions import check_name, publish, resolve, texts_of
+from evoembedding.warehouse.datasets.versions import check_name, list_versions, publish, resolve, texts_of
 from evoembedding.warehouse.openlineage import assets
 from evoembedding.warehouse.registry.names import refuse_models_name
 from evoembedding.warehouse.shards.shard_sets import build_shards
@@ -75,6 +76,7 @@ def publish_version(home: Path, name: str, recipe: Recipe, accept: str = "") -> 
         where = made_by(recipe)
         curated = curate(warehouse, recipe.curation, where, name)
         kept = where.replace(curation=curated.fingerprint)
+        before = {version.dataset_id for version in list_versions(warehouse)}
         judging = judge(warehouse, name, recipe.name, recipe.expect, kept)
         version = publish(
             warehouse,
@@ -87,6 +89,10 @@ def publish_version(home: Path, name: str, recipe: Recipe, accept: str = "") -> 
         )
         if judging:
             _tell_of_expectations(warehouse, version)
+        new = version.dataset_id not in before | draft_versions(warehouse)
+    if new:
+        told = {"dataset_id": version.dataset_id, "episodes": version.episodes, "parent": version.parent}
+        announce(home, "dataset.published", ("dataset", version.label), payload=told)
     reads(*assets.tables(PUBLISHED, version.snapshot))
     writes(assets.dataset(version))
     return version

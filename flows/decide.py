@@ -6,6 +6,7 @@ Neither Prefect nor torch is imported here: `evo retrain` decides no in a second
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from datetime import datetime
 
 from evoembedding.evaluation.metrics import METRICS
@@ -116,15 +117,15 @@ def reasons(policy: RetrainPolicy, seen: Seen) -> tuple[str, ...]:
     return tuple(reason for reached, reason in bounds if reached)
 
 
-def situation(warehouse: Warehouse, champion_id: str, recipe: Recipe) -> str:
+def situation(warehouse: Warehouse, champion_id: str, recipe: Recipe, documents: Iterable[str] | None = None) -> str:
     """A digest of what decides which model training would give, and what it would be held against: the model in use,
-    the recipe, its episodes, and the documents that it could make more of.
+    the recipe, its episodes, and the documents that it could make more of (by default all that are usable now).
     """
     told = {
         "champion": champion_id,
         "recipe": identity(recipe, "retrain"),
         "episodes": matching_digest(warehouse, made_by(recipe)),
-        "documents": sorted(usable_documents(warehouse)),
+        "documents": sorted(usable_documents(warehouse) if documents is None else documents),
     }
     return digest(told)
 

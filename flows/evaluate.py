@@ -15,12 +15,13 @@ from evoembedding.evaluation.benchmarks import read_benchmark
 from evoembedding.evaluation.benchmarks.benchmark import Given
 from evoembedding.evaluation.report import OVERALL, markdown_table
 from evoembedding.evaluation.score import ALL, score, summarise
+from evoembedding.flows.announce import announce
 from evoembedding.flows.lineage_events import emits, reads, writes
 from evoembedding.flows.parameters import THE_WORKERS, Home, RecipeParameter, by_name
 from evoembedding.flows.progress import tell
 from evoembedding.flows.report.task import report
 from evoembedding.schemas.arrow import to_frame
-from evoembedding.schemas.benchmark import MEMORY_OFF, BenchmarkData, Encoder
+from evoembedding.schemas.benchmark import MEMORY_OFF, MODEL, BenchmarkData, Encoder
 from evoembedding.schemas.configs import Recipe, SimulatorConfig
 from evoembedding.schemas.dataset import Evaluation
 from evoembedding.schemas.ids import content_id
@@ -85,7 +86,11 @@ def score_systems(home: Path, model_id: str, benchmark: str, path: str | None, c
         rows = [_evaluation(model_id, read, row) for frame in frames for row in frame.iter_rows(named=True)]
         warehouse.append("evaluations", to_frame(Evaluation, rows))
         writes(assets.table("evaluations", warehouse.snapshot(), rows=len(rows)))
-        return stored_scores(warehouse, model_id, read)
+        stored = stored_scores(warehouse, model_id, read)
+    if rows:
+        told = {"benchmark": read.name, "measured_on": read.digest, "scores": _means(stored)[MODEL]}
+        announce(home, "model.evaluated", ("model", model_id), payload=told)
+    return stored
 
 
 def _evaluation(model_id: str, benchmark: BenchmarkData, row: dict[str, object]) -> Evaluation:

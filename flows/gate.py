@@ -13,6 +13,7 @@ import polars as pl
 from evoembedding.evaluation.benchmarks import read_benchmark
 from evoembedding.evaluation.gate import VERSION, check, judge
 from evoembedding.evaluation.score import score
+from evoembedding.flows.announce import announce
 from evoembedding.flows.evaluate import GROUPS, given
 from evoembedding.flows.lineage_events import lineage_run, reads, writes
 from evoembedding.flows.progress import tell
@@ -63,7 +64,17 @@ def gate(home: Path, model: str, recipe: Recipe, against: str = "") -> tuple[Jud
             writes(assets.table("gate_rules", warehouse.snapshot(), rows=len(judgements)))
         stored = gate_of(warehouse, gate_id)
         assert stored is not None
-        return stored, True
+    if stored.outcome == "refused":
+        against = ("model", stored.baseline_id)
+        announce(
+            home,
+            "model.refused",
+            ("model", judged.model_id),
+            against,
+            ("gate", gate_id),
+            payload={"why": stored.failed},
+        )
+    return stored, True
 
 
 def _asked_again(warehouse: Warehouse, found: Judged) -> Judged:

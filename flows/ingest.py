@@ -8,6 +8,7 @@ from typing import Any
 
 from prefect import flow, task
 
+from evoembedding.flows.announce import announce
 from evoembedding.flows.lineage_events import emits, reads, writes
 from evoembedding.flows.parameters import THE_WORKERS, Home
 from evoembedding.flows.progress import tell
@@ -86,8 +87,11 @@ def ingest_source(home: Path, source: str, license: str = "", sync: bool = False
             tell(f"ingest {shown(source, 200)}: {read} documents read, {len(failed)} rejected")
         # Once, when all is read: of half a source it would say that the other half is gone.
         found = seen(places, unread, opened.files[0][1] if opened.alone else "")
-        settled = settle(warehouse, name or source_name(home, source), found, stored, same_document, sync)
+        called = name or source_name(home, source)
+        settled = settle(warehouse, called, found, stored, same_document, sync)
         writes(assets.table("documents", warehouse.snapshot(), rows=settled.new + settled.changed))
+    if settled.new or settled.changed or settled.gone:
+        announce(home, "documents.ingested", ("source", called), payload={**settled._asdict(), "rejected": len(failed)})
     return Ingested(
         source=source,
         read=read,

@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 from prefect import flow
 from prefect.context import FlowRunContext
 
+from evoembedding.flows.announce import promoted
 from evoembedding.flows.build_dataset import build_dataset
 from evoembedding.flows.decide import decide, situation
 from evoembedding.flows.gate import gate
@@ -31,6 +32,7 @@ from evoembedding.schemas.registry import CHAMPION
 from evoembedding.schemas.retraining import RetrainDecision, RetrainOutcome
 from evoembedding.schemas.secrets import scrubbed
 from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.documents.texts import usable_documents
 from evoembedding.warehouse.registry.decisions import keep_decision
 from evoembedding.warehouse.registry.labels import aliases, version_of
 from evoembedding.warehouse.registry.names import check_model_name
@@ -57,23 +59,12 @@ def retrain(
     """
     check_model_name(name)
     with _alone(home, name):
-        decision = _decided(home, name, recipe)
-        if decision.decision == "keep":
-            return told(decision)
-        try:
-            ended = _carried_out(home, decision, recipe, nproc)
-        except InterruptionError:
-            raise  # it has not ended, and is gone on with
-        except Exception as error:
-            problem = scrubbed(str(error))[:PROBLEM_LENGTH] or type(error).__name__
-            _store(home, _as_ended(decision, "failed", problem=problem))
-            raise
-        _store(home, ended)
-        if ended.outcome == "unjudged":
-            raise EvoError(
-                f"{ended.model_id}, a new version of '{name}', could not be judged by gate {ended.gate_id}; the model "
-                f"in use stays; 'evo gate {ended.model_id}' says why, and the recipe's gate can be changed"
-            )
+        ended = _decided(home, name, recipe)
+        following = ended if ended.decision == "retrain" else None
+        while following:
+            ended = _retrained(home, following, recipe, nproc)
+            # What came meanwhile started no run, since this one was at work: so that it looks once more.
+            following = _reason_to_go_on(home, name, recipe)
         return told(ended)
 
 
@@ -93,14 +84,47 @@ def _decided(home: Path, name: str, recipe: Recipe) -> RetrainDecision:
     return decision
 
 
+def _reason_to_go_on(home: Path, name: str, recipe: Recipe) -> RetrainDecision | None:
+    """A new decision to train once more, stored; where there is no reason to, no second row says so."""
+    with Warehouse.open(home) as warehouse:
+        if decide(warehouse, name, recipe).decision == "keep":
+            return None
+    return _decided(home, name, recipe)
+
+
+def _retrained(home: Path, decision: RetrainDecision, recipe: Recipe, nproc: int) -> RetrainDecision:
+    """The decision as it ended, stored.
+
+    Raises:
+        EvoError: a stage failed, or the model could not be judged.
+    """
+    try:
+        ended = _carried_out(home, decision, recipe, nproc)
+    except InterruptionError:
+        raise  # it has not ended, and is gone on with
+    except Exception as error:
+        problem = scrubbed(str(error))[:PROBLEM_LENGTH] or type(error).__name__
+        _store(home, _as_ended(decision, "failed", problem=problem))
+        raise
+    _store(home, ended)
+    if ended.outcome == "unjudged":
+        raise EvoError(
+            f"{ended.model_id}, a new version of '{ended.name}', could not be judged by gate {ended.gate_id}; the "
+            f"model in use stays; 'evo gate {ended.model_id}' says why, and the recipe's gate can be changed"
+        )
+    return ended
+
+
 def _carried_out(home: Path, decision: RetrainDecision, recipe: Recipe, nproc: int) -> RetrainDecision:
     """Everything that is missing, up to the champion; the decision as it ended."""
+    with Warehouse.open(home) as warehouse:
+        documents = usable_documents(warehouse)  # what comes from here on may not be trained on
     synthesize(recipe, home=home)
     built = build_dataset(recipe, home=home)
+    with Warehouse.open(home) as warehouse:
+        there = situation(warehouse, decision.champion_id, recipe, documents)
     trained = train(built["dataset"], recipe, nproc, name=decision.name, home=home)
     outcome, gate_id = _settled(home, decision, trained["named"], recipe)
-    with Warehouse.open(home) as warehouse:
-        there = situation(warehouse, decision.champion_id, recipe)
     made = {"model_id": trained["model"], "dataset": built["dataset"], "gate_id": gate_id, "situation": there}
     tell(f"retrain: {trained['named']} is {outcome}")
     return _as_ended(decision, outcome, **made)
@@ -119,8 +143,10 @@ def _settled(home: Path, decision: RetrainDecision, label: str, recipe: Recipe) 
     outcome = judged.outcome
     if outcome != "blessed":
         return outcome, judged.gate_id
+    why = f"retrained by decision {decision.decision_id}"
     with Warehouse.open(home) as warehouse:
-        promote(warehouse, label, user(), f"retrained by decision {decision.decision_id}")
+        done = promote(warehouse, label, user(), why)
+    promoted(home, done, user(), why)
     return "promoted", judged.gate_id
 
 

@@ -29,7 +29,7 @@ def scheduled() -> list[Scheduled] | None:
     Raises:
         EvoError: the server does not answer.
     """
-    if not answers():
+    if not answers("what is scheduled is not known"):
         return None
     waiting = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])))
     with get_client(sync_client=True) as client:

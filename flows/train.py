@@ -13,6 +13,7 @@ from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.client.schemas.objects import State
 
+from evoembedding.flows.announce import announce
 from evoembedding.flows.build_dataset import shard_version, tokenizer_folder
 from evoembedding.flows.lineage_events import emits, reads, writes
 from evoembedding.flows.parameters import THE_WORKERS, Home, Nproc, RecipeParameter, by_name
@@ -204,6 +205,8 @@ def _register(
                 "models": to_frame(ModelRecord, [model]),
             }
         )
+    told = {"training_run_id": run_id, "steps": run.steps, "final_loss": run.final_loss, "seconds": run.seconds}
+    announce(home, "model.trained", ("model", model_id), ("dataset", version.label), payload=told)
     return model
 
 

@@ -54,6 +54,7 @@ def promote(
         raise typer.BadParameter("--force needs --why TEXT: who reads the history will ask")
     with Warehouse.open(state()) as warehouse:
         done = make_champion(warehouse, model, user(), why, force)
+    _announce(done, why)
     after = f" after {done.before}" if done.before else ""
     how = f", by gate {done.gate_id}" if done.gate_id else ", by force"
     _told(done, as_json, f"{done.version.label} is the champion{after}{how}" if done.new else "")
@@ -66,6 +67,7 @@ def rollback(name: Name, why: Why = "", as_json: Json = False) -> None:
 
     with Warehouse.open(state()) as warehouse:
         done = go_back(warehouse, name, user(), why)
+    _announce(done, why or "rolled back")
     _told(done, as_json, f"{done.version.label} is the champion again, in place of {done.before}")
 
 
@@ -89,6 +91,12 @@ def tag(
             moved = set_alias(warehouse, model, alias, user(), why)
     points = f"is {moved.name}@{moved.number}" if moved.number else "is removed"
     say(moved.model_dump(), as_json, f"{moved.name}@{moved.alias} {points}")
+
+
+def _announce(done: Promotion, why: str) -> None:
+    from evoembedding.flows.announce import promoted
+
+    promoted(state(), done, user(), why)
 
 
 def _told(done: Promotion, as_json: bool, told: str) -> None:

@@ -92,6 +92,7 @@ def impact(
 
 
 def _withdraw(identity: str, reason: str, dry_run: bool, as_json: bool) -> None:
+    from evoembedding.flows.announce import announce
     from evoembedding.flows.lineage_events import lineage_run, reads, writes
     from evoembedding.flows.settings import git_commit, user
     from evoembedding.warehouse.catalog import Warehouse
@@ -110,6 +111,10 @@ def _withdraw(identity: str, reason: str, dry_run: bool, as_json: bool) -> None:
             reads(assets.dataset(resolve(warehouse, one.before, retired=True)))
             writes(assets.dataset(resolve(warehouse, one.after, retired=True)))
         named = {model: labels_of(warehouse, model) for model in done.retrain}
+    if done.new and not dry_run:
+        told = {"kind": done.withdrawal.kind, "reason": reason, "successors": [one.after for one in done.successors]}
+        models = [("model", model) for model in done.retrain]
+        announce(state(), "source.withdrawn", ("source", done.withdrawal.source), *models, payload=told)
     result = {
         "withdrawal": done.withdrawal.model_dump(),
         "new": done.new,

@@ -55,12 +55,14 @@ def ready(home: Path) -> None:
     _past_proxies()
 
 
-def answers() -> bool:
+def answers(follows: str) -> bool:
     """Whether a server of the user's own is configured, and answers. None is started.
 
     Raises:
-        EvoError: it is, and does not answer.
+        EvoError: it is, and does not answer; the sentence says what `follows`.
     """
+    if _started:
+        return False
     from prefect.settings import PREFECT_API_URL
 
     url = PREFECT_API_URL.value()
@@ -68,7 +70,7 @@ def answers() -> bool:
         return False
     if here := urlsplit(url).hostname in LOOPBACK:
         _past_proxies()
-    _must_answer(url, by_proxy=not here, follows="what is scheduled is not known")
+    _must_answer(url, by_proxy=not here, follows=follows)
     return True
 
 

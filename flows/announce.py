@@ -1,0 +1,67 @@
+"""Announce: our own Prefect events, by which triggers and notifications of the user's own server go.
+
+An event says that something has come; what follows from it is decided by the policy of `retrain` alone. None is sent to
+the temporary server of a command, where nobody listens, and nothing rests on one: what is lost with a killed process is
+seen by the next look that a schedule of `retrain` takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from evoembedding.flows.progress import tell
+from evoembedding.flows.terminal import prefect_server
+from evoembedding.schemas.errors import EvoError
+from evoembedding.warehouse.registry.promotion import Promotion
+
+Occasion = Literal[
+    "documents.ingested",
+    "dataset.published",
+    "model.trained",
+    "model.evaluated",
+    "model.promoted",
+    "model.refused",
+    "source.withdrawn",
+]
+Kind = Literal["source", "dataset", "model", "home", "gate", "decision"]
+
+
+def announce(
+    home: Path, occasion: Occasion, about: tuple[Kind, str], *others: tuple[Kind, str], payload: Mapping[str, object]
+) -> None:
+    """Send the event `evo.OCCASION` about a resource `evo.KIND.NAME`, with the home and `others` as related ones.
+
+    `payload` is small: ids, labels and counts. A server that does not answer is told of, and fails nothing.
+    """
+    try:
+        if not prefect_server.answers(f"event evo.{occasion} was not sent"):
+            return
+    except EvoError as error:
+        tell(str(error))
+        return
+    from prefect.events import emit_event  # commands that announce nothing do without it
+
+    emit_event(
+        event=f"evo.{occasion}",
+        resource={"prefect.resource.id": _resource(*about), "prefect.resource.name": about[1]},
+        related=[
+            {"prefect.resource.id": _resource(kind, name), "prefect.resource.role": kind}
+            for kind, name in (("home", str(home)), *others)
+            if name
+        ],
+        payload=dict(payload),
+    )
+
+
+def promoted(home: Path, done: Promotion, by: str, why: str) -> None:
+    """Another version of a name is in use: by a gate, by force, or since somebody went back to it."""
+    if done.new:
+        told = {"champion": done.version.label, "before": done.before, "by": by, "why": why}
+        model, gate = ("model", done.version.model_id), ("gate", done.gate_id)
+        announce(home, "model.promoted", model, gate, payload=told)
+
+
+def _resource(kind: str, name: str) -> str:
+    return f"evo.{kind}.{name}"
