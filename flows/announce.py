@@ -25,12 +25,10 @@ Occasion = Literal[
     "model.refused",
     "source.withdrawn",
 ]
-Kind = Literal["source", "dataset", "model", "home", "gate", "decision"]
+Resource = tuple[str, str]  # its kind, and its id or label
 
 
-def announce(
-    home: Path, occasion: Occasion, about: tuple[Kind, str], *others: tuple[Kind, str], payload: Mapping[str, object]
-) -> None:
+def announce(home: Path, occasion: Occasion, about: Resource, *others: Resource, payload: Mapping[str, object]) -> None:
     """Send the event `evo.OCCASION` about a resource `evo.KIND.NAME`, with the home and `others` as related ones.
 
     `payload` is small: ids, labels and counts. A server that does not answer is told of, and fails nothing.

@@ -1,6 +1,7 @@
 """Curate: what of the matching episodes a dataset version leaves out, looked at together, before it is published.
 
 The matching episodes and the benchmarks' texts come in; verdicts go out, which publishing reads by their fingerprint.
+Those of the check `held_out` name the episodes that are questions of the user's own: `warehouse/datasets/own.py`.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from evoembedding.schemas.configs import CurationConfig
 from evoembedding.schemas.dataset import StageFingerprint
 from evoembedding.schemas.ids import canonical, digest
 from evoembedding.schemas.moments import now
-from evoembedding.synth.curation import deduplicate
+from evoembedding.synth.curation import deduplicate, hold_out
 from evoembedding.synth.curation.decontaminate import Benchmarks
 from evoembedding.synth.curation.deduplicate import NearDuplicates
 from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.own import HELD_OUT, matching_sources
 from evoembedding.warehouse.datasets.versions import (
     EpisodeFilter,
     matching_contexts,
@@ -30,6 +32,7 @@ from evoembedding.warehouse.datasets.versions import (
 )
 
 STAGE = "curate"
+LEAK = 0.8  # similarity to what is held out from which on a context is not trained on, where no other is set
 READERS = {one.name: partial(texts, one.name) for one in BENCHMARKS.values() if one.file}
 KEYS: dict[str, pl.DataType] = {"episode_id": pl.String(), "question_id": pl.String()}
 WHY: dict[str, pl.DataType] = {"check_name": pl.String(), "reason": pl.String(), "score": pl.Float64()}
@@ -43,16 +46,17 @@ class Curated(NamedTuple):
 
 
 def curate(warehouse: Warehouse, config: CurationConfig, where: EpisodeFilter, scope: str) -> Curated:
-    """Reject near-duplicates and what benchmarks hold among the matching episodes.
+    """Reject near-duplicates and what benchmarks hold among the matching episodes, and what is held out.
 
-    Contexts are looked at in the order of their ids, and of two that are alike the first is kept. The same episodes
-    under the same settings and benchmarks are looked at once.
+    Contexts are looked at in the order of their ids, those held out first, and of two that are alike the first is kept:
+    so that nothing is trained on that nearly repeats what is held out. The same episodes under the same settings and
+    benchmarks are looked at once.
 
     Raises:
         EvoError: a benchmark cannot be read.
     """
     benchmarks = Benchmarks(config.benchmarks, config.overlap_words, READERS) if config.benchmarks else None
-    if benchmarks is None and config.near_duplicate is None:
+    if benchmarks is None and config.near_duplicate is None and not config.held_out:
         return Curated("", "")
     episodes = matching_digest(warehouse, where)
     components = {
@@ -61,6 +65,8 @@ def curate(warehouse: Warehouse, config: CurationConfig, where: EpisodeFilter, s
         "benchmarks": benchmarks.digest if benchmarks else "",
         "episodes": episodes,
     }
+    if config.held_out:
+        components["held_out"] = [hold_out.VERSION, config.held_out, LEAK]
     fingerprint = digest({"stage": STAGE, **components}, 10)
     if len(warehouse.query("SELECT 1 FROM lake.fingerprints WHERE fingerprint = ?", (fingerprint,))):
         return Curated(fingerprint, episodes)
@@ -103,7 +109,9 @@ def _bad_contexts(
     warehouse: Warehouse, config: CurationConfig, benchmarks: Benchmarks | None, where: EpisodeFilter
 ) -> pl.DataFrame:
     """Columns context_id, check_name, reason, score. A context that a benchmark holds is no original for others."""
-    kept = NearDuplicates(config.near_duplicate, config.shingle_words) if config.near_duplicate is not None else None
+    apart = _apart(warehouse, config, where)
+    nearness = config.near_duplicate or (LEAK if apart else None)
+    kept = NearDuplicates(nearness, config.shingle_words) if nearness is not None else None
     found = [pl.DataFrame(schema={"context_id": pl.String(), **WHY})]
     looked = 0
     for rows in matching_contexts(warehouse, where):
@@ -113,15 +121,30 @@ def _bad_contexts(
             found.append(_contaminated(rows.select("context_id"), shared))
             clean = rows.filter(shared == "")
         if kept:
-            kept.add(clean["context_id"].to_list(), clean["text"])
+            kept.add(clean["context_id"].to_list(), clean["text"], first=apart)
         looked += len(rows)
         tell(f"curate: {looked} contexts looked at")
-    twins = kept.twins() if kept else {}
     repeated = [
-        (name, "near_duplicate", f"its context nearly repeats {twin.name}", twin.similarity)
-        for name, twin in twins.items()
+        (name, "leaked" if leaks else "near_duplicate", f"its context nearly repeats {twin.name}", twin.similarity)
+        for name, twin in (kept.twins() if kept else {}).items()
+        if (leaks := twin.name in apart and name not in apart) or config.near_duplicate is not None
     ]
-    return pl.concat([*found, pl.DataFrame(repeated, schema=found[0].schema, orient="row")])
+    bad = pl.concat([*found, pl.DataFrame(repeated, schema=found[0].schema, orient="row")])
+    told = [(name, HELD_OUT, f"kept apart from training with {source}", None) for name, source in apart.items()]
+    held = pl.DataFrame(told, schema=bad.schema, orient="row").join(bad, on="context_id", how="anti")
+    return pl.concat([bad, held])
+
+
+def _apart(warehouse: Warehouse, config: CurationConfig, where: EpisodeFilter) -> dict[str, str]:
+    """The contexts that are held out, each with the source that it is held out for."""
+    if not config.held_out:
+        return {}
+    return {
+        context_id: source
+        for rows in matching_sources(warehouse, where)
+        for context_id, sources in rows.iter_rows()
+        if (source := hold_out.held_out(sources, config.held_out)) is not None
+    }
 
 
 def _contaminated(rows: pl.DataFrame, shared: pl.Series) -> pl.DataFrame:

@@ -14,7 +14,6 @@ from evoembedding.flows.made_by import made_by
 from evoembedding.flows.settings import user
 from evoembedding.schemas.benchmark import MODEL
 from evoembedding.schemas.configs import Recipe
-from evoembedding.schemas.dataset import DatasetVersion
 from evoembedding.schemas.errors import EvoError
 from evoembedding.schemas.identity import identity
 from evoembedding.schemas.ids import content_id, digest
@@ -22,7 +21,7 @@ from evoembedding.schemas.moments import now
 from evoembedding.schemas.registry import CHAMPION
 from evoembedding.schemas.retraining import RetrainDecision, RetrainPolicy, Seen
 from evoembedding.warehouse.catalog import Warehouse
-from evoembedding.warehouse.datasets.versions import count_unpublished, matching_digest
+from evoembedding.warehouse.datasets.versions import count_unpublished, matching_digest, trained_on
 from evoembedding.warehouse.documents.texts import count_new, usable_documents
 from evoembedding.warehouse.lineage.withdrawal_marks import withdrawn_versions
 from evoembedding.warehouse.registry.decisions import tried, unfinished
@@ -68,7 +67,7 @@ def look(warehouse: Warehouse, name: str, recipe: Recipe, when: datetime) -> See
     asked = f"{name}@{CHAMPION}"
     used = find_version(warehouse, asked) if CHAMPION in aliases(warehouse, name) else None
     model = model_of(warehouse, used.model_id) if used else None
-    version = _trained_on(warehouse, model.model_id) if model else None
+    version = trained_on(warehouse, model.model_id) if model else None
     # What curation left out of that version is not new: it would be left out again.
     where = made_by(recipe).replace(curation=version.curation if version else "")
     return Seen(
@@ -157,25 +156,17 @@ def _held_back(warehouse: Warehouse, name: str, policy: RetrainPolicy, seen: See
     return ""
 
 
-def _trained_on(warehouse: Warehouse, model_id: str) -> DatasetVersion | None:
-    rows = warehouse.query(
-        """SELECT v.* FROM lake.dataset_versions v JOIN lake.model_versions m USING (dataset_id)
-           WHERE m.model_id = ?""",
-        (model_id,),
-    )
-    return DatasetVersion(**rows.row(0, named=True)) if len(rows) else None
-
-
 def _score(warehouse: Warehouse, model_id: str, recipe: Recipe) -> float | None:
     """The model's score on the gate's benchmark: the lower one of what `evo evaluate` and gates measured last. A gate
     measures the model in use anew whenever it judges another against it.
     """
     last = (
-        """SELECT value FROM lake.evaluations WHERE model_id = $model AND benchmark = $benchmark AND metric = $metric
-           AND question_type = 'all' AND system = $system ORDER BY rowid DESC LIMIT 1""",
+        """SELECT value FROM lake.evaluations
+           WHERE model_id = $model AND split_part(benchmark, ':', 1) = split_part($benchmark, ':', 1)
+           AND metric = $metric AND question_type = 'all' AND system = $system ORDER BY rowid DESC LIMIT 1""",
         """SELECT if(model_id = $model, value, baseline_value) AS value FROM lake.gate_rules
-           WHERE $model IN (model_id, baseline_id) AND benchmark = $benchmark AND metric = $metric
-           AND question_slice = 'all' ORDER BY created_at DESC, rowid DESC LIMIT 1""",
+           WHERE $model IN (model_id, baseline_id) AND split_part(benchmark, ':', 1) = split_part($benchmark, ':', 1)
+           AND metric = $metric AND question_slice = 'all' ORDER BY created_at DESC, rowid DESC LIMIT 1""",
     )
     asked = {"model": model_id, "benchmark": recipe.gate.benchmark, "metric": recipe.retrain.score_metric}
     found = [*warehouse.query(last[0], {**asked, "system": MODEL})["value"], *warehouse.query(last[1], asked)["value"]]

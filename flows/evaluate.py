@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,25 +24,44 @@ from evoembedding.schemas.arrow import to_frame
 from evoembedding.schemas.benchmark import MEMORY_OFF, MODEL, BenchmarkData, Encoder
 from evoembedding.schemas.configs import Recipe, SimulatorConfig
 from evoembedding.schemas.dataset import Evaluation
+from evoembedding.schemas.episode import Draft
+from evoembedding.schemas.errors import EvoError
 from evoembedding.schemas.ids import content_id
 from evoembedding.synth.simulator import generator, simulate, simulators
 from evoembedding.synth.taxonomy import STATE_TYPES
 from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.own import own_questions
+from evoembedding.warehouse.datasets.versions import resolve, trained_on
 from evoembedding.warehouse.openlineage import assets
 from evoembedding.warehouse.registry.labels import folder_of, model_of
 
 GROUPS = {"state": STATE_TYPES}
 
 
-def given(path: str | None, config: SimulatorConfig) -> Given:
-    """What benchmarks are read from: a file, and the simulator of held-out worlds."""
+def given(warehouse: Warehouse, models: Sequence[str], path: str | None, config: SimulatorConfig) -> Given:
+    """What benchmarks are read from: a file, the simulator of held-out worlds, and what versions hold out of documents.
+
+    `models` are those that will be asked: the version is by default that of the first, and none of them saw a question.
+    """
+
+    def own(label: str) -> BenchmarkData:
+        version = resolve(warehouse, label, retired=True) if label else trained_on(warehouse, models[0])
+        if version is None:
+            raise EvoError(f"model {models[0]} was trained on no dataset version that is known; say own:NAME@N")
+        return own_questions(warehouse, version, models)
+
+    return Given(None if path is None else Path(path), *_worlds(config), own)
+
+
+def _worlds(config: SimulatorConfig) -> tuple[str, Callable[[], Iterable[Draft]]]:
+    """What the simulator's held-out worlds are called, and what makes them."""
     told = {"drafts": generator.fingerprint(config), "contexts": config.contexts}
-    return Given(None if path is None else Path(path), content_id("sim", told), lambda: simulate(config))
+    return content_id("sim", told), lambda: simulate(config)
 
 
 def heldout(recipe: Recipe) -> BenchmarkData:
     """The worlds that the recipe keeps apart from training."""
-    return read_benchmark("heldout", given(None, simulators(recipe)[1]))
+    return read_benchmark("heldout", Given(None, *_worlds(simulators(recipe)[1])))
 
 
 def stored_scores(warehouse: Warehouse, model_id: str, benchmark: BenchmarkData) -> pl.DataFrame:
@@ -69,7 +88,7 @@ def score_systems(home: Path, model_id: str, benchmark: str, path: str | None, c
 
     with Warehouse.open(home) as warehouse:
         model = model_of(warehouse, model_id, "nothing was evaluated")
-        read = read_benchmark(benchmark, given(path, config))
+        read = read_benchmark(benchmark, given(warehouse, [model.model_id], path, config))
         reads(assets.model(home, model), assets.benchmark(read), *([assets.source(path)] if path else []))
         folder = folder_of(warehouse, model, "nothing was evaluated")
         scored = set(stored_scores(warehouse, model_id, read)["system"])

@@ -6,6 +6,7 @@ machine, and a mended metric or encoder cannot pass for a better model. What was
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -29,6 +30,7 @@ from evoembedding.schemas.moments import now
 from evoembedding.schemas.registry import CHAMPION, GateRow
 from evoembedding.synth.simulator import simulators
 from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.own import OWN
 from evoembedding.warehouse.openlineage import assets
 from evoembedding.warehouse.registry.gates import Judged, deciding, gate_of, keep
 from evoembedding.warehouse.registry.labels import aliases, find_version, folder_of, labels_of, model_of
@@ -48,7 +50,7 @@ def gate(home: Path, model: str, recipe: Recipe, against: str = "") -> tuple[Jud
     with Warehouse.open(home) as warehouse:
         judged = model_of(warehouse, model, FOLLOWS)
         baseline = _baseline(warehouse, model, judged, against)
-        read = read_benchmark(rules.benchmark, given(rules.path or None, simulators(recipe)[1]), FOLLOWS)
+        read = _questions(warehouse, recipe, [judged.model_id, *([baseline.model_id] if baseline else [])])
         check(rules, read.conversations, GROUPS)  # before models are scored, which takes long
         gate_id = _gate_id(rules, judged, baseline, read)
         if found := gate_of(warehouse, gate_id):
@@ -65,16 +67,30 @@ def gate(home: Path, model: str, recipe: Recipe, against: str = "") -> tuple[Jud
         stored = gate_of(warehouse, gate_id)
         assert stored is not None
     if stored.outcome == "refused":
-        against = ("model", stored.baseline_id)
-        announce(
-            home,
-            "model.refused",
-            ("model", judged.model_id),
-            against,
-            ("gate", gate_id),
-            payload={"why": stored.failed},
-        )
+        others = [("model", stored.baseline_id), ("gate", gate_id)]
+        announce(home, "model.refused", ("model", judged.model_id), *others, payload={"why": stored.failed})
     return stored, True
+
+
+def _questions(warehouse: Warehouse, recipe: Recipe, models: Sequence[str]) -> BenchmarkData:
+    """What the models are asked: the recipe's benchmark, which none of them was trained on.
+
+    Raises:
+        EvoError: it cannot be read, or nothing can be asked.
+    """
+    rules = recipe.gate
+    may = given(warehouse, models, rules.path or None, simulators(recipe)[1])
+    if rules.benchmark == OWN:
+        found = may.own("")
+        if found.questions >= rules.min_questions and len(found.conversations) >= rules.min_conversations:
+            return found
+        tell(
+            f"gate: {found.name} has {found.questions} questions in {len(found.conversations)} contexts that may be "
+            f"asked, fewer than the {rules.min_questions} in {rules.min_conversations} that are judged by: both models "
+            "are asked about the held-out worlds"
+        )
+        return read_benchmark("heldout", may, FOLLOWS)
+    return read_benchmark(rules.benchmark, may, FOLLOWS)
 
 
 def _asked_again(warehouse: Warehouse, found: Judged) -> Judged:

@@ -156,6 +156,12 @@ class CurationConfig(Config):
         0.8, gt=0.2, le=1, description="Jaccard similarity of two contexts; None: all are kept."
     )
     shingle_words: int = Field(5, ge=1, description="Runs of words whose sets are compared.")
+    held_out: Annotated[float, Born(0.0)] = Field(
+        0.1,
+        ge=0,
+        le=0.5,
+        description="Share of the sources of documents that is kept apart from training: questions of your own.",
+    )
     benchmarks: tuple[str, ...] = Field(
         (), description="Files and folders, or NAME=FILE: their texts are not trained on."
     )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from evoembedding.schemas.episode import Record
-from evoembedding.schemas.identity import Config
+from evoembedding.schemas.identity import Born, Config
 
 Severity = Literal["error", "warn"]
 Direction = Literal["at_least", "better_than", "not_worse_than", "may_lose"]
@@ -81,7 +81,11 @@ class Gate(Config):
     )
     min_questions: int = Field(30, ge=1, description="A slice with fewer is not judged.")
     min_conversations: int = Field(5, ge=2, description="A slice in fewer is not judged.")
-    benchmark: str = Field("heldout", description="The benchmark that both models are scored on.")
+    benchmark: Annotated[str, Born("heldout")] = Field(
+        "own",
+        description="The benchmark that both models are scored on; `own`: what the model's version holds out of "
+        "documents, or where that is less than may be judged, the held-out worlds.",
+    )
     path: str = Field("", description="Its file, where it has one.")
 
     @model_validator(mode="after")

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from evoembedding.evaluation.benchmarks.benchmark import Benchmark, Given
 from evoembedding.evaluation.benchmarks.heldout import HELDOUT
 from evoembedding.evaluation.benchmarks.locomo import LOCOMO
+from evoembedding.evaluation.benchmarks.own import OWN
 from evoembedding.schemas.benchmark import BenchmarkData
 from evoembedding.schemas.errors import EvoError, first_fault
 from evoembedding.schemas.text import shown
@@ -23,6 +24,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     for one in (
         HELDOUT,
         LOCOMO,
+        OWN,
     )
 }
 
@@ -37,9 +39,10 @@ def read_benchmark(name: str, given: Given, followed: str = "nothing was evaluat
         EvoError: there is no such benchmark, its file is missing, is another's or cannot be read, or nothing can be
             asked. The sentence says what `followed` from it.
     """
-    if name not in BENCHMARKS:
+    known, _, part = name.partition(":")
+    if known not in BENCHMARKS or (part and not BENCHMARKS[known].part):
         raise EvoError(f"unknown benchmark '{shown(name)}'; {followed}; the benchmarks are: {', '.join(BENCHMARKS)}")
-    benchmark = BENCHMARKS[name]
+    benchmark = BENCHMARKS[known]
     if benchmark.file and given.path is None:
         raise EvoError(f"benchmark '{name}' needs --path FILE; {followed}; give its {benchmark.file}")
     if given.path is not None and not benchmark.file:
@@ -47,7 +50,7 @@ def read_benchmark(name: str, given: Given, followed: str = "nothing was evaluat
     way_out = f"{followed}; give {benchmark.title}'s {benchmark.file}" if benchmark.file else followed
     where = f"benchmark file '{shown(str(given.path))}'" if benchmark.file else f"benchmark '{name}'"
     try:
-        found = benchmark.read(given)
+        found = benchmark.read(given._replace(part=part))
     # First, since it is a ValueError as well.
     except ValidationError as error:
         raise EvoError(f"{where} is not {benchmark.title} ({shown(first_fault(error), 300)}); {way_out}") from error
@@ -82,7 +85,11 @@ def _message(error: Exception) -> str:
 def listed() -> str:
     """The names with what they are, for help."""
     return "; ".join(
-        f"{one.name}: {one.says}" + (f" (--path {one.file})" if one.file else "") for one in BENCHMARKS.values()
+        one.name
+        + (f"[:{one.part}]" if one.part else "")
+        + f": {one.says}"
+        + (f" (--path {one.file})" if one.file else "")
+        for one in BENCHMARKS.values()
     )
 
 

@@ -8,14 +8,23 @@ from typing import NamedTuple
 
 from evoembedding.schemas.benchmark import BenchmarkData
 from evoembedding.schemas.episode import Draft
+from evoembedding.schemas.errors import EvoError
+
+
+def _of_no_version(label: str) -> BenchmarkData:
+    raise EvoError(f"no warehouse is read here, and so no version '{label}'")
 
 
 class Given(NamedTuple):
-    """What a benchmark may be read from: a file, and held-out worlds, which `drafts` makes and `worlds` names."""
+    """What a benchmark may be read from: a file; held-out worlds, which `drafts` makes and `worlds` names; and what
+    dataset versions hold out, which `own` reads by their labels ('' for that of the model).
+    """
 
     path: Path | None = None
     worlds: str = ""
     drafts: Callable[[], Iterable[Draft]] = tuple
+    own: Callable[[str], BenchmarkData] = _of_no_version
+    part: str = ""  # what stands behind `NAME:`
 
     @property
     def file(self) -> Path:
@@ -32,3 +41,4 @@ class Benchmark(NamedTuple):
     says: str  # in the command's help
     read: Callable[[Given], BenchmarkData]
     file: str = ""  # what its file is called; '' where it needs none
+    part: str = ""  # what may stand behind `NAME:`; '' where nothing may

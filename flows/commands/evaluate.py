@@ -34,7 +34,7 @@ def evaluate(
 
     chosen = named_recipe(recipe)
     model = peek(lambda warehouse: model_of(warehouse, model, "nothing was evaluated").model_id)
-    read = read_benchmark(benchmark, given(path, simulators(chosen)[1]))
+    read = peek(lambda warehouse: read_benchmark(benchmark, given(warehouse, [model], path, simulators(chosen)[1])))
     scores = peek(lambda warehouse: stored_scores(warehouse, model, read))
     if unscored(scores):
         peek(lambda warehouse: folder_of(warehouse, model_of(warehouse, model), "nothing was evaluated"))

@@ -6,7 +6,7 @@ Names and texts come in; the names to leave out, each with its twin, go out.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -41,7 +41,7 @@ class Twin(NamedTuple):
 
 
 class NearDuplicates:
-    """Finds the texts that an earlier kept text resembles; earlier means by name, in whatever order they come.
+    """Finds the texts that an earlier kept text resembles; earlier means by name, in whatever order they are added.
 
     Sketches (512 bytes a text) are kept in a temporary file: memory holds names, and a band of hashes at a time.
     """
@@ -50,16 +50,18 @@ class NearDuplicates:
         """`threshold` is a Jaccard similarity of sets of runs of `words` words."""
         self._threshold, self._words = threshold, words
         self._names: list[str] = []
+        self._later: list[bool] = []
         self._file = tempfile.TemporaryFile(prefix="sketches-")  # noqa: SIM115  closed when collected
 
-    def add(self, names: Sequence[str], texts: Sequence[str] | pl.Series) -> None:
-        """Sketch texts; each name comes once."""
+    def add(self, names: Sequence[str], texts: Sequence[str] | pl.Series, first: Collection[str] = ()) -> None:
+        """Sketch texts; each name comes once. Those that are named among the `first` come before all others."""
         runs = Words.of(texts).shingles(self._words)
         matrix = RMinHash.digest_matrix_from_flat_token_hashes(
             runs.hashes, runs.offsets.astype(np.uint64), PERMUTATIONS, SEED
         )
         np.array(matrix.to_rows(), dtype=np.uint32).tofile(self._file)
         self._names += names
+        self._later += [name not in first for name in names]
 
     def twins(self) -> dict[str, Twin]:
         """The texts to leave out, by name, each with the kept text that it resembles most."""
@@ -67,7 +69,7 @@ class NearDuplicates:
             return {}
         self._file.flush()
         sketches = np.memmap(self._file, dtype=np.uint32, mode="r").reshape(len(self._names), PERMUTATIONS)
-        order = np.argsort(np.array(self._names))
+        order = np.lexsort((np.array(self._names), np.array(self._later)))
         found: dict[int, dict[int, float]] = {}
         for earlier, later in self._candidates(sketches, order):
             shares = (sketches[order[earlier]] == sketches[order[later]]).mean(1)

@@ -15,24 +15,30 @@ import pytest
 
 from evoembedding.evaluation.benchmarks import BENCHMARKS, listed, read_benchmark, texts
 from evoembedding.evaluation.benchmarks.benchmark import Benchmark, Given
-from evoembedding.flows.evaluate import given
 from evoembedding.flows.report.training import benchmarks
 from evoembedding.schemas.benchmark import BenchmarkData, Conversation, Query
 from evoembedding.schemas.configs import SimulatorConfig
 from evoembedding.schemas.episode import Segment
 from evoembedding.schemas.errors import EvoError
 from evoembedding.synth.curation.decontaminate import Benchmarks
+from evoembedding.synth.simulator import simulate
 
 WORLDS = SimulatorConfig(contexts=2, split="heldout")
+WRITTEN = Path(__file__)
 SAID = "the ferry to wexholm ran twice a day in spring and once in winter"
 
 
-def of_lines(path: Path) -> BenchmarkData:
+def given(path: Path | None) -> Given:
+    """All that a benchmark may be read from."""
+    return Given(path, "sim-1", lambda: simulate(WORLDS), lambda label: of_lines(WRITTEN, f"own:{label or 'd@1'}"))
+
+
+def of_lines(path: Path, name: str = "lines") -> BenchmarkData:
     """A line a segment, one question."""
     segments = tuple(Segment(user=line) for line in path.read_text().splitlines())
     queries = (Query(text="How often did the old ferry run?", gold=(0,), question_type="plain"),)
     return BenchmarkData(
-        name="lines", conversations=(Conversation(conversation_id="c", segments=segments, queries=queries),)
+        name=name, conversations=(Conversation(conversation_id="c", segments=segments, queries=queries),)
     )
 
 
@@ -50,16 +56,18 @@ def lines(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def test_an_entry_is_complete_and_its_mistakes_are_sentences(name: str, tmp_path: Path) -> None:
     entry = BENCHMARKS[name]
     assert entry.name == name
-    assert entry.title and entry.says and f"{name}: {entry.says}" in listed()
+    assert entry.title and entry.says and f": {entry.says}" in listed()
     if not entry.file:
-        read = read_benchmark(name, given(None, WORLDS))
+        read = read_benchmark(name, given(None))
         assert read.questions
         assert read.name.split(":")[0] == name
+        if entry.part:
+            assert read_benchmark(f"{name}:mine@3", given(None)).name == f"{name}:mine@3"
         with pytest.raises(EvoError, match="read from no file; nothing was evaluated; leave --path out"):
-            read_benchmark(name, given("x", WORLDS))
+            read_benchmark(name, given(Path("x")))
         return
     with pytest.raises(EvoError, match=f"needs --path FILE; nothing was evaluated; give its {entry.file}"):
-        read_benchmark(name, given(None, WORLDS))
+        read_benchmark(name, given(None))
     (tmp_path / entry.file).write_bytes(b"\xff\xfe[")
     for path in (tmp_path / "none", tmp_path, tmp_path / entry.file):
         with pytest.raises(EvoError, match=f"nothing was evaluated; give {entry.title}'s {entry.file}") as caught:

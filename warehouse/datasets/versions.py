@@ -133,6 +133,16 @@ def find_version(warehouse: Warehouse, label: str) -> DatasetVersion | None:
     return None
 
 
+def trained_on(warehouse: Warehouse, model_id: str) -> DatasetVersion | None:
+    """The version that a model was trained on; None where that is not known, as of a model that was imported."""
+    rows = warehouse.query(
+        """SELECT v.* FROM lake.dataset_versions v JOIN lake.model_versions m USING (dataset_id)
+           WHERE m.model_id = ?""",
+        (model_id,),
+    )
+    return DatasetVersion(**rows.row(0, named=True)) if len(rows) else None
+
+
 def _judged(warehouse: Warehouse, version: DatasetVersion) -> Judged:
     judged = judged_of(warehouse, version.dataset_id)
     assert judged is not None, "a draft was judged"
@@ -215,18 +225,18 @@ def matching_contexts(warehouse: Warehouse, where: EpisodeFilter) -> Iterator[pl
         f"""SELECT context_id, array_to_string(list_transform(segments, lambda s: s.user || chr(10) || s.assistant),
                                                chr(10)) AS text
             FROM lake.contexts SEMI JOIN (SELECT context_id {MATCHING}) USING (context_id)""",  # noqa: S608
-        _bound(where),
+        bound(where),
     )
 
 
 def matching_questions(warehouse: Warehouse, where: EpisodeFilter) -> Iterator[pl.DataFrame]:
     """The matching episodes, in no order: columns episode_id, question_id, context_id, question."""
-    return warehouse.stream(f"SELECT episode_id, question_id, context_id, question {MATCHING}", _bound(where))
+    return warehouse.stream(f"SELECT episode_id, question_id, context_id, question {MATCHING}", bound(where))
 
 
 def matching(where: EpisodeFilter) -> tuple[str, dict[str, object]]:
     """The query of the matching episodes' ids, with its parameters by name."""
-    return f"SELECT episode_id {MATCHING}", _bound(where)
+    return f"SELECT episode_id {MATCHING}", bound(where)
 
 
 def matching_digest(warehouse: Warehouse, where: EpisodeFilter) -> str:
@@ -240,7 +250,7 @@ def count_unpublished(warehouse: Warehouse, where: EpisodeFilter, dataset_id: st
     """How many of the matching episodes a version does not hold."""
     held = "SELECT episode_id FROM lake.dataset_members WHERE dataset_id = $dataset"
     query = f"SELECT count(*) FROM (SELECT episode_id {MATCHING}) ANTI JOIN ({held}) USING (episode_id)"  # noqa: S608
-    return int(warehouse.query(query, {**_bound(where), "dataset": dataset_id}).item())
+    return int(warehouse.query(query, {**bound(where), "dataset": dataset_id}).item())
 
 
 def members_digest(warehouse: Warehouse, dataset_id: str) -> tuple[str, int]:
@@ -297,18 +307,18 @@ def _publish(
 ) -> DatasetVersion:
     # In the transaction of the publishing, so that nothing can come between this look and that.
     looked_at = where.replace(curation="")
-    if curated and _digest(con, f"SELECT episode_id {MATCHING}", _bound(looked_at))[0] != curated:
+    if curated and _digest(con, f"SELECT episode_id {MATCHING}", bound(looked_at))[0] != curated:
         raise EvoError(
             f"episodes came, or may no longer be used, since those of '{name}' were looked at; it was not published, "
             "since new ones could repeat others or a benchmark; publish again when synthesis has ended"
         )
     members = f"SELECT episode_id {MATCHING}"
-    if con.execute(f"{members} LIMIT 1", _bound(where)).fetchone() is None:
+    if con.execute(f"{members} LIMIT 1", bound(where)).fetchone() is None:
         raise EvoError(
             f"there are no {where.split} episodes of this recipe; '{name}' was not published; run 'evo synthesize' "
             "with the same recipe first, or publish with the one that it was run with (--recipe)"
         )
-    return add_version(con, name, members, _bound(where), recipe=recipe, git_commit=git_commit, curation=where.curation)
+    return add_version(con, name, members, bound(where), recipe=recipe, git_commit=git_commit, curation=where.curation)
 
 
 def add_version(
@@ -379,7 +389,8 @@ def _hash(ids: Iterable[tuple[str]]) -> tuple[str, int]:
     return hashed.hexdigest(), count
 
 
-def _bound(where: EpisodeFilter) -> dict[str, object]:
+def bound(where: EpisodeFilter) -> dict[str, object]:
+    """The parameters of `MATCHING`, by name."""
     return {
         "split": where.split,
         "generators": list(where.generators),

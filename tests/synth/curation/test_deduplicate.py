@@ -76,6 +76,12 @@ def test_a_crowd_of_equal_texts_leaves_one() -> None:
     assert {twin.name for twin in found.values()} == {"000"}
 
 
+def test_what_comes_first_is_kept_whatever_its_name() -> None:
+    kept = NearDuplicates(0.8, words=3)
+    kept.add(["a", "b", "c"], ["the very same words in every one"] * 3, first={"c"})
+    assert {name: twin.name for name, twin in kept.twins().items()} == {"a": "c", "b": "c"}
+
+
 def test_nothing_has_no_twins() -> None:
     assert NearDuplicates(0.8, words=3).twins() == {}
 
