@@ -117,6 +117,17 @@ class Deployed(NamedTuple):
         )
         return str(made["id"])
 
+    def schedule(self, name: str, every_s: float, **parameters: Any) -> str:
+        """Have a deployment run all the time from now on; the schedule's id."""
+        wanted = {"schedule": {"interval": every_s}, "active": True, "parameters": parameters}
+        (made,) = self.call("POST", f"deployments/{self.deployment(name)['id']}/schedules", json=[wanted])
+        return str(made["id"])
+
+    def switch_on(self, automation: str) -> None:
+        """Switch on a trigger of prefect.yaml."""
+        (found,) = self.call("POST", "automations/filter", automations={"name": {"any_": [automation]}})
+        self.call("PATCH", f"automations/{found['id']}", enabled=True)
+
     def ended(self, run_id: str) -> dict[str, Any]:
         """The state in which a run has ended."""
         return self.wait(lambda: _over(self.call("GET", f"flow_runs/{run_id}")["state"]))

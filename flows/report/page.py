@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from errno import EISDIR
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from evoembedding.flows.report.charts import counted, number
 from evoembedding.flows.report.diagram import narrow, wide
 from evoembedding.flows.report.header import Fact, Model, Tile, dataset_tiles, facts, lead, model_tiles, moment
+from evoembedding.flows.report.html import filled, written
 from evoembedding.flows.report.lineage import layers
 from evoembedding.flows.report.repeat import Repeat, Subject, repeat
 from evoembedding.flows.report.samples import SampleView, view
@@ -29,9 +26,7 @@ from evoembedding.flows.report.training import (
 )
 from evoembedding.schemas.dataset import DatasetVersion, ModelRecord, TrainingRun
 from evoembedding.schemas.errors import EvoError
-from evoembedding.schemas.files import write_whole
 from evoembedding.schemas.places import resolve as resolve_place
-from evoembedding.schemas.text import shown
 from evoembedding.trainer.training.job import METRICS
 from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.datasets.overview import documents_by_generator, models_of, samples, scores, version_funnel
@@ -41,7 +36,6 @@ from evoembedding.warehouse.lineage.trace import documents_of, trace
 
 SAMPLES = 6
 DOCUMENTS = 200  # named on the page
-HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True)
@@ -90,35 +84,12 @@ def write_report(warehouse: Warehouse, home: Path, identity: str, output: Path |
         EvoError: nothing has that name, or the file cannot be written.
     """
     page = gather(warehouse, identity)
-    path = output or home / "reports" / f"{page.name}.html"
-    try:
-        if path.is_dir():
-            raise IsADirectoryError(EISDIR, "it is a folder")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, render(page))
-    except OSError as error:
-        raise EvoError(
-            f"report '{path}' cannot be written ({error.strerror}); nothing was changed; give another --output"
-        ) from error
-    return path.absolute()
+    return written(output or home / "reports" / f"{page.name}.html", render(page))
 
 
 def render(page: Page) -> str:
-    """The page as HTML. Everything that is not markup of our own is escaped, and does nothing to who reads it."""
-    environment = Environment(
-        loader=FileSystemLoader(HERE),
-        autoescape=True,
-        # A name in the template that nothing fills is an error, not a gap in the page.
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    grouped = "{:,}".format
-    environment.filters |= {"number": number, "count": grouped, "counted": counted, "linked": linked}
-    style = Markup((HERE / "report.css").read_text(encoding="utf-8"))  # noqa: S704  a file of ours
-    # Marks that turn text around, terminal codes and halves of characters are as little for a page as for a screen.
-    return shown(environment.get_template("report.html.jinja").render(page=page, style=style))
+    """The page as HTML."""
+    return filled("report.html.jinja", page)
 
 
 def gather(warehouse: Warehouse, identity: str) -> Page:
@@ -229,8 +200,3 @@ def _subject(version: DatasetVersion, model: Model | None) -> Subject:
     if model is None:
         return Subject(version=version)
     return Subject(version=version, model_id=model[0].model_id, config=model[1].config)
-
-
-def linked(uri: str) -> str:
-    """The address, if a reader may follow it: http and https alone."""
-    return uri if re.match(r"https?://", uri, re.IGNORECASE) else ""

@@ -30,16 +30,11 @@ def scheduled(deployed: Deployed, tmp_path_factory: pytest.TempPathFactory) -> l
     for name in ("lisbon", "porto"):
         (notes / f"{name}.txt").write_text(f"The library of {name} opened in 1796 and lends maps. " * 20)
     deployment = deployed.deployment("ingest")["id"]
-    given = {"source": str(notes), "create_home": True}
-    (schedule,) = deployed.call(
-        "POST",
-        f"deployments/{deployment}/schedules",
-        json=[{"schedule": {"interval": EVERY_S}, "active": True, "parameters": given}],
-    )
+    schedule = deployed.schedule("ingest", EVERY_S, source=str(notes), create_home=True)
     chosen = {"deployments": {"id": {"any_": [deployment]}}}
     over = {"flow_runs": {"state": {"type": {"any_": ["COMPLETED", "FAILED", "CRASHED"]}}}}
     deployed.wait(lambda: deployed.call("POST", "flow_runs/filter", **chosen, **over))
-    deployed.call("PATCH", f"deployments/{deployment}/schedules/{schedule['id']}", active=False)
+    deployed.call("PATCH", f"deployments/{deployment}/schedules/{schedule}", active=False)
     runs: list[dict[str, Any]] = deployed.call("POST", "flow_runs/filter", **chosen, **over)
     return runs
 

@@ -19,6 +19,16 @@ def decisions(warehouse: Warehouse, name: str) -> list[RetrainDecision]:
     return list({row["decision_id"]: RetrainDecision(**row) for row in rows.iter_rows(named=True)}.values())
 
 
+def newest_decisions(warehouse: Warehouse, most: int) -> list[RetrainDecision]:
+    """The last decisions about all names as they stand, the newest first; none as of a time before there were any."""
+    rows = warehouse.query_known(
+        """SELECT * FROM lake.retrain_decisions QUALIFY row_number() OVER (PARTITION BY decision_id
+           ORDER BY sequence DESC) = 1 ORDER BY created_at DESC, decision_id LIMIT ?""",
+        (most,),
+    )
+    return [RetrainDecision(**row) for row in rows]
+
+
 def unfinished(warehouse: Warehouse, name: str, recipe: str) -> RetrainDecision | None:
     """The newest decision to train by a recipe of that name, where it was stopped before it had ended."""
     found = [one for one in decisions(warehouse, name) if one.decision == "retrain" and one.recipe == recipe]

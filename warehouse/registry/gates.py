@@ -58,6 +58,15 @@ def gates_of(warehouse: Warehouse, model_id: str) -> list[Judged]:
     return _gates(warehouse, "model_id", model_id)
 
 
+def newest_gates(warehouse: Warehouse, most: int) -> list[Judged]:
+    """The last gates of all models, the newest first; none as of a time before there were any."""
+    rows = warehouse.query_known(
+        """SELECT gate_id FROM lake.gate_rules GROUP BY gate_id ORDER BY max(created_at) DESC, gate_id LIMIT ?""",
+        (most,),
+    )
+    return [found for row in rows if (found := gate_of(warehouse, row["gate_id"]))]
+
+
 def deciding(warehouse: Warehouse, model_id: str, champion_id: str) -> Judged | None:
     """The newest gate that compared a model with this champion, which decides; where there is no champion, its newest.
 
