@@ -158,13 +158,7 @@ def metric_rows(run_id: str, metrics: list[dict[str, Any]]) -> pl.DataFrame:
 
 
 def _register(
-    home: Path,
-    version: DatasetVersion,
-    shards: ShardSet,
-    config: TrainConfig,
-    run_id: str,
-    out: Path,
-    folder: Path,
+    home: Path, version: DatasetVersion, shards: ShardSet, config: TrainConfig, run_id: str, out: Path, folder: Path
 ) -> ModelRecord:
     made, digest = now(), weights_digest(folder)
     metrics = [json.loads(line) for line in (out / METRICS).read_text().splitlines()]

@@ -77,3 +77,8 @@ def test_a_process_that_forks_and_dies_is_told_with_its_code(monkeypatch: pytest
     server().wait()
     with pytest.raises(RuntimeError, match="had ended with code 7; nothing was run"):
         warm.run(["doctor"], {}, tmp_path)
+
+
+def test_two_commands_at_once_are_a_mistake() -> None:
+    with warm._busy, pytest.raises(RuntimeError, match=r"one command at a time is forked.*\['doctor'\] by `command`"):
+        warm.run(["doctor"], {})

@@ -4,7 +4,8 @@ process that has imported libraries, and nothing of ours.
     done = run(["dataset", "list"], environ)           # as subprocess.run([sys.executable, "-m", "evoembedding", ...])
     first, *others = run_each([...], environ)          # in one process, one after the other
 
-A command that is killed, interrupted, or told apart by what it imports is started as usual: `command(...)`.
+A command that is killed, interrupted, at work beside another one, or told apart by what it imports is started as usual:
+`command(...)`.
 
 What a fork cannot prove: that the order of imports is right, that a submodule which is used is imported (libraries are
 there already), that nothing hangs on the hash seed (all forks share one), what libraries read of the environment when
@@ -42,6 +43,7 @@ from typing import IO, Any, NamedTuple, NoReturn
 import numpy as np
 
 ROOT = Path(__file__).parents[1]
+_busy = threading.Lock()
 LIBRARIES = (
     "torch",
     "transformers",
@@ -114,7 +116,16 @@ def run_each(
 def _fork(
     how: str, words: list[Any], environ: Mapping[str, str], cwd: Path | None, timeout: float
 ) -> subprocess.CompletedProcess[str]:
-    server = _server()
+    if not _busy.acquire(blocking=False):
+        raise RuntimeError(f"one command at a time is forked, and another one is at work; start {words} by `command`")
+    try:
+        return _forked({"how": how, "words": words, "environ": {**environ}, "cwd": str(cwd or Path.cwd())}, timeout)
+    finally:
+        _busy.release()
+
+
+def _forked(asked: dict[str, Any], timeout: float) -> subprocess.CompletedProcess[str]:
+    server, words = _server(), asked["words"]
     if (died := server.poll()) is not None:
         _server.cache_clear()
         raise RuntimeError(f"the process that forks had ended with code {died}; nothing was run")
@@ -122,8 +133,7 @@ def _fork(
     assert server.stdout
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         files = [f"/proc/{os.getpid()}/fd/{file.fileno()}" for file in (out, err)]
-        asked = {"how": how, "words": words, "environ": {**environ}, "cwd": str(cwd or Path.cwd()), "files": files}
-        server.stdin.write(json.dumps(asked).encode() + b"\n")
+        server.stdin.write(json.dumps({**asked, "files": files}).encode() + b"\n")
         server.stdin.flush()
         if not select.select([server.stdout], [], [], timeout)[0]:
             _end(server)

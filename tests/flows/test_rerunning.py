@@ -8,8 +8,8 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import pytest
@@ -183,21 +183,23 @@ def test_what_cannot_be_refreshed_is_a_sentence(home: Path) -> None:
 
 @pytest.mark.slow
 def test_the_second_of_two_runs_waits_and_makes_nothing_twice(
-    evo: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+    evo: Callable[..., subprocess.CompletedProcess[str]], prefect_url: str, tmp_path: Path
 ) -> None:
     home, path = tmp_path / "home", tmp_path / "twice.json"
     path.write_text(json.dumps({"base": "smallest", "simulator": {"contexts": 8}}))
-    with ThreadPoolExecutor(2) as pool:
-        with alone(home, "twice"):
-            both = [pool.submit(evo, "synthesize", str(path), "--json", home=home) for _ in range(2)]
-            while sum(event["eventType"] == "START" for event in read_events(home)) < 2:
-                time.sleep(0.05)
-        done = [one.result() for one in both]
-    assert [one.returncode for one in done] == [0, 0], [one.stderr for one in done]
-    assert any("another run of 'twice' is at work" in one.stderr for one in done)
-    counts = sorted(json.loads(one.stdout)["new_episodes"] for one in done)
+    environ = {**os.environ, "EVO_HOME": str(home), "PREFECT_API_URL": prefect_url}
+    words = warm.command("synthesize", str(path), "--json")
+    with alone(home, "twice"):
+        both = [subprocess.Popen(words, env=environ, stdout=PIPE, stderr=PIPE, text=True) for _ in range(2)]
+        while sum(event["eventType"] == "START" for event in read_events(home)) < 2:
+            assert not any(one.poll() for one in both)
+            time.sleep(0.05)
+    done = [one.communicate() for one in both]
+    assert [one.returncode for one in both] == [0, 0], done
+    assert any("another run of 'twice' is at work" in said for _, said in done)
+    counts = sorted(json.loads(found)["new_episodes"] for found, _ in done)
     assert counts[0] == 0 < counts[1]
-    assert sum("seeds to draft from" in one.stderr for one in done) == 1
+    assert sum("seeds to draft from" in said for _, said in done) == 1
     # The same run again, by its id: with the recipe of then, though its file says something else by now.
     path.write_text("{}")
     run_id = next(run.run_id for run in runs(home) if run.job == "synthesize.twice")
