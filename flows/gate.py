@@ -137,7 +137,7 @@ def _names(warehouse: Warehouse, model: ModelRecord) -> list[str]:
 def _gate_id(rules: Gate, model: ModelRecord, baseline: ModelRecord | None, read: BenchmarkData) -> str:
     told = {
         "code": VERSION,
-        "rules": identity(rules, "path"),
+        "rules": identity(rules, "path", "approval"),
         "model": model.model_id,
         "baseline": baseline.model_id if baseline else "",
         "measured_on": read.digest,

@@ -16,6 +16,7 @@ from prefect import flow
 from prefect.context import FlowRunContext
 
 from evoembedding.flows.announce import promoted
+from evoembedding.flows.approval import approval
 from evoembedding.flows.build_dataset import build_dataset
 from evoembedding.flows.decide import decide, situation
 from evoembedding.flows.gate import gate
@@ -144,6 +145,11 @@ def _settled(home: Path, decision: RetrainDecision, label: str, recipe: Recipe) 
     if outcome != "blessed":
         return outcome, judged.gate_id
     why = f"retrained by decision {decision.decision_id}"
+    if recipe.gate.approval:
+        said = approval(label, judged)
+        if said is None or not said.promote:
+            return "waiting" if said is None else "declined", judged.gate_id
+        why += f"; approved{f': {said.why}' if said.why else ''}"
     with Warehouse.open(home) as warehouse:
         done = promote(warehouse, label, user(), why)
     promoted(home, done, user(), why)

@@ -87,6 +87,9 @@ class Gate(Config):
         "documents, or where that is less than may be judged, the held-out worlds.",
     )
     path: str = Field("", description="Its file, where it has one.")
+    approval: Annotated[bool, Born(False)] = Field(
+        False, description="What it blesses is promoted by `evo retrain` when a person has approved."
+    )
 
     @model_validator(mode="after")
     def _judges(self) -> Gate:

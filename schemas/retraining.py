@@ -60,7 +60,8 @@ class Seen(Record):
 
 
 # What came of training again; '' of what was decided, and has not ended.
-RetrainOutcome = Literal["", "promoted", "refused", "unjudged", "unchanged", "failed"]
+# `waiting`: blessed, and to be promoted by a person; `declined`: a person said no.
+RetrainOutcome = Literal["", "promoted", "refused", "unjudged", "unchanged", "failed", "waiting", "declined"]
 
 
 class RetrainDecision(Seen):

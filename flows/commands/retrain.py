@@ -45,7 +45,7 @@ def retrain(
     done = flow(name, chosen, nproc, home=home)
     ended = RetrainDecision(**{"policy": "", "situation": "", "sequence": 2, **done})
     _say(ended, done, as_json, dry_run)
-    if ended.outcome == "refused":
+    if ended.outcome in ("refused", "declined"):
         raise typer.Exit(REFUSED)
 
 
@@ -60,6 +60,9 @@ def _sentence(decision: RetrainDecision, dry_run: bool) -> str:
         return {
             "promoted": f"{made}, is {name}@champion" + (f", by gate {decision.gate_id}" if decision.gate_id else ""),
             "refused": f"{made}, is refused by gate {decision.gate_id}; {name}@champion stays as it was",
+            "waiting": f"{made}, is blessed by gate {decision.gate_id} and waits for a person to approve: "
+            f"'evo model promote {name}@candidate'",
+            "declined": f"{made}, was declined by a person; {name}@champion stays as it was",
             "unchanged": f"{made}, is what was in use before: {name}@champion stays as it was",
         }.get(decision.outcome, f"{made}: {decision.outcome}")
     if decision.decision == "keep":

@@ -99,7 +99,7 @@ _COLUMNS: dict[str, str] = {
     "new_episodes": "episodes of the recipe that the version does not hold, and did not leave out",
     "training_metrics.name": "what was measured",
     "number": "1, 2, ... under its name",
-    "outcome": "promoted, refused, unjudged, unchanged or failed; '' of a decision as it was taken",
+    "outcome": "promoted, refused, unjudged, unchanged, failed, waiting or declined; '' of a decision as it was taken",
     "model_aliases.number": "the version that it points to from then on; 0 for none",
     "parent": "label of the version before; NULL for the first",
     "parent_id": "the version that it was compared with: the last before it that is no draft; '' for none",
