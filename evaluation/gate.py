@@ -12,7 +12,7 @@ import polars as pl
 
 from evoembedding.evaluation.metrics import METRICS
 from evoembedding.evaluation.paired import Estimate, estimate
-from evoembedding.evaluation.score import ASKED
+from evoembedding.evaluation.score import ASKED, asked
 from evoembedding.evaluation.slices import slices, types_of
 from evoembedding.schemas.benchmark import Conversation
 from evoembedding.schemas.errors import EvoError
@@ -56,8 +56,8 @@ def check(gate: Gate, conversations: Sequence[Conversation], groups: Mapping[str
     Raises:
         EvoError: it will not.
     """
-    asked = [(c.conversation_id, len(c.segments), query.question_type) for c in conversations for query in c.queries]
-    _rules(gate, slices(pl.DataFrame(asked, schema=ASKED, orient="row"), groups))
+    rows = [asked(conversation, query) for conversation in conversations for query in conversation.queries]
+    _rules(gate, slices(pl.DataFrame(rows, schema=ASKED), groups))
 
 
 def _rules(gate: Gate, parts: Mapping[str, pl.DataFrame]) -> list[_Rule]:

@@ -8,15 +8,20 @@ import polars as pl
 
 from evoembedding.evaluation.metrics import METRICS, bootstrap
 from evoembedding.retrieval.ranking import rank
-from evoembedding.schemas.benchmark import Conversation, Encoder
+from evoembedding.schemas.benchmark import Conversation, Encoder, Query
 
 ALL = "all"
-ASKED: dict[str, pl.DataType] = {"conversation_id": pl.String(), "segments": pl.Int64(), "question_type": pl.String()}
+ASKED: dict[str, pl.DataType] = {
+    "conversation_id": pl.String(),
+    "segments": pl.Int64(),
+    "question_type": pl.String(),
+    "slices": pl.List(pl.String()),
+}
 TIES = 0  # the seed of the order in which equal scores fall
 
 
 def score(encoder: Encoder, conversations: Sequence[Conversation]) -> pl.DataFrame:
-    """A row a query: conversation_id, segments (how many), question_type and every metric in 0..1."""
+    """A row a query: `asked`, and every metric in 0..1."""
     rows = []
     for conversation in conversations:
         if not conversation.queries:
@@ -26,9 +31,14 @@ def score(encoder: Encoder, conversations: Sequence[Conversation]) -> pl.DataFra
             # Ties by chance: a system that scores all alike would else be as good as the segments' order.
             ranked = rank(of_query, seed=TIES)
             values = {name: metric(ranked, query.gold) for name, metric in METRICS.items()}
-            asked = (conversation.conversation_id, len(conversation.segments), query.question_type)
-            rows.append(dict(zip(ASKED, asked, strict=True)) | values)
+            rows.append(asked(conversation, query) | values)
     return pl.DataFrame(rows, schema={**ASKED, **dict.fromkeys(METRICS, pl.Float64())})
+
+
+def asked(conversation: Conversation, query: Query) -> dict[str, object]:
+    """What slices go by: conversation_id, segments (how many), question_type, and the conversation's own slices."""
+    told = (conversation.conversation_id, len(conversation.segments), query.question_type, list(conversation.slices))
+    return dict(zip(ASKED, told, strict=True))
 
 
 def summarise(frame: pl.DataFrame, system: str, groups: Mapping[str, Sequence[str]]) -> pl.DataFrame:

@@ -1,6 +1,5 @@
-"""Parts of a benchmark's questions that are looked at by themselves: by type, by groups of types, by length.
-
-Source and licence are no slices yet: no benchmark carries them with its conversations.
+"""Parts of a benchmark's questions that are looked at by themselves: by type, by groups of types, by length, and by
+what conversations say of themselves, such as the licence and the source of documents.
 """
 
 from __future__ import annotations
@@ -13,7 +12,8 @@ from evoembedding.evaluation.score import ALL
 
 
 def slices(frame: pl.DataFrame, groups: Mapping[str, Sequence[str]]) -> dict[str, pl.DataFrame]:
-    """The rows of each slice that has any, by its name: `all`, groups of types, types, then lengths in segments.
+    """The rows of each slice that has any, by its name: `all`, groups of types, types, lengths in segments, then those
+    of the conversations' own.
 
     Lengths are between powers of two, `length:17-32`, so that a slice means the same on every benchmark.
     """
@@ -24,6 +24,8 @@ def slices(frame: pl.DataFrame, groups: Mapping[str, Sequence[str]]) -> dict[str
     for top in tops:
         low = top // 2 + 1
         found[f"length:{low}-{top}"] = frame.filter(pl.col("segments").is_between(low, top))
+    for name in frame["slices"].explode().drop_nulls().unique().sort():
+        found[name] = frame.filter(pl.col("slices").list.contains(name))
     return {name: rows for name, rows in found.items() if len(rows)}
 
 

@@ -26,11 +26,15 @@ class Query(Record):
 
 
 class Conversation(Record):
-    """Segments in order, and queries put after the last of them."""
+    """Segments in order, and queries put after the last of them.
+
+    `slices` are further parts of the benchmark that it belongs to, such as `licence:MIT`.
+    """
 
     conversation_id: str
     segments: tuple[Segment, ...]
     queries: tuple[Query, ...]
+    slices: tuple[str, ...] = ()
 
 
 class BenchmarkData(Record):
@@ -48,7 +52,7 @@ class BenchmarkData(Record):
     @cached_property
     def digest(self) -> str:
         """Of all that is read and asked: scores on other content are other scores, whatever the file's name."""
-        return digest([conversation.model_dump() for conversation in self.conversations])
+        return digest([conversation.model_dump(exclude={"slices"}) for conversation in self.conversations])
 
 
 class Encoder(Protocol):

@@ -13,7 +13,7 @@ from evoembedding.schemas.identity import Born, Config
 Severity = Literal["error", "warn"]
 Direction = Literal["at_least", "better_than", "not_worse_than", "may_lose"]
 TYPES = "types"  # of slices: every question type that has enough questions
-SLICES = "`all`, a question type or group of them, or `length:17-32`"
+SLICES = "`all`, a question type or group of them, `length:17-32`, or of own questions `licence:MIT` and `source:notes`"
 
 
 class GateRule(Config):

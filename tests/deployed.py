@@ -15,8 +15,10 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import httpx
 
@@ -38,56 +40,79 @@ DEADLINE_S = 600.0  # for what takes seconds on an idle machine
 OVER = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
-class Deployed(NamedTuple):
+@dataclass
+class Deployed:
     """It runs until `stop`; `home` is `$EVO_HOME` of the worker, and does not exist at first."""
 
-    url: str
-    home: Path
-    environ: Mapping[str, str]
-    server: subprocess.Popen[bytes]
-    worker: subprocess.Popen[bytes]
+    folder: Path
+    port: int
+    server: subprocess.Popen[bytes] = field(init=False)
+    worker: subprocess.Popen[bytes] = field(init=False)
 
     @classmethod
-    def start(cls, folder: Path) -> Deployed:
-        """Start the server, deploy all that prefect.yaml has, and start the worker."""
-        port, home = free_port(), folder / "home"
-        url = f"http://127.0.0.1:{port}/api"
-        environ = {**os.environ, **EAGER, "PREFECT_HOME": str(folder / "prefect"), "PREFECT_API_URL": url}
-        environ["EVO_HOME"] = str(home)
-
-        def prefect(name: str, *words: str) -> subprocess.Popen[bytes]:
-            with (folder / f"{name}.log").open("wb") as log:
-                return subprocess.Popen(
-                    [sys.executable, "-m", "prefect", *words],
-                    cwd=ROOT,
-                    env=environ,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                )
-
-        server = prefect("server", "server", "start", "--host", "127.0.0.1", "--port", str(port))
-        deadline = time.monotonic() + DEADLINE_S
-        while not healthy(f"{url}/health"):
-            assert time.monotonic() < deadline and server.poll() is None, (folder / "server.log").read_text()
-            time.sleep(0.1)
-        httpx.post(f"{url}/work_pools/", json={"name": POOL, "type": "process"}).raise_for_status()
-        worker = prefect("worker", "worker", "start", "--pool", POOL, "--type", "process")
-        deploying = prefect("deploy", "--no-prompt", "deploy", "--all")
-        started = cls(url, home, environ, server, worker)
-        if deploying.wait() != 0:
-            started.stop()
-            raise AssertionError((folder / "deploy.log").read_text())
+    def start(cls, folder: Path, **environ: str) -> Deployed:
+        """Start the server, deploy all that prefect.yaml has, and start the worker, with `environ` besides."""
+        started = cls(folder, free_port())
+        started.environ.update(environ)
+        started.start_server()
+        httpx.post(f"{started.url}/work_pools/", json={"name": POOL, "type": "process"}).raise_for_status()
+        started.start_worker()
+        for words in (["--no-prompt", "deploy", "--all"], ["automation", "create", "--from-file", "automations.yaml"]):
+            if started.prefect("deploy", *words).wait(DEADLINE_S) != 0:
+                started.stop()
+                raise AssertionError((folder / "deploy.log").read_text())
         return started
 
-    def stop(self) -> None:
-        """End the worker, the runs that it has begun, each in a group of its own, and the server."""
-        self.worker.kill()
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/api"
+
+    @property
+    def home(self) -> Path:
+        return self.folder / "home"
+
+    @cached_property
+    def environ(self) -> dict[str, str]:
+        """What every process of it is given."""
+        own = {"PREFECT_HOME": str(self.folder / "prefect"), "PREFECT_API_URL": self.url, "EVO_HOME": str(self.home)}
+        return {**os.environ, **EAGER, **own}
+
+    def prefect(self, name: str, *words: str) -> subprocess.Popen[bytes]:
+        """A command of Prefect's, whose output goes to NAME.log."""
+        with (self.folder / f"{name}.log").open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "prefect", *words],
+                cwd=ROOT,
+                env=self.environ,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def start_server(self) -> None:
+        """Start it, also again, on the database that is there."""
+        self.server = self.prefect("server", "server", "start", "--host", "127.0.0.1", "--port", str(self.port))
+        deadline = time.monotonic() + DEADLINE_S
+        while not healthy(f"{self.url}/health"):
+            assert time.monotonic() < deadline and self.server.poll() is None, (self.folder / "server.log").read_text()
+            time.sleep(0.1)
+
+    def start_worker(self) -> None:
+        """Start one, also after another."""
+        self.worker = self.prefect("worker", "worker", "start", "--pool", POOL, "--type", "process")
+
+    def kill(self, *kept: int) -> None:
+        """Kill whatever is at work, the runs included, as if the machine went; but for what is in the groups `kept`."""
         ours = f"PREFECT_API_URL={self.url}".encode()
         for entry in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
-                if ours in (entry / "environ").read_bytes().split(b"\0"):
+                mine = ours in (entry / "environ").read_bytes().split(b"\0")
+                if mine and os.getpgid(int(entry.name)) not in kept:
                     os.kill(int(entry.name), signal.SIGKILL)
+
+    def stop(self) -> None:
+        """End the worker, the runs that it has begun, each in a group of its own, and the server."""
+        self.kill()
         for process in (self.worker, self.server):
             process.wait()
 

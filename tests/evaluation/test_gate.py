@@ -32,7 +32,8 @@ def scores(right: dict[str, float], seed: int = 0, conversations: int = 120) -> 
             kind = "rare" if n < 2 and k == 4 else TYPES[(n + k) % 3]
             score = float(rng.random() < right.get(kind, 0.6))
             asked = {"conversation_id": f"c{n:03d}", "segments": (14, 20)[n % 2], "question_type": kind}
-            rows.append({**asked, **dict.fromkeys(METRICS, score)})
+            own = ["licence:MIT", "source:notes"] if n % 3 == 0 else ["licence:CC0"] if n % 3 == 1 else []
+            rows.append({**asked, "slices": own, **dict.fromkeys(METRICS, score)})
     return pl.DataFrame(rows)
 
 
@@ -142,12 +143,14 @@ def test_a_gate_that_guards_nothing_is_no_gate() -> None:
         judge(Gate(rules=(), min_questions=300), EQUAL, EQUAL, GROUPS)
 
 
-def test_slices_are_types_groups_and_lengths() -> None:
+def test_slices_are_types_groups_lengths_and_what_conversations_say() -> None:
     parts = slices(EQUAL, GROUPS)
-    assert set(parts) == {"all", "state", *TYPES, "length:9-16", "length:17-32"}
+    own = {"licence:MIT", "licence:CC0", "source:notes"}
+    assert set(parts) == {"all", "state", *TYPES, "length:9-16", "length:17-32", *own}
+    assert len(parts["licence:MIT"]) == len(parts["source:notes"]) == len(parts["licence:CC0"]) == len(EQUAL) / 3
     assert len(parts["state"]) == len(parts["latest"]) + len(parts["first"])
     assert len(parts["length:9-16"]) + len(parts["length:17-32"]) == len(parts["all"])
-    lengths = pl.DataFrame({"segments": [1, 2, 16, 17, 64], "question_type": list("aaaaa")})
+    lengths = pl.DataFrame({"segments": [1, 2, 16, 17, 64], "question_type": list("aaaaa"), "slices": [[]] * 5})
     assert [name for name in slices(lengths, {}) if name.startswith("length")] == [
         "length:1-1",
         "length:2-2",

@@ -77,6 +77,7 @@ def test_no_source_is_on_both_sides_of_the_line(warehouse: Warehouse) -> None:
     assert sources(warehouse, [one.conversation_id for one in own.conversations]) == set(APART)
     assert sources(warehouse, episodes_of(warehouse, version.dataset_id)["context_id"]) == set(NAMES) - set(APART)
     assert all(0 <= i < len(one.segments) for one in own.conversations for asked in one.queries for i in asked.gold)
+    assert {one.slices for one in own.conversations} == {("licence:unknown",)}
     # An edited text stays on its side.
     add(warehouse, [of_town(APART[0], 100), of_town("new.txt", 101)])
     after = published(warehouse)
