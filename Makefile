@@ -15,7 +15,7 @@ export EVO_HOME ?= $(CURDIR)/.evo
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 BACKBONE := $(EVO_HOME)/backbones/smollm2
 
-.PHONY: demo test test-all test-pythons soak lint docs setup smollm2 teacher clean
+.PHONY: demo test test-all test-pythons soak loop lint docs setup smollm2 teacher clean
 
 demo: $(VENV)/.ready  ## the whole pipeline, offline: table, funnel and lineage tree
 	$(BIN)/evo demo
@@ -28,7 +28,11 @@ test-all: $(VENV)/.ready  ## the long tests as well
 
 # Every kind of test as often as docs/reliability.md says: hours. Its last output is kept there.
 soak: $(VENV)/.ready  ## the long tests at their full counts
-	EVO_SOAK=1 $(PYTEST) $$(grep -rl "tests.soak" tests --include "test_*.py") | tee soak.log; exit $${PIPESTATUS[0]}
+	EVO_SOAK=1 $(PYTEST) --timeout 5400 $$(grep -rl "tests.soak" tests --include "test_*.py") | tee soak.log; exit $${PIPESTATUS[0]}
+
+# On a server and a worker of its own, once for each of five seeds; each story is told from the tables.
+loop: $(VENV)/.ready  ## retraining that closes by itself: documents, a champion, a refusal, a rollback
+	EVO_SOAK=1 $(PYTEST) -n 0 -s --timeout 3600 tests/flows/test_loop.py
 
 # The rooms that need no torch, under every other Python that is found: the command's own, or pyenv's.
 OTHERS := 3.12 3.13

@@ -1,4 +1,4 @@
-"""A machine that goes in the middle of a scheduled retraining: the next run ends in the same champion, nothing twice."""
+"""A machine that goes in the middle of a scheduled retraining: the next run ends in the same champion."""
 
 from __future__ import annotations
 
