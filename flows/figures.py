@@ -33,6 +33,9 @@ def figures(status: Status) -> str:
             champion.labels(model.name, model.champion, model.champion_model).set(1)
         if model.gate:
             gate.labels(model.name, model.gated, model.gate).set(1)
+    decided = gauge("evo_retrain_last_timestamp_seconds", "The last decision.", "model", "decision", "outcome")
+    for decision in status.decisions:
+        decided.labels(decision.name, decision.decision, decision.outcome).set(decision.at.timestamp())
     questions = gauge("evo_questions", "Questions drafted, and kept as episodes.", "generator", "outcome")
     for one in status.yields:
         questions.labels(one.generator, "drafted").set(one.drafted)

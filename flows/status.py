@@ -1,4 +1,4 @@
-"""Where a home stands: what runs, what is pending, what is newest and in use, and what teachers were paid.
+"""Where a home stands: what runs, is pending, newest, in use and decided, and what teachers were paid.
 
 Nothing is started and nothing changed: it is read from locks, tables, the ledger, and a Prefect server that is there.
 """
@@ -26,6 +26,7 @@ from evoembedding.schemas.teacher import Paid
 from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.datasets.versions import list_versions
 from evoembedding.warehouse.ledger import FILE, SqliteLedger
+from evoembedding.warehouse.registry.decisions import last_decisions
 from evoembedding.warehouse.registry.labels import names
 from evoembedding.warehouse.registry.states import standings
 
@@ -74,6 +75,16 @@ class InUse(Record):
     gate_at: Moment | None
 
 
+class Decided(Record):
+    """The last decision whether a model of a name is trained again, and what came of it; '' where it has not ended."""
+
+    name: str
+    decision: str
+    outcome: str
+    why: str
+    at: Moment
+
+
 class Yield(Record):
     """Questions of a generator: drafted, and kept as episodes."""
 
@@ -91,6 +102,7 @@ class Status(Record):
     pending: tuple[Pending, ...]
     datasets: tuple[Newest, ...]
     models: tuple[InUse, ...]
+    decisions: tuple[Decided, ...]
     yields: tuple[Yield, ...]
     paid: tuple[Paid, ...]
 
@@ -113,6 +125,16 @@ def status(home: Path) -> Status:
                 for one in newest.values()
             ),
             models=tuple(_in_use(warehouse, name) for name in names(warehouse)),
+            decisions=tuple(
+                Decided(
+                    name=one.name,
+                    decision=one.decision,
+                    outcome=one.outcome,
+                    why="; ".join(one.reasons),
+                    at=one.created_at,
+                )
+                for one in last_decisions(warehouse)
+            ),
             yields=tuple(_yields(warehouse)),
             paid=tuple(_paid(home)),
         )

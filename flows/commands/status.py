@@ -23,7 +23,7 @@ def status(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show what runs, what is pending, the newest versions, which models are in use, and what is scheduled next."""
+    """Show what runs, is pending, newest, in use, decided about retraining, paid, and scheduled next."""
     from evoembedding.flows.scheduled import scheduled
     from evoembedding.flows.status import status as look
 
@@ -64,6 +64,11 @@ def _say(found: Status, following: list[Scheduled] | None) -> None:
             else (one.name, one.newest, one.champion or "none", "none")
             for one in found.models
         ],
+    )
+    _part(
+        "Last decisions to retrain",
+        ("name", "decision", "outcome", "when", "why"),
+        [(one.name, one.decision, one.outcome, f"{one.at:%Y-%m-%d %H:%M}", one.why) for one in found.decisions],
     )
     _part(
         "Paid to teachers",

@@ -17,7 +17,9 @@ from prefect.states import Scheduled
 from prometheus_client.parser import text_string_to_metric_families
 
 from evoembedding.flows.alone import alone
+from evoembedding.flows.decide import decide
 from evoembedding.flows.figures import figures
+from evoembedding.flows.recipes import recipe
 from evoembedding.flows.status import InUse, Running, Status, Yield, status
 from evoembedding.flows.train import train
 from evoembedding.schemas.arrow import to_frame
@@ -26,6 +28,7 @@ from evoembedding.schemas.episode import Document
 from evoembedding.schemas.teacher import Message, Paid, Sampling, TeacherCall, TeacherRequest
 from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.ledger import SqliteLedger
+from evoembedding.warehouse.registry.decisions import keep_decision
 from evoembedding.warehouse.registry.promotion import promote
 from evoembedding.warehouse.registry.versions import register
 from tests import warm
@@ -42,6 +45,7 @@ def home(demo: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
         model = ModelRecord(**warehouse.query("SELECT * FROM lake.models").row(0, named=True))
         register(warehouse, model, "support", "somebody")
         promote(warehouse, "support@1", "somebody", "the first", force=True)
+        keep_decision(warehouse, decide(warehouse, "support", recipe("smallest")))
         warehouse.append("documents", to_frame(Document, [late]))
     ledger = SqliteLedger.open(made)
     for number, month in enumerate((9, 10, 10)):
@@ -77,6 +81,9 @@ def test_a_home_is_told_as_its_tables_are(home: Path) -> None:
     assert [(one.kind, one.stage, one.items) for one in found.pending] == [("cloze", "cloze", 1)]
     (model,) = found.models
     assert (model.newest, model.champion, model.gate, model.gate_at) == ("support@1", "support@1", "", None)
+    (decided,) = found.decisions
+    assert (decided.name, decided.decision, decided.outcome) == ("support", "keep", "")
+    assert decided.why == "no bound of the policy is reached"
     assert {one.generator: one.drafted for one in found.yields} == drafted
     assert all(0 < one.kept <= one.drafted for one in found.yields)
     assert found.paid == (
@@ -125,6 +132,8 @@ def test_prometheus_reads_the_same_figures(home: Path, tmp_path: Path) -> None:
     assert found["evo_teacher_cost", "2026-10", "taught"] == 1.0
     assert found["evo_pending_items", "cloze", "cloze", "smallest", "smallest"] == 1
     assert found["evo_dataset_newest_timestamp_seconds", "smallest"] == status(home).datasets[0].created_at.timestamp()
+    decided = status(home).decisions[0].at.timestamp()
+    assert found["evo_retrain_last_timestamp_seconds", "", "keep", "support"] == decided
     assert found["evo_model_champion", status(home).models[0].champion_model, "support", "support@1"] == 1
     for place, says in ((tmp_path, "is a folder"), (tmp_path / "none" / "evo.prom", "cannot be written")):
         failed = evo(home, "status", "--prometheus", str(place), PREFECT_API_URL="")
@@ -141,7 +150,7 @@ def test_names_that_came_from_outside_stay_labels() -> None:
         name="m", newest="m@1", newest_at=at, champion="", champion_model="", gated="m@1", gate="refused", gate_at=at
     )
     told = Status(
-        home="h", at=at, running=(), pending=(), datasets=(), models=(model,),
+        home="h", at=at, running=(), pending=(), datasets=(), models=(model,), decisions=(),
         yields=(Yield(generator=odd, drafted=2, kept=1),), paid=(),
     )  # fmt: skip
     read = {

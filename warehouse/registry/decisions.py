@@ -29,6 +29,15 @@ def newest_decisions(warehouse: Warehouse, most: int) -> list[RetrainDecision]:
     return [RetrainDecision(**row) for row in rows]
 
 
+def last_decisions(warehouse: Warehouse) -> list[RetrainDecision]:
+    """The last decision about each name as it stands, by name; none as of a time before there were any."""
+    rows = warehouse.query_known(
+        """SELECT * FROM lake.retrain_decisions QUALIFY row_number() OVER (PARTITION BY name
+           ORDER BY created_at DESC, sequence DESC) = 1 ORDER BY name"""
+    )
+    return [RetrainDecision(**row) for row in rows]
+
+
 def unfinished(warehouse: Warehouse, name: str, recipe: str) -> RetrainDecision | None:
     """The newest decision to train by a recipe of that name, where it was stopped before it had ended."""
     found = [one for one in decisions(warehouse, name) if one.decision == "retrain" and one.recipe == recipe]
