@@ -24,6 +24,7 @@ from evoembedding.flows.commands.model import model_app
 from evoembedding.flows.commands.report import report
 from evoembedding.flows.commands.rerun import rerun
 from evoembedding.flows.commands.retrain import retrain
+from evoembedding.flows.commands.run import run_app
 from evoembedding.flows.commands.shard import shard
 from evoembedding.flows.commands.status import status
 from evoembedding.flows.commands.synthesis import plan, retry, synthesize
@@ -53,6 +54,7 @@ dataset_app.command("import", epilog="Example: evo dataset import MiG-NJU/EvoTra
 app.add_typer(dataset_app, name="dataset")
 app.add_typer(lineage_app, name="lineage")
 app.add_typer(model_app, name="model")
+app.add_typer(run_app, name="run")
 app.add_typer(teacher_app, name="teacher")
 
 

@@ -15,7 +15,7 @@ from evoembedding.schemas.errors import EvoError
 
 
 def rerun(
-    run_id: Annotated[str, typer.Argument(help="A flow's run, as 'evo lineage events --json' and Prefect name it.")],
+    run_id: Annotated[str, typer.Argument(help="A flow's run, as 'evo run list' and Prefect name it.")],
     as_json: Json = False,
 ) -> None:
     """Run a flow again with the parameters that were recorded of its run; what is done already is not done twice."""
@@ -26,7 +26,7 @@ def rerun(
         identity = UUID(run_id)
     except ValueError:
         raise EvoError(
-            f"{run_id[:80]!r} is the id of no run; nothing was run; give one of 'evo lineage events --json', such as "
+            f"{run_id[:80]!r} is the id of no run; nothing was run; give one of 'evo run list', such as "
             "0190c2a4-5e1b-7c3d-9f2a-0b1c2d3e4f50"
         ) from None
     prefect_server.ready(state())
@@ -50,7 +50,7 @@ def _trained(run_id: str, as_json: bool) -> None:
     if model is None:
         raise EvoError(
             f"no training run {whole[:80]} has ended; nothing was run; one that was broken off goes on with the same "
-            "'evo train', or by the id of its flow: 'evo lineage events --json'"
+            "'evo train', or by the id of its flow: 'evo run list'"
         )
     peek(lambda warehouse: folder_of(warehouse, model))
     text = f"{whole} is done, and gave {model.model_id}: the same shards and settings are this run, nothing was trained"

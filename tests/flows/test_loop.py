@@ -47,9 +47,11 @@ new_documents = 3
 new_share = 0.3
 [gate]
 benchmark = "heldout"
-rules = [{{metric = "nDCG@10", not_worse_than = 0.05}}]
+rules = [{{metric = "nDCG@10", not_worse_than = 0.12}}]
+guards = [{{metric = "nDCG@10", may_lose = 0.1}}]
 """
-GOOD, BAD = 700, 900  # dialogues of the recipe, and of the batch whose evidence is shuffled
+# Trained anew on nearly the same, such small models differ by some 0.03; on nonsense, they lose ten times that.
+GOOD, BAD = 700, 1400  # dialogues of the recipe, and of the batch whose evidence is shuffled
 NOTE = "The archive of {0} keeps charts of the river {0}, drawn in {1}. Its keeper in {1} was {2} Valadão. "
 FIRST, THEN = ("Evora", "Faro", "Tomar"), ("Beja", "Elvas", "Silves", "Lagos")
 STORY = {

@@ -206,6 +206,10 @@ def test_the_second_of_two_runs_waits_and_makes_nothing_twice(
     again = evo("rerun", run_id, "--json", home=home)
     assert again.returncode == 0, again.stderr
     assert json.loads(again.stdout) == {"flow": "synthesize", "result": {"recipe": "twice", "new_episodes": 0}}
+    told = json.loads(evo("run", "list", "--job", "synthesize", "--json", home=home).stdout)
+    assert [(one["job"], one["state"]) for one in told] == [("synthesize.twice", "done")] * 3
+    assert run_id in evo("run", "list", home=home).stdout
+    assert evo("run", "list", "--failed", home=home).stdout.strip() == "no such run is known"
     other = evo("rerun", run_id, home=tmp_path / "other")
     assert other.returncode == 1
     assert f"run {run_id} was made in home '{home}'" in other.stderr
