@@ -37,6 +37,7 @@ EAGER = {
     "DO_NOT_TRACK": "1",
 }
 DEADLINE_S = 600.0  # for what takes seconds on an idle machine
+LOOK_EVERY_S = 0.5
 OVER = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
@@ -168,7 +169,7 @@ class Deployed:
         deadline = time.monotonic() + DEADLINE_S
         while not (found := look()):
             assert time.monotonic() < deadline and self.worker.poll() is None and self.server.poll() is None
-            time.sleep(0.3)
+            time.sleep(LOOK_EVERY_S)
         kept: dict[str, Any] = found
         return kept
 

@@ -53,7 +53,7 @@ def killed(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Dep
     file.write_text(RECIPE)
     deployed = Deployed.start(tmp_path, PREFECT_FLOWS_HEARTBEAT_FREQUENCY=HEARTBEAT_S)
     deployed.home.mkdir()
-    deployed.schedule("retrain", 10, name="support", recipe=str(file))
+    deployed.schedule("retrain", 20, name="support", recipe=str(file))
     deployed.wait(lambda: MOMENTS[request.param](deployed.home))
     yield deployed, request.param
     deployed.stop()

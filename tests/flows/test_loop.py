@@ -52,6 +52,7 @@ guards = [{{metric = "nDCG@10", may_lose = 0.1}}]
 """
 # Trained anew on nearly the same, such small models differ by some 0.03; on nonsense, they lose ten times that.
 GOOD, BAD = 700, 1400  # dialogues of the recipe, and of the batch whose evidence is shuffled
+EVERY_S = 20  # a run is a process that imports Prefect: more often, they would take a core by themselves
 NOTE = "The archive of {0} keeps charts of the river {0}, drawn in {1}. Its keeper in {1} was {2} Valadão. "
 FIRST, THEN = ("Evora", "Faro", "Tomar"), ("Beja", "Elvas", "Silves", "Lagos")
 STORY = {
@@ -75,7 +76,7 @@ def loop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Deplo
     asks = {"name": "support", "recipe": str(file)}
     deployed.call("PATCH", f"deployments/{deployed.deployment('retrain')['id']}", parameters=asks)
     deployed.switch_on("retrain as documents come")
-    deployed.schedule("ingest", 5, source=str(inbox), sync=True, create_home=True)
+    deployed.schedule("ingest", EVERY_S, source=str(inbox), sync=True, create_home=True)
     yield deployed, recipe(str(file)), inbox
     deployed.stop()
 
@@ -93,7 +94,7 @@ def test_documents_become_a_champion_and_nonsense_does_not(loop: tuple[Deployed,
 
     with Warehouse.open(deployed.home) as warehouse:
         nonsense(warehouse, settings)
-    deployed.schedule("retrain", 5)
+    deployed.schedule("retrain", EVERY_S)
     third = ended(deployed, 3)
     assert (third.outcome, third.dataset) == ("refused", "talks@3")
     assert "episodes are new" in third.reasons[0]
