@@ -24,7 +24,7 @@ MIXES = ("types", "families", "generators", "kinds", "licences")
 PARTS = {"yield": "all", "left_out": "near_duplicate", "segments": "mean", "tokens": "mean"}
 KNOWN_PARTS: dict[str, tuple[str, ...]] = {
     "episodes": ("",),
-    "left_out": ("near_duplicate", "contaminated"),
+    "left_out": ("near_duplicate", "contaminated", "leaked", "held_out"),
     "segments": ("mean", "min", "max"),
     "tokens": ("mean", "min", "max"),
 }
@@ -44,8 +44,8 @@ class Expectation(Config):
     )
     part: Part = Field(
         "",
-        description="Of `yield` a check, by default `all` of them; of `left_out` `near_duplicate` (the default) or "
-        "`contaminated`; of `segments` and `tokens` `mean` (the default), `min` or `max`; of a mix what it is a share "
+        description="Of `yield` a check, by default `all` of them; of `left_out` `near_duplicate` (the default), "
+        "`contaminated`, `leaked` or `held_out`; of `segments` and `tokens` `mean` (the default), `min` or `max`; of a mix what it is a share "
         "of: a question type, a generator, a licence or `unknown`.",
     )
     at_least: float | None = Field(None, ge=0, allow_inf_nan=False, description="It is this or more.")

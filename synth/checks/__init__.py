@@ -5,8 +5,8 @@
 
 Questions are put to them in this order; of one that fails several, the first one's name is the last word.
 
-Four verdicts are given elsewhere, since they look beyond one question: `duplicate` (synth/verification.py,
-synth/items.py), `near_duplicate` and `contaminated` (flows/curate.py), and `all`, the last word.
+Six verdicts are given elsewhere, since they look beyond one question: `duplicate` (synth/verification.py,
+synth/items.py), `near_duplicate`, `contaminated`, `leaked` and `held_out` (flows/curate.py), and `all`, the last word.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from evoembedding.schemas.dataset import DatasetVersion
-from evoembedding.schemas.expect import MIXES, Profile
+from evoembedding.schemas.expect import KNOWN_PARTS, MIXES, Profile
 from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.datasets.statistics import EpisodeSet, Statistics, of_version, statistics
 from evoembedding.warehouse.datasets.versions import EpisodeFilter, matching
@@ -42,7 +42,7 @@ def _profile(
     if curation:
         out: dict[str, int] = dict(warehouse.query(_LEFT_OUT, (curation,)).iter_rows())
         looked_at = found.episodes + sum(out.values())
-        checks = {"near_duplicate": 0, "contaminated": 0, **out}
+        checks = {**dict.fromkeys(KNOWN_PARTS["left_out"], 0), **out}
         numbers["left_out"] = {check: count / looked_at for check, count in checks.items()}
     mixes: dict[str, dict[str, int]] = {name: getattr(found, name) for name in MIXES}
     shares = {name: {part: n / sum(counts.values()) for part, n in counts.items()} for name, counts in mixes.items()}
