@@ -45,8 +45,8 @@ class Expectation(Config):
     part: Part = Field(
         "",
         description="Of `yield` a check, by default `all` of them; of `left_out` `near_duplicate` (the default), "
-        "`contaminated`, `leaked` or `held_out`; of `segments` and `tokens` `mean` (the default), `min` or `max`; of a mix what it is a share "
-        "of: a question type, a generator, a licence or `unknown`.",
+        "`contaminated`, `leaked` or `held_out`; of `segments` and `tokens` `mean` (the default), `min` or `max`; of a "
+        "mix what it is a share of: a question type, a generator, a licence or `unknown`.",
     )
     at_least: float | None = Field(None, ge=0, allow_inf_nan=False, description="It is this or more.")
     at_most: float | None = Field(None, ge=0, allow_inf_nan=False, description="It is this or less.")
