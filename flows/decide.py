@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable
 from datetime import datetime
 
+from evoembedding.evaluation.benchmarks.heldout import HELDOUT
 from evoembedding.evaluation.metrics import METRICS
 from evoembedding.flows.made_by import made_by
 from evoembedding.flows.settings import user
@@ -21,6 +22,7 @@ from evoembedding.schemas.moments import now
 from evoembedding.schemas.registry import CHAMPION
 from evoembedding.schemas.retraining import RetrainDecision, RetrainPolicy, Seen
 from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.datasets.own import OWN
 from evoembedding.warehouse.datasets.versions import count_unpublished, matching_digest, trained_on
 from evoembedding.warehouse.documents.texts import count_new, usable_documents
 from evoembedding.warehouse.lineage.withdrawal_marks import withdrawn_versions
@@ -29,6 +31,13 @@ from evoembedding.warehouse.registry.labels import aliases, find_version, model_
 from evoembedding.warehouse.registry.versions import check_free
 
 DAY_S = 86_400
+# What was measured last of a model on a benchmark, whichever version or worlds of it these were.
+_EVALUATED = """SELECT value FROM lake.evaluations
+    WHERE model_id = $model AND split_part(benchmark, ':', 1) = $benchmark AND metric = $metric
+    AND question_type = 'all' AND system = $system ORDER BY rowid DESC LIMIT 1"""
+_GATED = """SELECT if(model_id = $model, value, baseline_value) AS value FROM lake.gate_rules
+    WHERE $model IN (model_id, baseline_id) AND split_part(benchmark, ':', 1) = $benchmark AND metric = $metric
+    AND question_slice = 'all' ORDER BY created_at DESC, rowid DESC LIMIT 1"""
 
 
 def decide(warehouse: Warehouse, name: str, recipe: Recipe) -> RetrainDecision:
@@ -158,16 +167,18 @@ def _held_back(warehouse: Warehouse, name: str, policy: RetrainPolicy, seen: See
 
 def _score(warehouse: Warehouse, model_id: str, recipe: Recipe) -> float | None:
     """The model's score on the gate's benchmark: the lower one of what `evo evaluate` and gates measured last. A gate
-    measures the model in use anew whenever it judges another against it.
+    measures the model in use anew whenever it judges another against it; one that has too few own questions asks about
+    held-out worlds, and so is it here.
     """
-    last = (
-        """SELECT value FROM lake.evaluations
-           WHERE model_id = $model AND split_part(benchmark, ':', 1) = split_part($benchmark, ':', 1)
-           AND metric = $metric AND question_type = 'all' AND system = $system ORDER BY rowid DESC LIMIT 1""",
-        """SELECT if(model_id = $model, value, baseline_value) AS value FROM lake.gate_rules
-           WHERE $model IN (model_id, baseline_id) AND split_part(benchmark, ':', 1) = split_part($benchmark, ':', 1)
-           AND metric = $metric AND question_slice = 'all' ORDER BY created_at DESC, rowid DESC LIMIT 1""",
-    )
-    asked = {"model": model_id, "benchmark": recipe.gate.benchmark, "metric": recipe.retrain.score_metric}
-    found = [*warehouse.query(last[0], {**asked, "system": MODEL})["value"], *warehouse.query(last[1], asked)["value"]]
-    return min((value for value in found if value is not None), default=None)
+    asked = {"model": model_id, "metric": recipe.retrain.score_metric}
+    name = recipe.gate.benchmark.partition(":")[0]
+    for benchmark in (OWN, HELDOUT.name) if name == OWN else (name,):
+        found = [
+            value
+            for query, more in ((_EVALUATED, {"system": MODEL}), (_GATED, {}))
+            for value in warehouse.query(query, {**asked, "benchmark": benchmark, **more})["value"]
+            if value is not None
+        ]
+        if found:
+            return min(found)
+    return None

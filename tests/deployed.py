@@ -133,7 +133,7 @@ class Deployed:
         found: dict[str, Any] = self.call("GET", f"deployments/name/{name}/{name}")
         return found
 
-    def run(self, name: str, **parameters: Any) -> str:
+    def run(self, name: str, /, **parameters: Any) -> str:
         """Start a run of a deployment by hand; its id."""
         made = self.call(
             "POST",
@@ -143,7 +143,7 @@ class Deployed:
         )
         return str(made["id"])
 
-    def schedule(self, name: str, every_s: float, **parameters: Any) -> str:
+    def schedule(self, name: str, every_s: float, /, **parameters: Any) -> str:
         """Have a deployment run all the time from now on; the schedule's id."""
         wanted = {"schedule": {"interval": every_s}, "active": True, "parameters": parameters}
         (made,) = self.call("POST", f"deployments/{self.deployment(name)['id']}/schedules", json=[wanted])
