@@ -68,7 +68,8 @@ def world(demo: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, di
     for name, rules in RULES.items():
         recipes[name] = str(folder / f"{name}.toml")
         Path(recipes[name]).write_text(
-            f'base = "smallest"\n[gate]\nguards = []\nmin_questions = 20\nrules = [{rules}]\n', encoding="utf-8"
+            f'base = "smallest"\n[gate]\nbenchmark = "heldout"\nguards = []\nmin_questions = 20\nrules = [{rules}]\n',
+            encoding="utf-8",
         )
     return home, recipes
 
