@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 
 from evoembedding.flows.curate import curate
+from evoembedding.flows.gate import _questions
+from evoembedding.flows.recipes import recipe
 from evoembedding.flows.synthesize import commit_drafts
 from evoembedding.schemas.arrow import to_frame
 from evoembedding.schemas.configs import ClozeConfig, CurationConfig
 from evoembedding.schemas.dataset import DatasetVersion, Failure, ModelRecord, ShardSet, TrainingRun
 from evoembedding.schemas.episode import Document
+from evoembedding.schemas.gate import Gate
 from evoembedding.synth import cloze
 from evoembedding.synth.curation.hold_out import held_out
 from evoembedding.synth.documents import document
@@ -101,16 +104,32 @@ def test_what_nearly_repeats_a_held_out_text_is_not_trained_on(warehouse: Wareho
     assert own_questions(warehouse, after).conversations == own_questions(warehouse, before).conversations
 
 
+def train_on(warehouse: Warehouse, version: DatasetVersion, name: str) -> None:
+    """Rows of `model-NAME`, as if it had been trained on a version."""
+    warehouse.append_all(
+        {
+            "shard_sets": to_frame(ShardSet, [shard_set(name, dataset_id=version.dataset_id)]),
+            "training_runs": to_frame(TrainingRun, [training_run(name, shard_set_id=f"shards-{name}")]),
+            "models": to_frame(ModelRecord, [trained_model(name)]),
+        }
+    )
+
+
+def test_a_gate_asks_them_where_there_are_enough(warehouse: Warehouse, capsys: pytest.CaptureFixture[str]) -> None:
+    add(warehouse, (of_town(name, n) for n, name in enumerate(NAMES)))
+    version = published(warehouse)
+    train_on(warehouse, version, "m")
+    asks = recipe("smallest").replace(gate=Gate(min_questions=5))
+    assert _questions(warehouse, asks, ["model-m"]) == own_questions(warehouse, version, ["model-m"])
+    few = recipe("smallest").replace(gate=Gate(min_questions=1000))
+    assert _questions(warehouse, few, ["model-m"]).name.startswith("heldout:")
+    assert "gate: own:d@1 has" in capsys.readouterr().err
+
+
 def test_what_a_model_was_trained_on_is_not_asked(warehouse: Warehouse) -> None:
     add(warehouse, (of_town(name, n) for n, name in enumerate(NAMES)))
     first, second = published(warehouse, share=SHARE / 3), published(warehouse)
-    warehouse.append_all(
-        {
-            "shard_sets": to_frame(ShardSet, [shard_set("s", dataset_id=first.dataset_id)]),
-            "training_runs": to_frame(TrainingRun, [training_run("m", shard_set_id="shards-s")]),
-            "models": to_frame(ModelRecord, [trained_model("m")]),
-        }
-    )
+    train_on(warehouse, first, "m")
     everything, unseen = own_questions(warehouse, second), own_questions(warehouse, second, ["model-m"])
     assert unseen.questions + unseen.left_out == everything.questions
     assert sources(warehouse, [one.conversation_id for one in unseen.conversations]) == {
