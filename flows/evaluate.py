@@ -17,6 +17,7 @@ from evoembedding.evaluation.report import OVERALL, markdown_table
 from evoembedding.evaluation.score import ALL, score, summarise
 from evoembedding.flows.announce import announce
 from evoembedding.flows.lineage_events import emits, reads, writes
+from evoembedding.flows.mlflow_mirror import mirror
 from evoembedding.flows.parameters import THE_WORKERS, Home, RecipeParameter, by_name
 from evoembedding.flows.progress import tell
 from evoembedding.flows.report.task import report
@@ -109,6 +110,7 @@ def score_systems(home: Path, model_id: str, benchmark: str, path: str | None, c
     if rows:
         told = {"benchmark": read.name, "measured_on": read.digest, "scores": _means(stored)[MODEL]}
         announce(home, "model.evaluated", ("model", model_id), payload=told)
+        mirror(home)
     return stored
 
 

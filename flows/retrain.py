@@ -21,6 +21,7 @@ from evoembedding.flows.build_dataset import build_dataset
 from evoembedding.flows.decide import decide, situation
 from evoembedding.flows.gate import gate
 from evoembedding.flows.lineage_events import emits
+from evoembedding.flows.mlflow_mirror import mirror
 from evoembedding.flows.parameters import THE_WORKERS, Home, Nproc, RecipeParameter, by_name
 from evoembedding.flows.progress import tell
 from evoembedding.flows.settings import user
@@ -153,6 +154,7 @@ def _settled(home: Path, decision: RetrainDecision, label: str, recipe: Recipe) 
     with Warehouse.open(home) as warehouse:
         done = promote(warehouse, label, user(), why)
     promoted(home, done, user(), why)
+    mirror(home)
     return "promoted", judged.gate_id
 
 

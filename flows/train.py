@@ -16,6 +16,7 @@ from prefect.client.schemas.objects import State
 from evoembedding.flows.announce import announce
 from evoembedding.flows.build_dataset import shard_version, tokenizer_folder
 from evoembedding.flows.lineage_events import emits, reads, writes
+from evoembedding.flows.mlflow_mirror import mirror
 from evoembedding.flows.parameters import THE_WORKERS, Home, Nproc, RecipeParameter, by_name
 from evoembedding.flows.progress import tell
 from evoembedding.flows.settings import git_commit, package_version, user
@@ -243,5 +244,6 @@ def train(
         with Warehouse.open(home) as warehouse:
             named = register(warehouse, model, name, user())[0].label
         tell(f"{model.model_id} is {named}")
+    mirror(home)
     told = {"model": model.model_id, "named": named, "dataset": version.label}
     return {**told, "training_run_id": model.training_run_id}

@@ -13,7 +13,7 @@ from urllib.parse import quote, unquote, urlsplit
 HIDDEN = "[secret]"
 SHORTEST = 8  # characters: shorter values are found in ordinary text
 _NAMES = re.compile(r"(API_?KEY|ACCESS_KEY(_ID)?|SECRET(_KEY)?|TOKEN|PASSWORD)$", re.I)
-_PROXIES = re.compile(r"^(ALL|HTTPS?)_PROXY$", re.I)
+_URLS = re.compile(r"^((ALL|HTTPS?)_PROXY|MLFLOW_TRACKING_URI)$", re.I)  # may hold a password
 _WORD = re.compile(r"[a-z-]{1,15}|[A-Z-]{1,15}|(.)\1*")  # 'not-needed', 'changeme', 'xxxxxxxx': no secrets
 _ESCAPE = re.compile(r'\\(?:u00([0-7][0-9a-fA-F])|(["\\/]))')
 
@@ -40,10 +40,10 @@ class Scrubber:
 
 def of_environment(*names: str) -> Scrubber:
     """For the values of these variables and of all whose names say that they hold a secret (`HF_TOKEN`, `PGPASSWORD`,
-    `AWS_SECRET_ACCESS_KEY`), and for the passwords of proxies.
+    `AWS_SECRET_ACCESS_KEY`), and for the passwords in URLs of proxies and of MLflow.
     """
     found = [value for name, value in os.environ.items() if name in names or _NAMES.search(name)]
-    return Scrubber([*found, *(p for n, v in os.environ.items() if _PROXIES.match(n) and (p := _password(v)))])
+    return Scrubber([*found, *(p for n, v in os.environ.items() if _URLS.match(n) and (p := _password(v)))])
 
 
 def scrubbed(text: str) -> str:

@@ -9,6 +9,7 @@ import typer
 from evoembedding.flows.commands.gate_table import gate_told, print_gate
 from evoembedding.flows.commands.model_changes import promote, register, rollback, tag
 from evoembedding.flows.commands.model_compare import compare
+from evoembedding.flows.commands.model_mirror import mirror
 from evoembedding.flows.settings import state
 from evoembedding.flows.terminal import completion
 from evoembedding.flows.terminal.console import Json, say, say_json, say_table
@@ -123,6 +124,7 @@ model_app.command(
 )(promote)
 model_app.command("rollback", epilog='Example: evo model rollback support --why "users complain"')(rollback)
 model_app.command("tag", epilog="Example: evo model tag support@2 stable   evo model tag support stable --remove")(tag)
+model_app.command("mirror", epilog="Example: MLFLOW_TRACKING_URI=http://127.0.0.1:5000 evo model mirror")(mirror)
 
 
 def _standing(one: Standing) -> dict[str, Any]:

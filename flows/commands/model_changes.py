@@ -30,6 +30,7 @@ def register(
 
     with Warehouse.open(state()) as warehouse:
         version, new = give(warehouse, model_of(warehouse, model, "nothing was registered"), name, user())
+    _mirror()
     told = f"{version.model_id} is {version.label}{'' if new else ' already'}"
     say({**version.model_dump(), "label": version.label, "new": new}, as_json, told)
 
@@ -89,6 +90,7 @@ def tag(
             moved = remove_alias(warehouse, model.partition("@")[0], alias, user(), why)
         else:
             moved = set_alias(warehouse, model, alias, user(), why)
+    _mirror()
     points = f"is {moved.name}@{moved.number}" if moved.number else "is removed"
     say(moved.model_dump(), as_json, f"{moved.name}@{moved.alias} {points}")
 
@@ -97,6 +99,13 @@ def _announce(done: Promotion, why: str) -> None:
     from evoembedding.flows.announce import promoted
 
     promoted(state(), done, user(), why)
+    _mirror()
+
+
+def _mirror() -> None:
+    from evoembedding.flows.mlflow_mirror import mirror
+
+    mirror(state())
 
 
 def _told(done: Promotion, as_json: bool, told: str) -> None:

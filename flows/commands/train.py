@@ -87,11 +87,12 @@ def _check(dataset: str, name: str | None) -> None:
 
 def _tell(model: ModelRecord, name: str | None, as_json: bool) -> None:
     """Register the model, which is done already where it was trained just now, and say what it is called."""
+    from evoembedding.flows.mlflow_mirror import mirror
     from evoembedding.warehouse.registry.labels import labels_of
     from evoembedding.warehouse.registry.versions import register
 
-    if name is not None:
-        peek(lambda warehouse: register(warehouse, model, name, user()))
+    if name is not None and peek(lambda warehouse: register(warehouse, model, name, user()))[1]:
+        mirror(state())
     path, named = resolve_place(model.place, state()), peek(lambda warehouse: labels_of(warehouse, model.model_id))
     told = f"{', '.join([model.model_id, *named])} at {path}"
     say({**model.model_dump(), "path": str(path), "named": named}, as_json, told)

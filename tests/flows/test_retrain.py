@@ -47,7 +47,11 @@ def test_a_model_is_trained_again_where_there_is_a_reason_to(
         return told
 
     # There is no champion, so that a gate which only compares has nothing to hold against the model.
-    first = retrain("smallest", 0)
+    asked = ("retrain", "support", "--recipe", "smallest", "--json")
+    done = evo(*asked, MLFLOW_TRACKING_URI="http://127.0.0.1:1")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("(MLFLOW_TRACKING_URI)") == 2  # by training and by the promotion, which it did not fail
+    first = json.loads(done.stdout)
     assert (first["outcome"], first["reasons"]) == ("promoted", ["no model of this name is in use"])
     assert first["flow_run_id"]
     assert retrain("smallest", 0)["decision"] == "keep"

@@ -68,10 +68,11 @@ def test_secrets_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, f"{value}{number}")
     monkeypatch.setenv("HTTPS_PROXY", "http://user:p%40ss-W0rd9@proxy.example:3128")
     monkeypatch.setenv("all_proxy", "http://[::1")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:0f-MLfl0w@mlflow.example")
     monkeypatch.setenv("ORDINARY", f"{value}-ordinary")
     for number in range(len(named)):
         assert scrubbed(f"<{value}{number}>") == f"<{HIDDEN}>"
-    assert scrubbed("via p@ss-W0rd9") == f"via {HIDDEN}"
+    assert scrubbed("via p@ss-W0rd9, 0f-MLfl0w") == f"via {HIDDEN}, {HIDDEN}"
     assert scrubbed(f"{value}-ordinary") == f"{value}-ordinary"
     assert of_environment("ORDINARY")(f"{value}-ordinary") == HIDDEN
 
