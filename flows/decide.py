@@ -173,7 +173,7 @@ def _score(warehouse: Warehouse, model_id: str, recipe: Recipe) -> float | None:
     asked = {"model": model_id, "metric": recipe.retrain.score_metric}
     name = recipe.gate.benchmark.partition(":")[0]
     for benchmark in (OWN, HELDOUT.name) if name == OWN else (name,):
-        found = [
+        found: list[float] = [
             value
             for query, more in ((_EVALUATED, {"system": MODEL}), (_GATED, {}))
             for value in warehouse.query(query, {**asked, "benchmark": benchmark, **more})["value"]
