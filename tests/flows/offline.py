@@ -16,10 +16,11 @@ TEXTS = (
 
 
 def small_recipe() -> Recipe:
-    """Four dialogues, two of them held out, and cloze questions."""
+    """Four dialogues, two of them held out, and cloze questions, of which none is."""
     simulated = SimulatorConfig(contexts=4, min_segments=8, max_segments=9)
     asked = ClozeConfig(window_words=12, overlap_words=2)
-    return recipe("smallest").replace(name="d", simulator=simulated, heldout_contexts=2, cloze=asked)
+    small = recipe("smallest").replace(name="d", simulator=simulated, heldout_contexts=2, cloze=asked)
+    return small.replace(curation=small.curation.replace(held_out=0))
 
 
 def without_prefect(patched: pytest.MonkeyPatch) -> None:
