@@ -36,7 +36,7 @@ EAGER = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
 }
-DEADLINE_S = 600.0  # for what takes seconds on an idle machine
+DEADLINE_S = 1200.0  # for what takes seconds, or a minute or two, on an idle machine
 LOOK_EVERY_S = 0.5
 OVER = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 

@@ -15,7 +15,7 @@ from evoembedding.warehouse.registry.decisions import decisions
 from tests.deployed import Deployed
 from tests.soak import count
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 HEARTBEAT_S = "30"  # the least that Prefect takes; automations.yaml waits for three of them
 RECIPE = """base = "smallest"
 name = "talks"

@@ -28,7 +28,7 @@ from tests import warm
 from tests.deployed import Deployed
 from tests.soak import count
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 RECIPE = """base = "smallest"
 name = "talks"
 heldout_contexts = 40
