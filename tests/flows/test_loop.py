@@ -52,7 +52,7 @@ guards = [{{metric = "nDCG@10", may_lose = 0.1}}]
 """
 # Trained anew on nearly the same, such small models differ by some 0.03; on nonsense, they lose ten times that.
 GOOD, BAD = 700, 1400  # dialogues of the recipe, and of the batch whose evidence is shuffled
-EVERY_S = 20  # a run is a process that imports Prefect: more often, they would take a core by themselves
+EVERY_S = 30  # a run is a process that imports Prefect: more often, they would take a core by themselves
 NOTE = "The archive of {0} keeps charts of the river {0}, drawn in {1}. Its keeper in {1} was {2} Valadão. "
 FIRST, THEN = ("Evora", "Faro", "Tomar"), ("Beja", "Elvas", "Silves", "Lagos")
 STORY = {
