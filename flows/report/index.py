@@ -106,8 +106,8 @@ def _gates(warehouse: Warehouse) -> list[dict[str, Any]]:
     return [
         {
             "gate_id": one.gate_id,
-            "model": ", ".join(labels_of(warehouse, one.model_id)) or one.model_id,
-            "against": one.baseline_id and (", ".join(labels_of(warehouse, one.baseline_id)) or one.baseline_id),
+            "model": _version(warehouse, one.model_id),
+            "against": one.baseline_id and _version(warehouse, one.baseline_id),
             "benchmark": one.rows[0].benchmark,
             "outcome": one.outcome,
             "why": "; ".join(one.failed),
@@ -115,6 +115,11 @@ def _gates(warehouse: Warehouse) -> list[dict[str, Any]]:
         }
         for one in newest_gates(warehouse, SHOWN)
     ]
+
+
+def _version(warehouse: Warehouse, model_id: str) -> str:
+    """The first name of a model, as a version: what aliases point to by now was another one then."""
+    return next(iter(labels_of(warehouse, model_id)), model_id)
 
 
 def _decisions(warehouse: Warehouse) -> list[dict[str, Any]]:
