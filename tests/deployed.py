@@ -58,7 +58,12 @@ class Deployed:
         started.start_server()
         httpx.post(f"{started.url}/work_pools/", json={"name": POOL, "type": "process"}).raise_for_status()
         started.start_worker()
-        for words in (["--no-prompt", "deploy", "--all"], ["automation", "create", "--from-file", "automations.yaml"]):
+        automations = (ROOT / "automations.yaml").read_text()
+        if beats := environ.get("PREFECT_FLOWS_HEARTBEAT_FREQUENCY"):
+            automations = automations.replace("within: 600", f"within: {3 * int(beats)}")
+        (folder / "automations.yaml").write_text(automations)
+        files = ["--from-file", str(folder / "automations.yaml")]
+        for words in (["--no-prompt", "deploy", "--all"], ["automation", "create", *files]):
             if started.prefect("deploy", *words).wait(DEADLINE_S) != 0:
                 started.stop()
                 raise AssertionError((folder / "deploy.log").read_text())

@@ -16,7 +16,7 @@ from tests.deployed import Deployed
 from tests.soak import count
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
-HEARTBEAT_S = "30"  # the least that Prefect takes; automations.yaml waits for three of them
+HEARTBEAT_S = "30"  # the least that Prefect takes; three of them are waited for
 RECIPE = """base = "smallest"
 name = "talks"
 [simulator]
