@@ -13,9 +13,10 @@ from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.openlineage.event_log import read_events
 from evoembedding.warehouse.registry.decisions import decisions
 from tests.deployed import Deployed
-from tests.soak import count
+from tests.soak import only_soaking
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
+# In CI, runs are killed and gone on with in test_retrain.py, and test_loop.py has the server and the worker.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600), only_soaking]
 HEARTBEAT_S = "30"  # the least that Prefect takes; three of them are waited for
 RECIPE = """base = "smallest"
 name = "talks"
@@ -46,7 +47,7 @@ MOMENTS: dict[str, Callable[[Path], bool]] = {
 }
 
 
-@pytest.fixture(params=count(["training"], list(MOMENTS)))
+@pytest.fixture(params=MOMENTS)
 def killed(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Deployed, str]]:
     """Deployed, with a schedule of `retrain`, and killed at a moment of its first run."""
     file = tmp_path / "talks.toml"
