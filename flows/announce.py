@@ -39,18 +39,29 @@ def announce(home: Path, occasion: Occasion, about: Resource, *others: Resource,
     except EvoError as error:
         tell(str(error))
         return
-    from prefect.events import emit_event  # commands that announce nothing do without it
+    from prefect.client.orchestration import get_client  # commands that announce nothing do without it
+    from prefect.context import FlowRunContext
+    from prefect.events import Event
 
-    emit_event(
+    context = FlowRunContext.get()
+    of_run = f"prefect.flow-run.{context.flow_run.id}" if context and context.flow_run else ""
+    event = Event(
         event=f"evo.{occasion}",
         resource={"prefect.resource.id": _resource(*about), "prefect.resource.name": about[1]},
         related=[
             {"prefect.resource.id": _resource(kind, name), "prefect.resource.role": kind}
             for kind, name in (("home", str(home)), *others)
             if name
-        ],
+        ]
+        + ([{"prefect.resource.id": of_run, "prefect.resource.role": "flow-run"}] if of_run else []),
         payload=dict(payload),
     )
+    # Not by `emit_event`: its queue loses, without a word, what a busy server does not take at once.
+    try:
+        with get_client(sync_client=True) as client:
+            client.request("POST", "/events", json=[event.model_dump(mode="json")]).raise_for_status()
+    except Exception as error:  # it must not fail what it only tells of
+        tell(f"event evo.{occasion} was not sent ({type(error).__name__}: {str(error)[:200]})")
 
 
 def promoted(home: Path, done: Promotion, by: str, why: str) -> None:
