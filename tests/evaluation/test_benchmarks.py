@@ -56,7 +56,8 @@ def lines(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def test_an_entry_is_complete_and_its_mistakes_are_sentences(name: str, tmp_path: Path) -> None:
     entry = BENCHMARKS[name]
     assert entry.name == name
-    assert entry.title and entry.says and f": {entry.says}" in listed()
+    assert entry.title and entry.says
+    assert f"{name}{f'[:{entry.part}]' if entry.part else ''}: {entry.says}" in listed()
     if not entry.file:
         read = read_benchmark(name, given(None))
         assert read.questions

@@ -31,7 +31,6 @@ from evoembedding.trainer.training.rows import Rows
 from evoembedding.warehouse.catalog import Warehouse
 from tests import warm
 from tests.runs import curve, ranks_of
-from tests.soak import SOAKING
 
 RECIPE = """
 base = "smallest"
@@ -131,13 +130,11 @@ def test_killed_rank_is_started_again_and_the_curve_goes_on(world: World, prefec
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     assert err.count("ended with code -9") == 1
-    assert [step for step, _ in curve(run)] == list(range(1, 25))
-    if SOAKING:  # in CI, test_engine.py resumes a job and compares the curves
-        places = world.home / world.shards.place, next((world.home / "tokenizers").iterdir())
-        launch(*places, world.config, tmp_path / "whole", on_progress=lambda row: None)
-        assert [loss for _, loss in curve(run)] == pytest.approx(
-            [loss for _, loss in curve(tmp_path / "whole")], rel=1e-4
-        )
+    tokenizer = next((world.home / "tokenizers").iterdir())
+    launch(world.home / world.shards.place, tokenizer, world.config, tmp_path / "whole", on_progress=lambda row: None)
+    wanted = curve(tmp_path / "whole")
+    assert [step for step, _ in curve(run)] == [step for step, _ in wanted] == list(range(1, 25))
+    assert [loss for _, loss in curve(run)] == pytest.approx([loss for _, loss in wanted], rel=1e-4)
 
     model = json.loads(out)
     with Warehouse.open(world.home) as warehouse:
