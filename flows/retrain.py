@@ -61,12 +61,11 @@ def retrain(
     """
     check_model_name(name)
     with _alone(home, name):
-        ended = _decided(home, name, recipe)
-        following = ended if ended.decision == "retrain" else None
-        while following:
-            ended = _retrained(home, following, recipe, nproc)
+        ended = decision = _decided(home, name, recipe)
+        while decision.decision == "retrain":
+            ended = _retrained(home, decision, recipe, nproc)
             # What came meanwhile started no run, since this one was at work: so that it looks once more.
-            following = _reason_to_go_on(home, name, recipe)
+            decision = _decided(home, name, recipe, again=True)
         return told(ended)
 
 
@@ -75,23 +74,19 @@ def told(decision: RetrainDecision) -> dict[str, Any]:
     return decision.model_dump(mode="json", exclude={"policy", "situation", "sequence"})
 
 
-def _decided(home: Path, name: str, recipe: Recipe) -> RetrainDecision:
-    """The decision, stored; or the one that was begun and has not ended, whose row is there."""
+def _decided(home: Path, name: str, recipe: Recipe, again: bool = False) -> RetrainDecision:
+    """The decision, stored; or the one that was begun and has not ended, whose row is there. Where it is to keep the
+    model `again`, after one was trained, no second row says so.
+    """
     context = FlowRunContext.get()
     run_id = str(context.flow_run.id) if context and context.flow_run else ""
     with Warehouse.open(home) as warehouse:
         decision = decide(warehouse, name, recipe).replace(flow_run_id=run_id)
+        if again and decision.decision == "keep":
+            return decision
         keep_decision(warehouse, decision)
     tell(f"retrain: {decision.decision} {name}: {'; '.join(decision.reasons)}")
     return decision
-
-
-def _reason_to_go_on(home: Path, name: str, recipe: Recipe) -> RetrainDecision | None:
-    """A new decision to train once more, stored; where there is no reason to, no second row says so."""
-    with Warehouse.open(home) as warehouse:
-        if decide(warehouse, name, recipe).decision == "keep":
-            return None
-    return _decided(home, name, recipe)
 
 
 def _retrained(home: Path, decision: RetrainDecision, recipe: Recipe, nproc: int) -> RetrainDecision:
