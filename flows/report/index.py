@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,8 @@ from evoembedding.warehouse.datasets.draft_versions import draft_versions
 from evoembedding.warehouse.datasets.versions import list_versions, present_versions, recipe_name
 from evoembedding.warehouse.registry.decisions import newest_decisions
 from evoembedding.warehouse.registry.gates import newest_gates
-from evoembedding.warehouse.registry.labels import labels_of, names
-from evoembedding.warehouse.registry.states import standings
+from evoembedding.warehouse.registry.labels import names
+from evoembedding.warehouse.registry.states import Standing, standings
 
 FILE = "index.html"
 SHOWN = 100  # gates and decisions, the newest
@@ -45,7 +46,8 @@ def write_index(warehouse: Warehouse, home: Path, output: Path | None = None) ->
 def gather(warehouse: Warehouse, home: Path, folder: Path) -> Index:
     """What the page shows; reports that lie in its `folder` are linked."""
     there = {path.stem for path in folder.glob("*.html")}
-    datasets, models = _datasets(warehouse, there), _models(warehouse, there)
+    named = _named(warehouse)  # asked once: every evaluation writes this page
+    datasets, models = _datasets(warehouse, there), _models(warehouse, there, named)
     champions = [row for row in models if "champion" in row["states"]]
     return Index(
         home=home.name,
@@ -57,7 +59,7 @@ def gather(warehouse: Warehouse, home: Path, folder: Path) -> Index:
         ],
         datasets=datasets,
         models=models,
-        gates=_gates(warehouse),
+        gates=_gates(warehouse, named),
         decisions=_decisions(warehouse),
     )
 
@@ -78,11 +80,20 @@ def _datasets(warehouse: Warehouse, there: set[str]) -> list[dict[str, Any]]:
     ]
 
 
-def _models(warehouse: Warehouse, there: set[str]) -> list[dict[str, Any]]:
-    states: dict[str, list[str]] = {}
+def _named(warehouse: Warehouse) -> dict[str, list[Standing]]:
+    """The versions that a model is, under each of its names."""
+    found: dict[str, list[Standing]] = {}
     for name in names(warehouse):
         for one in standings(warehouse, name):
-            states.setdefault(one.version.model_id, []).append(one.state)
+            found.setdefault(one.version.model_id, []).append(one)
+    return found
+
+
+def _labels(one: Standing) -> list[str]:
+    return [one.version.label, *(f"{one.version.name}@{alias}" for alias in one.aliases)]
+
+
+def _models(warehouse: Warehouse, there: set[str], named: Mapping[str, list[Standing]]) -> list[dict[str, Any]]:
     rows = warehouse.query(
         """SELECT model_id, label, steps, final_loss, created_at FROM lake.model_versions
            ORDER BY created_at DESC, model_id"""
@@ -91,8 +102,8 @@ def _models(warehouse: Warehouse, there: set[str]) -> list[dict[str, Any]]:
         {
             "model_id": row["model_id"],
             "report": row["model_id"] in there,
-            "names": ", ".join(labels_of(warehouse, row["model_id"])),
-            "states": ", ".join(states.get(row["model_id"], [])),
+            "names": ", ".join(label for one in named.get(row["model_id"], ()) for label in _labels(one)),
+            "states": ", ".join(one.state for one in named.get(row["model_id"], ())),
             "dataset": row["label"],
             "steps": row["steps"],
             "final_loss": row["final_loss"],
@@ -102,12 +113,14 @@ def _models(warehouse: Warehouse, there: set[str]) -> list[dict[str, Any]]:
     ]
 
 
-def _gates(warehouse: Warehouse) -> list[dict[str, Any]]:
+def _gates(warehouse: Warehouse, named: Mapping[str, list[Standing]]) -> list[dict[str, Any]]:
+    # By versions alone: what aliases point to by now was another one then.
+    versions = {model_id: found[0].version.label for model_id, found in named.items()}
     return [
         {
             "gate_id": one.gate_id,
-            "model": _version(warehouse, one.model_id),
-            "against": one.baseline_id and _version(warehouse, one.baseline_id),
+            "model": versions.get(one.model_id, one.model_id),
+            "against": versions.get(one.baseline_id, one.baseline_id),
             "benchmark": one.rows[0].benchmark,
             "outcome": one.outcome,
             "why": "; ".join(one.failed),
@@ -115,11 +128,6 @@ def _gates(warehouse: Warehouse) -> list[dict[str, Any]]:
         }
         for one in newest_gates(warehouse, SHOWN)
     ]
-
-
-def _version(warehouse: Warehouse, model_id: str) -> str:
-    """The first name of a model, as a version: what aliases point to by now was another one then."""
-    return next(iter(labels_of(warehouse, model_id)), model_id)
 
 
 def _decisions(warehouse: Warehouse) -> list[dict[str, Any]]:

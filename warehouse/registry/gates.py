@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 from evoembedding.schemas.arrow import to_frame
 from evoembedding.schemas.gate import Outcome, outcome
@@ -61,10 +62,12 @@ def gates_of(warehouse: Warehouse, model_id: str) -> list[Judged]:
 def newest_gates(warehouse: Warehouse, most: int) -> list[Judged]:
     """The last gates of all models, the newest first; none as of a time before there were any."""
     rows = warehouse.query_known(
-        """SELECT gate_id FROM lake.gate_rules GROUP BY gate_id ORDER BY max(created_at) DESC, gate_id LIMIT ?""",
+        """SELECT * FROM lake.gate_rules SEMI JOIN
+           (SELECT gate_id FROM lake.gate_rules GROUP BY gate_id ORDER BY max(created_at) DESC, gate_id LIMIT ?)
+           USING (gate_id)""",
         (most,),
     )
-    return [found for row in rows if (found := gate_of(warehouse, row["gate_id"]))]
+    return sorted(_grouped(rows), key=lambda one: (-one.rows[0].created_at.timestamp(), one.gate_id))
 
 
 def deciding(warehouse: Warehouse, model_id: str, champion_id: str) -> Judged | None:
@@ -78,8 +81,13 @@ def deciding(warehouse: Warehouse, model_id: str, champion_id: str) -> Judged | 
 
 def _gates(warehouse: Warehouse, column: str, identity: str) -> list[Judged]:
     rows = warehouse.query(f"SELECT * FROM lake.gate_rules WHERE {column} = ? ORDER BY rowid", (identity,))  # noqa: S608
+    return _grouped(rows.iter_rows(named=True))
+
+
+def _grouped(rows: Iterable[dict[str, Any]]) -> list[Judged]:
+    """The gates of these rows, in the order of their first ones."""
     found: dict[str, list[GateRow]] = {}
-    for row in rows.iter_rows(named=True):
+    for row in rows:
         found.setdefault(row["gate_id"], []).append(GateRow(**row))
     # Rows of one transaction come in no order of their own.
     return [Judged(gate_id, tuple(sorted(rules, key=lambda row: row.rule))) for gate_id, rules in found.items()]
