@@ -13,7 +13,7 @@ from evoembedding.evaluation.benchmarks.heldout import HELDOUT
 from evoembedding.evaluation.metrics import METRICS
 from evoembedding.flows.made_by import made_by
 from evoembedding.flows.settings import user
-from evoembedding.schemas.benchmark import MODEL
+from evoembedding.schemas.benchmark import MODEL, OWN
 from evoembedding.schemas.configs import Recipe
 from evoembedding.schemas.errors import EvoError
 from evoembedding.schemas.identity import identity
@@ -22,7 +22,6 @@ from evoembedding.schemas.moments import now
 from evoembedding.schemas.registry import CHAMPION
 from evoembedding.schemas.retraining import RetrainDecision, RetrainPolicy, Seen
 from evoembedding.warehouse.catalog import Warehouse
-from evoembedding.warehouse.datasets.own import OWN
 from evoembedding.warehouse.datasets.versions import count_unpublished, matching_digest, trained_on
 from evoembedding.warehouse.documents.texts import count_new, usable_documents
 from evoembedding.warehouse.lineage.withdrawal_marks import withdrawn_versions

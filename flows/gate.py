@@ -12,6 +12,7 @@ from pathlib import Path
 import polars as pl
 
 from evoembedding.evaluation.benchmarks import read_benchmark
+from evoembedding.evaluation.benchmarks.heldout import HELDOUT
 from evoembedding.evaluation.gate import VERSION, check, judge
 from evoembedding.evaluation.score import score
 from evoembedding.flows.announce import announce
@@ -19,7 +20,7 @@ from evoembedding.flows.evaluate import GROUPS, given
 from evoembedding.flows.lineage_events import lineage_run, reads, writes
 from evoembedding.flows.progress import tell
 from evoembedding.flows.settings import user
-from evoembedding.schemas.benchmark import BenchmarkData
+from evoembedding.schemas.benchmark import OWN, BenchmarkData
 from evoembedding.schemas.configs import Recipe
 from evoembedding.schemas.dataset import ModelRecord
 from evoembedding.schemas.errors import EvoError
@@ -30,7 +31,6 @@ from evoembedding.schemas.moments import now
 from evoembedding.schemas.registry import CHAMPION, GateRow
 from evoembedding.synth.simulator import simulators
 from evoembedding.warehouse.catalog import Warehouse
-from evoembedding.warehouse.datasets.own import OWN
 from evoembedding.warehouse.openlineage import assets
 from evoembedding.warehouse.registry.gates import Judged, deciding, gate_of, keep
 from evoembedding.warehouse.registry.labels import aliases, find_version, folder_of, labels_of, model_of
@@ -89,7 +89,7 @@ def _questions(warehouse: Warehouse, recipe: Recipe, models: Sequence[str]) -> B
             f"asked, fewer than the {rules.min_questions} in {rules.min_conversations} that are judged by: both models "
             "are asked about the held-out worlds"
         )
-        return read_benchmark("heldout", may, FOLLOWS)
+        return read_benchmark(HELDOUT.name, may, FOLLOWS)
     return read_benchmark(rules.benchmark, may, FOLLOWS)
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # the command's help reads this file, and can do without nump
     import numpy as np
     from numpy.typing import NDArray
 
+OWN = "own"  # the name of the benchmark of what dataset versions hold out of documents
 MODEL = "EvoEmbedding"  # the name of a trained model as an encoder
 MEMORY_OFF = ", memory off"  # ends the name of an encoder whose memory is switched off
 

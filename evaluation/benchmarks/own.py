@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from evoembedding.evaluation.benchmarks.benchmark import Benchmark, Given
+from evoembedding.schemas.benchmark import OWN as NAME
 from evoembedding.schemas.benchmark import BenchmarkData
 
 
@@ -11,7 +12,7 @@ def _read(given: Given) -> BenchmarkData:
 
 
 OWN = Benchmark(
-    "own",
+    NAME,
     "held-out questions of your own",
     "questions on documents that the model's dataset version, or another, keeps apart from training",
     _read,

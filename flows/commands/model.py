@@ -133,8 +133,10 @@ def _standing(one: Standing) -> dict[str, Any]:
 
 
 def _trained_on(warehouse: Warehouse, model_id: str) -> str:
-    rows = warehouse.query("SELECT label FROM lake.model_versions WHERE model_id = ?", (model_id,))
-    return str(rows["label"][0]) if len(rows) else "unknown"
+    from evoembedding.warehouse.datasets.versions import trained_on
+
+    version = trained_on(warehouse, model_id)
+    return version.label if version else "unknown"
 
 
 def _in_words(value: object) -> str:

@@ -31,7 +31,7 @@ from evoembedding.trainer.training.job import METRICS
 from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.datasets.overview import documents_by_generator, models_of, samples, scores, version_funnel
 from evoembedding.warehouse.datasets.statistics import Statistics, of_version, statistics
-from evoembedding.warehouse.datasets.versions import list_versions, resolve
+from evoembedding.warehouse.datasets.versions import list_versions, resolve, trained_on
 from evoembedding.warehouse.lineage.trace import documents_of, trace
 
 SAMPLES = 6
@@ -154,17 +154,12 @@ def _model(warehouse: Warehouse, identity: str) -> Model | None:
 
 def _version(warehouse: Warehouse, identity: str, model: Model | None) -> DatasetVersion:
     if model:
-        rows = warehouse.query(
-            """SELECT d.* FROM lake.dataset_versions d JOIN lake.shard_sets s USING (dataset_id)
-               WHERE s.shard_set_id = ?""",
-            (model[1].shard_set_id,),
+        if version := trained_on(warehouse, model[0].model_id):
+            return version
+        raise EvoError(
+            f"model '{identity}' was trained on shards whose dataset version the warehouse lacks; no report was "
+            "written; restore the warehouse from a copy"
         )
-        if rows.is_empty():
-            raise EvoError(
-                f"model '{identity}' was trained on shards whose dataset version the warehouse lacks; no report was "
-                "written; restore the warehouse from a copy"
-            )
-        return DatasetVersion(**rows.row(0, named=True))
     rows = warehouse.query("SELECT * FROM lake.dataset_versions WHERE dataset_id = ?", (identity,))
     if len(rows):
         return DatasetVersion(**rows.row(0, named=True))

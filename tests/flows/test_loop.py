@@ -19,11 +19,13 @@ from evoembedding.flows.recipes import recipe
 from evoembedding.schemas.configs import Recipe
 from evoembedding.schemas.episode import Episode
 from evoembedding.schemas.ids import content_id
+from evoembedding.schemas.registry import CHAMPION
 from evoembedding.synth.simulator import simulate
 from evoembedding.synth.verification import verify
 from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.datasets.commit import commit
 from evoembedding.warehouse.registry.decisions import decisions
+from evoembedding.warehouse.registry.labels import aliases
 from tests import warm
 from tests.deployed import Deployed
 from tests.soak import count
@@ -157,11 +159,7 @@ def ended(deployed: Deployed, which: int) -> Any:
 
 def champion(deployed: Deployed) -> int:
     with Warehouse.open(deployed.home) as warehouse:
-        return int(
-            warehouse.query(
-                "SELECT arg_max(number, sequence) FROM model_aliases WHERE name = 'support' AND alias = 'champion'"
-            ).item()
-        )
+        return aliases(warehouse, "support")[CHAMPION]
 
 
 def evo(deployed: Deployed, *words: str) -> str:

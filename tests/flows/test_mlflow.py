@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,7 +13,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from evoembedding.flows.recipes import recipe
@@ -27,6 +25,7 @@ from evoembedding.warehouse.datasets.versions import EpisodeFilter, publish
 from evoembedding.warehouse.registry.promotion import promote
 from evoembedding.warehouse.registry.versions import register
 from tests import warm
+from tests.conftest import free_port, healthy
 from tests.records import score, shard_set, trained_model, training_run
 from tests.warehouse.world import make_partition, opened_copy
 
@@ -37,12 +36,6 @@ needs_server = pytest.mark.skipif(
     find_spec("mlflow") is None or not (SERVER / ".ready").exists(),
     reason="neither the extra 'mlflow' nor an MLflow server is here: make setup mlflow",
 )
-
-
-def free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
@@ -58,20 +51,13 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         server = subprocess.Popen(words, env=environ, cwd=folder, stdout=log, stderr=log, start_new_session=True)
     address = f"http://127.0.0.1:{port}"
     try:
-        while not answers(f"{address}/health"):
+        while not healthy(f"{address}/health"):
             assert server.poll() is None, (folder / "log").read_text()[-3000:]
             time.sleep(0.1)
         yield address
     finally:
         os.killpg(server.pid, signal.SIGKILL)
         server.wait()
-
-
-def answers(address: str) -> bool:
-    try:
-        return httpx.get(address, trust_env=False).is_success
-    except httpx.HTTPError:
-        return False
 
 
 @pytest.fixture(scope="module")

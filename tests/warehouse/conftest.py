@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import uuid
@@ -18,14 +17,9 @@ from moto.server import ThreadedMotoServer
 
 from evoembedding.warehouse.backend import CATALOG_URL, DATA_URL, Backend
 from evoembedding.warehouse.catalog import Warehouse
+from tests.conftest import free_port
 from tests.soak import SOAKING
 from tests.warehouse.world import WordTokenizer, make_documents, make_partition
-
-
-def free_port() -> int:
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return int(held.getsockname()[1])
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from evoembedding.schemas.benchmark import BenchmarkData, Conversation, Query
+from evoembedding.schemas.benchmark import OWN, BenchmarkData, Conversation, Query
 from evoembedding.schemas.dataset import DatasetVersion
 from evoembedding.schemas.episode import Segment
 from evoembedding.warehouse.catalog import Warehouse
@@ -19,7 +19,6 @@ from evoembedding.warehouse.datasets.versions import MATCHING, EpisodeFilter, bo
 from evoembedding.warehouse.sources import UNUSABLE_EPISODES
 
 HELD_OUT = "held_out"  # the check whose verdicts name the episodes
-OWN = "own"
 
 _OWN = f"""WITH held AS (
     SELECT context_id, question_id, question, evidence, question_type FROM lake.episodes
