@@ -11,7 +11,8 @@ from filelock import FileLock, Timeout
 from evoembedding.flows.progress import tell
 from evoembedding.schemas.errors import EvoError
 
-LOCK = "synthesis-{}.lock"  # under the state folder
+# Under the state folder, by recipe and by model.
+SYNTHESIS, RETRAINING = "synthesis-{}.lock", "retrain-{}.lock"
 LOOK_EVERY_S = 0.2
 
 
@@ -23,7 +24,7 @@ def alone(home: Path, recipe: str) -> Iterator[None]:
     Raises:
         EvoError: the state folder cannot be written.
     """
-    lock = FileLock(home / LOCK.format(recipe), timeout=0, poll_interval=LOOK_EVERY_S)
+    lock = FileLock(home / SYNTHESIS.format(recipe), timeout=0, poll_interval=LOOK_EVERY_S)
     try:
         home.mkdir(parents=True, exist_ok=True)
         try:

@@ -29,8 +29,9 @@ def approval(label: str, judged: Judged) -> Approval | None:
     if context is None or context.flow_run is None or context.flow_run.deployment_id is None:
         return None
     asked = Approval.with_initial_data(description=_told(label, judged), promote=True)
-    # By the gate: a run that goes on is given what was said, and asks nothing twice.
-    return suspend_flow_run(wait_for_input=asked, timeout=WAITS_S, key=judged.gate_id)
+    # By the model: a run that goes on is given what was said, and asks nothing twice. Not by the gate, whose id is
+    # another one where the model was judged by somebody else's meanwhile.
+    return suspend_flow_run(wait_for_input=asked, timeout=WAITS_S, key=judged.model_id)
 
 
 def _told(label: str, judged: Judged) -> str:

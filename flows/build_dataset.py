@@ -76,7 +76,8 @@ def publish_version(home: Path, name: str, recipe: Recipe, accept: str = "") -> 
         where = made_by(recipe)
         curated = curate(warehouse, recipe.curation, where, name)
         kept = where.replace(curation=curated.fingerprint)
-        before = {version.dataset_id for version in list_versions(warehouse)}
+        # A draft that is accepted is published only now.
+        before = {version.dataset_id for version in list_versions(warehouse)} - draft_versions(warehouse)
         judging = judge(warehouse, name, recipe.name, recipe.expect, kept)
         version = publish(
             warehouse,

@@ -120,7 +120,7 @@ def todo_items(warehouse: Warehouse, recipe: Recipe, only: Only = EVERYTHING) ->
     known = Known(warehouse, recipe.name)
     stale = {name for kind in KINDS for name in known.tried(kind)} if only.invalidated else set[str]()
     some = [one for one in todo if one.item.name in stale or document_of(one.item) in only.documents]
-    return [*again, *(one for one in some if one not in again)]
+    return [*again, *some]  # what failed has an outcome, and is not among those that lack one
 
 
 class Work(NamedTuple):

@@ -15,13 +15,14 @@ from evoembedding.flows.build_dataset import build_dataset
 from evoembedding.flows.evaluate import evaluate
 from evoembedding.flows.ingest import ingest
 from evoembedding.flows.pipeline import pipeline
+from evoembedding.flows.retrain import retrain
 from evoembedding.flows.synthesize import retry, synthesize
 from evoembedding.flows.train import train
 from evoembedding.schemas.errors import EvoError
 from evoembedding.warehouse.openlineage.event_log import runs
 
 FLOWS: dict[str, Flow[..., Any]] = {
-    flow.name: flow for flow in (ingest, synthesize, retry, build_dataset, train, evaluate, pipeline)
+    flow.name: flow for flow in (ingest, synthesize, retry, build_dataset, train, evaluate, pipeline, retrain)
 }
 
 

@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 from prefect import flow
 from prefect.context import FlowRunContext
 
+from evoembedding.flows.alone import RETRAINING
 from evoembedding.flows.announce import promoted
 from evoembedding.flows.approval import approval
 from evoembedding.flows.build_dataset import build_dataset
@@ -170,7 +171,7 @@ def _alone(home: Path, name: str) -> Iterator[None]:
         EvoError: another one is at work.
     """
     try:
-        with FileLock(home / f"retrain-{name}.lock", timeout=0):
+        with FileLock(home / RETRAINING.format(name), timeout=0):
             yield
     except Timeout:
         raise EvoError(

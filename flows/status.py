@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from evoembedding.flows.alone import LOCK
+from evoembedding.flows.alone import RETRAINING, SYNTHESIS
 from evoembedding.flows.pending import Only, todo_items, work
 from evoembedding.schemas.configs import Recipe
 from evoembedding.schemas.dataset import DatasetVersion
@@ -34,7 +34,7 @@ FLOW = "retry"  # what makes items again that are pending as unanswered
 
 
 class Running(Record):
-    """What is at work in the home: a `job` (synthesize, train) on a `subject` (a recipe, a training run)."""
+    """What is at work in the home: a `job` (retrain, synthesize, train) on a `subject` (model, recipe, training run)."""
 
     job: str
     subject: str
@@ -141,10 +141,11 @@ def status(home: Path) -> Status:
 
 
 def _running(home: Path) -> Iterator[Running]:
-    before, after = LOCK.split("{}")
-    for path in sorted(home.glob(LOCK.format("*"))):
-        if held_alone(path):
-            yield Running(job="synthesize", subject=path.name.removeprefix(before).removesuffix(after))
+    for job, lock in (("retrain", RETRAINING), ("synthesize", SYNTHESIS)):
+        before, after = lock.split("{}")
+        for path in sorted(home.glob(lock.format("*"))):
+            if held_alone(path):
+                yield Running(job=job, subject=path.name.removeprefix(before).removesuffix(after))
     for path in sorted(home.glob("runs/*/lock")):
         if held_alone(path):
             yield Running(job="train", subject=path.parent.name)

@@ -11,7 +11,7 @@ from evoembedding.flows.commands.peek import peek
 from evoembedding.flows.settings import state
 from evoembedding.flows.terminal import prefect_server
 from evoembedding.flows.terminal.console import Json, say, warn
-from evoembedding.schemas.errors import EvoError
+from evoembedding.schemas.errors import EvoError, RefusedError
 
 
 def rerun(
@@ -62,12 +62,15 @@ def _check(flow: str, parameters: dict[str, Any], done: dict[str, Any]) -> None:
 
     Raises:
         EvoError: documents were rejected, or teachers left something unanswered.
+        RefusedError: a model was trained again, and refused.
     """
     from evoembedding.flows.recipes import from_settings, recipe
     from evoembedding.flows.teaching.unanswered import unanswered
 
     if flow == "ingest" and done["rejected"]:
         raise EvoError(f"{done['rejected']} rejected and kept in 'failures'; the rest is stored; mend them and rerun")
+    if flow == "retrain" and done.get("outcome") in ("refused", "declined"):
+        raise RefusedError(f"{done['model_id']} was {done['outcome']}; {done['name']}@champion stays as it was")
     if flow in ("synthesize", "retry"):
         given = parameters.get("recipe", "demo" if flow == "synthesize" else "taught")
         made_by = recipe(given) if isinstance(given, str) else from_settings(given)
