@@ -43,6 +43,7 @@ def tokenizer_folder(warehouse: Warehouse, home: Path, version: DatasetVersion, 
         f"{version.dataset_id}-{config.vocabulary}" if config.backbone == "tiny" else config.backbone.replace("/", "--")
     )
     folder = home / "tokenizers" / name
+    # One file tells of all: the folder is there whole or not at all.
     if not (folder / "tokenizer.json").exists():
         made = (
             train_tokenizer(texts_of(warehouse, version.dataset_id, TOKENIZER_CONTEXTS), config.vocabulary)
@@ -76,7 +77,7 @@ def publish_version(home: Path, name: str, recipe: Recipe, accept: str = "") -> 
         where = made_by(recipe)
         curated = curate(warehouse, recipe.curation, where, name)
         kept = where.replace(curation=curated.fingerprint)
-        # A draft that is accepted is published only now.
+        # What is there gives the version that is there, and is not announced again; a draft that is accepted is new.
         before = {version.dataset_id for version in list_versions(warehouse)} - draft_versions(warehouse)
         judging = judge(warehouse, name, recipe.name, recipe.expect, kept)
         version = publish(
@@ -86,6 +87,7 @@ def publish_version(home: Path, name: str, recipe: Recipe, accept: str = "") -> 
             git_commit(),
             kept,
             curated.episodes,
+            # In the transaction that publishes: nobody meets the version before it is known whether it is a draft.
             lambda con, version: keep(warehouse, con, version, judging, accept, user()),
         )
         if judging:
@@ -131,6 +133,7 @@ def shard_version(home: Path, label: str, config: ModelConfig, force: bool = Fal
     """
     with Warehouse.open(home) as warehouse:
         version = resolve(warehouse, label)
+        # Asked here and not of the caller: `evo shard` comes straight to this.
         refuse_draft(warehouse, version, "no shard was written")
         if not version.episodes:
             raise EvoError(
@@ -170,6 +173,7 @@ def build_dataset(
     stop_at_draft(home, version)
     tell(f"publish: {version.label} holds {version.episodes} episodes, digest {version.digest[:12]}")
     shards = shard_version(home, version.label, recipe.train.model)
+    # Once more, for the flow's run: what the two tasks noted is noted of their own runs.
     reads(*assets.tables(PUBLISHED, version.snapshot))
     writes(assets.dataset(version), assets.shard_set(home, shards))
     return {

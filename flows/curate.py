@@ -66,6 +66,7 @@ def curate(warehouse: Warehouse, config: CurationConfig, where: EpisodeFilter, s
         "episodes": episodes,
     }
     if config.held_out:
+        # Only where it is asked for: a curation from before there was one keeps its fingerprint.
         components["held_out"] = [hold_out.VERSION, config.held_out, LEAK]
     fingerprint = digest({"stage": STAGE, **components}, 10)
     if len(warehouse.query("SELECT 1 FROM lake.fingerprints WHERE fingerprint = ?", (fingerprint,))):
@@ -97,8 +98,10 @@ def _rejections(
     found = [pl.DataFrame(schema=KEYS | WHY)]
     for rows in matching_questions(warehouse, where):
         judged = rows.join(contexts, on="context_id", how="left")
+        # Of a context that goes, the questions go with it: they need no look of their own.
         asked = judged.filter(pl.col("check_name").is_null()).select(*KEYS, "question")
         if benchmarks:
+            # `whole`, since questions are often shorter than a run: they are compared with short texts.
             shared = pl.Series("reason", benchmarks.shared(asked["question"], whole=True), dtype=pl.String)
             found.append(_contaminated(asked.select(*KEYS), shared))
         found.append(judged.filter(pl.col("check_name").is_not_null()).select(*KEYS, *WHY))
@@ -110,6 +113,7 @@ def _bad_contexts(
 ) -> pl.DataFrame:
     """Columns context_id, check_name, reason, score. A context that a benchmark holds is no original for others."""
     apart = _apart(warehouse, config, where)
+    # What repeats the held-out is looked for also where the recipe keeps near-duplicates.
     nearness = config.near_duplicate or (LEAK if apart else None)
     kept = NearDuplicates(nearness, config.shingle_words) if nearness is not None else None
     found = [pl.DataFrame(schema={"context_id": pl.String(), **WHY})]
@@ -131,6 +135,7 @@ def _bad_contexts(
     ]
     bad = pl.concat([*found, pl.DataFrame(repeated, schema=found[0].schema, orient="row")])
     told = [(name, HELD_OUT, f"kept apart from training with {source}", None) for name, source in apart.items()]
+    # What is bad besides is no question of the user's own: of a context only one verdict stands.
     held = pl.DataFrame(told, schema=bad.schema, orient="row").join(bad, on="context_id", how="anti")
     return pl.concat([bad, held])
 

@@ -30,7 +30,8 @@ from evoembedding.warehouse.registry.labels import aliases, find_version, model_
 from evoembedding.warehouse.registry.versions import check_free
 
 DAY_S = 86_400
-# What was measured last of a model on a benchmark, whichever version or worlds of it these were.
+# What was measured last of a model on a benchmark, whichever version or worlds of it these were: a name says them
+# behind its colon.
 _EVALUATED = """SELECT value FROM lake.evaluations
     WHERE model_id = $model AND split_part(benchmark, ':', 1) = $benchmark AND metric = $metric
     AND question_type = 'all' AND system = $system ORDER BY rowid DESC LIMIT 1"""
@@ -50,12 +51,14 @@ def decide(warehouse: Warehouse, name: str, recipe: Recipe) -> RetrainDecision:
         return begun
     when = now()
     seen = look(warehouse, name, recipe, when)
+    # The situation hashes the ids of all episodes and documents: it is asked for only where there is a reason.
     why, held, there = reasons(recipe.retrain, seen), "", ""
     if why:
         there = situation(warehouse, seen.champion_id, recipe)
         held = _held_back(warehouse, name, recipe.retrain, seen, there)
     return RetrainDecision(
         **seen.model_dump(),
+        # With the process: the command decides outside of the lock that the flow holds.
         decision_id=content_id("decision", {"name": name, "when": when.isoformat(), "process": os.getpid()}),
         sequence=1,
         name=name,
@@ -85,6 +88,7 @@ def look(warehouse: Warehouse, name: str, recipe: Recipe, when: datetime) -> See
         new_documents=count_new(warehouse, version.snapshot if version else 0),
         new_episodes=count_unpublished(warehouse, where, version.dataset_id if version else ""),
         withdrawn_episodes=withdrawn_versions(warehouse).get(version.dataset_id, 0) if version else 0,
+        # Never below 0: the clock may have been set back since.
         age_days=max(0.0, (when - model.created_at).total_seconds() / DAY_S) if model else None,
         score=_score(warehouse, model.model_id, recipe) if model and recipe.retrain.score_below else None,
     )
@@ -94,8 +98,11 @@ def reasons(policy: RetrainPolicy, seen: Seen) -> tuple[str, ...]:
     """The bounds of a policy that are reached, a sentence each."""
     if not seen.champion_id:
         return ("no model of this name is in use",)
+    # Of an imported model no version is known, and so no episode: whatever there is, is new.
     share = seen.new_episodes / seen.episodes if seen.episodes else float(seen.new_episodes > 0)
+    # What is not known reaches no bound: as of no age, and of the best score.
     age, score = seen.age_days or 0.0, 1.0 if seen.score is None else seen.score
+    # A bound of 0 is switched off.
     bounds = (
         (
             0 < policy.new_documents <= seen.new_documents,
@@ -158,6 +165,7 @@ def _held_back(warehouse: Warehouse, name: str, policy: RetrainPolicy, seen: See
             f"nothing has come since decision {before.decision_id}, which trained {before.model_id} of all that there "
             f"is: {before.outcome}" + (f" by gate {before.gate_id}" if before.gate_id else "")
         )
+    # What was withdrawn is not waited for: the model was trained on what may be used no longer.
     young = seen.age_days is not None and seen.age_days < policy.not_within_days
     if young and not (policy.withdrawn and seen.withdrawn_episodes):
         return f"it is {seen.age_days:.1f} days old, and stays for {policy.not_within_days:g}"

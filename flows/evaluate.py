@@ -57,6 +57,7 @@ def given(warehouse: Warehouse, models: Sequence[str], path: str | None, config:
 def _worlds(config: SimulatorConfig) -> tuple[str, Callable[[], Iterable[Draft]]]:
     """What the simulator's held-out worlds are called, and what makes them."""
     told = {"drafts": generator.fingerprint(config), "contexts": config.contexts}
+    # Made when they are asked for: a benchmark of a file simulates nothing.
     return content_id("sim", told), lambda: simulate(config)
 
 
@@ -93,6 +94,7 @@ def score_systems(home: Path, model_id: str, benchmark: str, path: str | None, c
         reads(assets.model(home, model), assets.benchmark(read), *([assets.source(path)] if path else []))
         folder = folder_of(warehouse, model, "nothing was evaluated")
         scored = set(stored_scores(warehouse, model_id, read)["system"])
+        # Made one by one below: a system that is scored already is not even loaded.
         systems: dict[str, Callable[[], Encoder]] = {
             NAME: lambda: EvoEmbedder.load(folder),
             NAME + MEMORY_OFF: lambda: EvoEmbedder.load(folder, memory=False),
@@ -103,11 +105,13 @@ def score_systems(home: Path, model_id: str, benchmark: str, path: str | None, c
             system = make()
             tell(f"evaluate: {system.name} on {read.questions} questions of {benchmark}")
             frames.append(summarise(score(system, read.conversations), system.name, GROUPS))
+        # After the last system, so that they are stored together: what is killed is scored again.
         rows = [_evaluation(model_id, read, row) for frame in frames for row in frame.iter_rows(named=True)]
         warehouse.append("evaluations", to_frame(Evaluation, rows))
         writes(assets.table("evaluations", warehouse.snapshot(), rows=len(rows)))
         stored = stored_scores(warehouse, model_id, read)
     if rows:
+        # Where nothing was scored, nothing has come that others should hear of.
         told = {"benchmark": read.name, "measured_on": read.digest, "scores": _means(stored)[MODEL]}
         announce(home, "model.evaluated", ("model", model_id), payload=told)
         mirror(home)
@@ -120,6 +124,7 @@ def _evaluation(model_id: str, benchmark: BenchmarkData, row: dict[str, object])
     measured = {"benchmark": benchmark.name, "measured_on": benchmark.digest}
     return Evaluation.model_validate(
         {
+            # By what was measured, and not by the value: of two that score at once, one row is kept.
             "evaluation_id": content_id("eval", {"model": model_id, **measured, **key}),
             "model_id": model_id,
             "left_out": benchmark.left_out,

@@ -13,6 +13,7 @@ from evoembedding.schemas.files import write_whole
 
 def figures(status: Status) -> str:
     """The text that Prometheus reads."""
+    # Not the library's own, which adds figures of this process and takes each name only once.
     registry = CollectorRegistry()
 
     def gauge(name: str, says: str, *labels: str) -> Gauge:
@@ -25,6 +26,7 @@ def figures(status: Status) -> str:
         published.labels(version.name).set(version.created_at.timestamp())
         episodes.labels(version.name).set(version.episodes)
     newest = gauge("evo_model_newest_timestamp_seconds", "When a name got its newest version.", "model")
+    # A figure is a number: what is a word stands in a label, of a figure that is 1.
     champion = gauge("evo_model_champion", "1 for the version that is in use.", "model", "version", "model_id")
     gate = gauge("evo_model_last_gate", "1 for what the last gate of a name found.", "model", "version", "outcome")
     for model in status.models:

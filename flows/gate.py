@@ -64,6 +64,7 @@ def gate(home: Path, model: str, recipe: Recipe, against: str = "") -> tuple[Jud
             judgements = judge(rules, of_model, of_baseline[0] if of_baseline else None, GROUPS)
             keep(warehouse, _rows(judgements, gate_id, judged, baseline, read, recipe))
             writes(assets.table("gate_rules", warehouse.snapshot(), rows=len(judgements)))
+        # Read again: of two that judged at once, the rows of the first stay.
         stored = gate_of(warehouse, gate_id)
         assert stored is not None
     if stored.outcome == "refused":
@@ -98,6 +99,7 @@ def _asked_again(warehouse: Warehouse, found: Judged) -> Judged:
     newest = deciding(warehouse, found.model_id, found.baseline_id)
     if newest is None or newest.says == found.says:
         return newest or found
+    # Under an id of its own, behind the newest one: rows are never changed, and the last gate decides.
     gate_id = content_id("gate", {"again": found.gate_id, "after": newest.gate_id})
     again = {"gate_id": gate_id, "decided_by": user(), "created_at": now()}
     keep(warehouse, [row.replace(**again) for row in found.rows])
@@ -112,6 +114,7 @@ def _baseline(warehouse: Warehouse, text: str, model: ModelRecord, against: str)
     """
     if not against:
         version = find_version(warehouse, text)
+        # A model may have several names, and a name that was typed says which champion is meant.
         named = [version.name] if version else list(dict.fromkeys(_names(warehouse, model)))
         champions = [f"{name}@{CHAMPION}" for name in named if CHAMPION in aliases(warehouse, name)]
         if len(champions) > 1:
@@ -137,6 +140,7 @@ def _names(warehouse: Warehouse, model: ModelRecord) -> list[str]:
 def _gate_id(rules: Gate, model: ModelRecord, baseline: ModelRecord | None, read: BenchmarkData) -> str:
     told = {
         "code": VERSION,
+        # Not where a file lies, of which `measured_on` says what it held; nor who approves: neither changes it.
         "rules": identity(rules, "path", "approval"),
         "model": model.model_id,
         "baseline": baseline.model_id if baseline else "",

@@ -34,6 +34,7 @@ R = TypeVar("R")
 SUBJECT_LENGTH = 64
 
 _current: ContextVar[Run | None] = ContextVar("lineage_run", default=None)
+# Once a process: it starts git up to three times.
 _commit = cache(git_commit)
 
 
@@ -107,6 +108,7 @@ def _job(name: str, subject: str, description: str, file: str, kind: str) -> Job
 def _started(function: object) -> Started | None:
     """Prefect's run of this very function; None where it is called without one."""
     task, flow = TaskRunContext.get(), FlowRunContext.get()
+    # This function's own run: one that is called plainly finds that of its caller in the context.
     if task and task.task.fn is function:
         return Started(str(task.task_run.id), "TASK")
     if flow and flow.flow and flow.flow.fn is function and flow.flow_run:

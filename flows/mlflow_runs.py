@@ -169,6 +169,7 @@ def _log_scores(client: MlflowClient, run_id: str, model: Trained, warehouse: Wa
         metrics.append(Metric(_name("/".join(parts)), value, when, step))
     tags = [RunTag(_name(f"evo.measured_on.{benchmark}"), digests[-1]) for benchmark, digests in asked.items()]
     client.log_batch(run_id, metrics, tags=tags)
+    # By itself and last: where this is broken off before, the scores count as missing and are sent again.
     client.set_tag(run_id, SCORES, str(model.scores))
 
 

@@ -51,6 +51,7 @@ def chosen(warehouse: Warehouse, recipe: Recipe, words: Sequence[str]) -> Only:
             f"{min(strange)[:80]!r} is no document that is used: there is none of that id, it was withdrawn, or its "
             f"source holds it no longer; nothing was made; give '{FAILED}', '{INVALIDATED}' or the id of a document"
         )
+    # Such a generator reads every document; teachers are asked about some of them.
     if not any(one.generator.source == "documents" for one in offline(recipe)):
         taught = all_items(warehouse, recipe.teaching) if recipe.teaching else []
         if left := named - {document_of(item) for item in taught}:
@@ -78,6 +79,7 @@ def pending_sources(
     if seeds:
         todo = set[Any](range(generator.seeds(one.config))) - drafted_seeds(warehouse, fingerprint)
     else:
+        # One without any draft counts as done by its failure: it would give none again.
         todo = usable_documents(warehouse) - failed_documents(warehouse, generator.name, fingerprint)
         todo -= drafted_documents(warehouse, fingerprint)
     if only != EVERYTHING:
@@ -85,6 +87,7 @@ def pending_sources(
         if only.invalidated and known:
             wanted |= drafted_otherwise(warehouse, one, known)
         todo &= wanted
+    # Sets have no order: sorted, what is left is cut into the same partitions by every run.
     return sorted(todo)
 
 
@@ -111,6 +114,7 @@ def pending_checks(warehouse: Warehouse, stages: Drafted, only: Only = EVERYTHIN
 def todo_items(warehouse: Warehouse, recipe: Recipe, only: Only = EVERYTHING) -> list[Todo]:
     """The items of teachers that lack an outcome, and those with failures where these are asked for."""
     assert recipe.teaching is not None
+    # Asked apart: items with failures have an outcome, and so are not among the pending.
     again = pending_items(warehouse, recipe, retry=True) if only.failed else []
     if only == Only(failed=True):
         return again
@@ -138,6 +142,7 @@ class Work(NamedTuple):
 
 def work(warehouse: Warehouse, recipe: Recipe, only: Only = EVERYTHING) -> Work:
     """What a run of this recipe would do."""
+    # `Known` reads all outcomes of the recipe, which most runs need not.
     asked, known = offline(recipe), Known(warehouse, recipe.name) if only.invalidated else None
     return Work(
         checks=[(one, pending_checks(warehouse, one.stages, only)) for one in asked],

@@ -60,6 +60,7 @@ def finished(home: Path, recipe: Recipe, source: str) -> ModelRecord | None:
     """
     if not (home / "warehouse").exists():
         return None
+    # Read once more, since ids are of content: a file that was edited is work that is left.
     wanted = {d.document_id for d in read_documents(source) if isinstance(d, Document)}
     with Warehouse.open(home) as warehouse:
         if wanted - set(warehouse.query(HELD)["document_id"]) or pending(warehouse, recipe):
@@ -83,4 +84,5 @@ def _same(recipe: Recipe, text: str) -> bool:
 
 
 def _meaning(recipe: Recipe) -> dict[str, object]:
+    # Neither gate nor policy: they decide about a model, and none is trained otherwise for them.
     return {**identity(recipe, "train", "gate", "retrain"), "train": identity(recipe.train, *EXECUTION)}

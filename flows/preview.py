@@ -86,6 +86,7 @@ def preview(home: Path, recipe: Recipe, count: int) -> Preview:
     Raises:
         EvoError: there is none; or the teachers had to be stopped, whose answers so far are kept.
     """
+    # Alone as a run is: two that ask at once would pay for the same answers.
     with alone(home, recipe.name), Warehouse.open(home) as warehouse, closing(SqliteLedger.open(home)) as ledger:
         before = ledger.spent(recipe.name).cost
         asked = [one for one in offline(recipe) if one.generator.split(one.config) == "train"]  # what is trained on

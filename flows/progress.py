@@ -36,6 +36,7 @@ def following() -> Iterator[Report]:
     artifact = cast(UUID, create_progress_artifact(progress=0.0, key="teaching", description="Items done"))
     console = Console(stderr=True)
     with Live(console=console, refresh_per_second=2, transient=True) as live:
+        # So that the first report is told at once.
         reported = -LINE_EVERY_S
 
         def report(progress: Progress) -> None:
@@ -45,6 +46,7 @@ def following() -> Iterator[Report]:
             if time.monotonic() - reported >= LINE_EVERY_S or progress.done == progress.total:
                 reported = time.monotonic()
                 tell(progress.line())
+                # No oftener than the line: each is a request to Prefect's server.
                 update_progress_artifact(artifact, progress=100 * progress.done / max(1, progress.total))
 
         yield report

@@ -53,8 +53,9 @@ def recorded(home: Path, run_id: UUID) -> Recorded:
             f"run {run_id} was given '{min(strange)}', which flow '{name}' takes no longer; nothing was run; give the "
             "command anew"
         )
+    # Taken out: it is run in this home, by whatever path that was reached then.
     then = Path(str(parameters.pop("home", home)))
-    # One that is no longer there was moved to where we are.
+    # `$EVO_HOME`, the default, does not say where it was; one that is no longer there was moved to where we are.
     if "$" not in str(then) and then.is_dir() and not then.samefile(home):
         raise EvoError(
             f"run {run_id} was made in home '{then}', and not in '{home}'; nothing was run; set EVO_HOME to that one"

@@ -141,6 +141,7 @@ def status(home: Path) -> Status:
 
 
 def _running(home: Path) -> Iterator[Running]:
+    # A lock file may outlast its run, as of one that was killed: only a run that holds it is at work.
     for job, lock in (("retrain", RETRAINING), ("synthesize", SYNTHESIS)):
         before, after = lock.split("{}")
         for path in sorted(home.glob(lock.format("*"))):
@@ -164,6 +165,7 @@ def _pending(warehouse: Warehouse, version: DatasetVersion) -> Iterator[Pending]
     for one, sources in todo.sources:
         counts[one.kind, one.stages.drafts.name] += len(sources)
     counts.update((item.item.kind, "teach") for item in todo.items)
+    # Asked apart: items that failed have an outcome, and so are not pending.
     if recipe.teaching:
         counts.update((item.item.kind, FLOW) for item in todo_items(warehouse, recipe, Only(failed=True)))
     for (kind, stage), items in counts.items():
@@ -189,6 +191,7 @@ def _in_use(warehouse: Warehouse, name: str) -> InUse:
 
 
 def _yields(warehouse: Warehouse) -> Iterator[Yield]:
+    # DISTINCT, since a question has an episode for each evidence that it was accepted with.
     rows = warehouse.query(
         """SELECT generator, count(*) AS drafted, count(e.question_id) AS kept FROM lake.questions
            LEFT JOIN (SELECT DISTINCT question_id FROM lake.episodes) e USING (question_id)
@@ -199,6 +202,7 @@ def _yields(warehouse: Warehouse) -> Iterator[Yield]:
 
 
 def _paid(home: Path) -> list[Paid]:
+    # Opening it would make one, and nothing is changed here.
     if not (home / FILE).exists():
         return []
     with closing(SqliteLedger.open(home)) as ledger:

@@ -76,6 +76,7 @@ def draft_partition(home: Path, name: str, config: Any, sources: list[Any], kind
         for document in documents_of(warehouse, sources):
             of_document = list(generator.from_document(config, document))
             drafts += of_document
+            # Recorded, so that no run drafts from it again under these settings.
             if not of_document:
                 what = {"stage": name, "fingerprint": generator.fingerprint(config), "item": document.document_id}
                 reason = {"reason": generator.nothing, "payload": "", "attempts": 1}
@@ -190,6 +191,7 @@ def ask_teachers(home: Path, recipe: Recipe, only: Only = EVERYTHING) -> int:
             # However it ended: what was made until then is kept, and is told.
             left = _report(home, recipe)
     with Warehouse.open(home) as warehouse:
+        # What is left unanswered in part is told by the command; of nothing at all the flow fails too.
         if left and nothing_made(warehouse, recipe, [one.item.name for one in todo]):
             raise EvoError(f"teachers gave no usable answer: {left}")
     return new

@@ -153,7 +153,7 @@ def progress() -> Callable[[dict[str, Any]], None]:
 
 def metric_rows(run_id: str, metrics: list[dict[str, Any]]) -> pl.DataFrame:
     """The rows of `training_metrics` of a run's metrics."""
-    wide = pl.DataFrame(metrics).with_columns(pl.all().exclude("step").cast(pl.Float64))
+    wide = pl.DataFrame(metrics).with_columns(pl.all().exclude("step").cast(pl.Float64))  # of one type, to be unpivoted
     long = wide.unpivot(index="step", variable_name="name", value_name="value")
     return long.select(pl.lit(run_id).alias("training_run_id"), "step", "name", "value")
 
