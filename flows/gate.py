@@ -140,7 +140,7 @@ def _names(warehouse: Warehouse, model: ModelRecord) -> list[str]:
 def _gate_id(rules: Gate, model: ModelRecord, baseline: ModelRecord | None, read: BenchmarkData) -> str:
     told = {
         "code": VERSION,
-        # Not where a file lies, of which `measured_on` says what it held; nor who approves: neither changes it.
+        # Not where a file lies, whose content `measured_on` tells, nor who approves: neither changes what is found.
         "rules": identity(rules, "path", "approval"),
         "model": model.model_id,
         "baseline": baseline.model_id if baseline else "",

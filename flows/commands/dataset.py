@@ -69,6 +69,7 @@ def dataset_publish(
     say({**version.model_dump(), "left_out": out, **expectations_told(judged)}, as_json, text)
     if accept_anyway and (judged is None or judged.state == "passed"):
         warn(f"there was nothing to accept: {version.label} is no draft")
+    # Last: what was found is shown before the command ends with 3.
     refuse_draft(version, judged)
 
 
@@ -102,6 +103,7 @@ def dataset_show(dataset: Dataset, as_json: Json = False) -> None:
     from evoembedding.warehouse.datasets.versions import left_out, present_versions, resolve, tags
 
     with Warehouse.open(state()) as warehouse:
+        # Also one whose episodes are gone: what it was stays known, and lineage leads to it.
         version = resolve(warehouse, dataset, retired=True)
         own = [tag for tag, identity in tags(warehouse, version.name).items() if identity == version.dataset_id]
         fields = {**version.model_dump(mode="json"), "left_out": left_out(warehouse, version), "tags": own}

@@ -24,6 +24,7 @@ def diff(
     from evoembedding.warehouse.datasets.versions import resolve
 
     with Warehouse.open(state()) as warehouse:
+        # None that was retired: its episodes are gone, so that there is nothing to compare.
         found = compare(warehouse, resolve(warehouse, old), resolve(warehouse, new))
     summary = f"{found.old} -> {found.new}: {found.came} came, {found.went} went, {found.changed} changed, "
     summary += f"{found.same} are in both"
@@ -54,6 +55,7 @@ def tag(
             of = str(dataset)
             moved = remove_tag(warehouse, of.partition("@")[0], name) if remove else set_tag(warehouse, of, name)
             rows = tag_history(warehouse, moved.name)
+            # This move alone: the history of the name has all the others.
             rows = rows.filter((rows["tag"] == name) & (rows["sequence"] == moved.sequence))
     shown = rows if history or name is not None else rows.filter(rows["current"] & (rows["dataset"] != ""))
     lines = [
@@ -89,6 +91,7 @@ def expire(
     if as_json:
         say_json({**done.model_dump(), "removed": yes})
         return
+    # A dry run estimates bytes: only files that are written anew show what they come to.
     verb, size = ("went", "{:.1f} MB") if yes else ("would go", "about {:.1f} MB")
     going = [(name, count) for name, count in done.rows.items() if count]
     files, freed = done.reclaimed.files, size.format(done.reclaimed.bytes / 1e6)

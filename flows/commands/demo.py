@@ -33,6 +33,7 @@ def demo(
 
     recipe = named_recipe("smallest" if smallest else "demo")
     source = str(EXAMPLES / "peps.parquet")
+    # Before Prefect, which takes seconds to start: a second demo only shows what is there.
     model = finished(state(), recipe, source)
     if model and not as_json:
         say_text("Everything is done already; here is what the last run made.\n")

@@ -36,6 +36,7 @@ def export(
     from evoembedding.warehouse.openlineage import assets
 
     with (
+        # Outermost: a version that is refused is told as a run that failed.
         lineage_run(state(), "export", dataset, "Export a dataset version.", __file__) as run,
         Warehouse.open(state()) as warehouse,
         _counting("export") as progress,
@@ -73,6 +74,7 @@ def import_(
         Warehouse.open(state()) as warehouse,
         _counting("import") as progress,
     ):
+        # Before it is read: also an import that fails says of what.
         run.reads([assets.source(source)])
         done = import_dataset(warehouse, name, source, git_commit(), licence, lambda rows: progress(rows, 0))
         run.writes([assets.dataset(done.version)])

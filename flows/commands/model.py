@@ -36,6 +36,7 @@ def model_list(
     from evoembedding.warehouse.registry.states import standings
 
     with Warehouse.open(state()) as warehouse:
+        # By way of its version: a name that no model has is a mistake, and not an empty list.
         wanted = [version_of(warehouse, name).name] if name else names(warehouse)
         found = [one for each in wanted for one in standings(warehouse, each)]
     if as_json:

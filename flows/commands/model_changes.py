@@ -96,6 +96,7 @@ def tag(
 
 
 def _announce(done: Promotion, why: str) -> None:
+    # After it is stored: a server that does not answer is told of, and undoes nothing.
     from evoembedding.flows.announce import promoted
 
     promoted(state(), done, user(), why)

@@ -39,6 +39,7 @@ def compare(first: Given, second: Given, as_json: Json = False) -> None:
         models = [model_of(warehouse, one, "nothing was compared").model_id for one in (first, second)]
         facts = [_facts(warehouse, one) for one in models]
         scores = warehouse.query(_SCORES, (*models, SYSTEM))
+        # Either of the two may have been judged against the other.
         between = [g for one in models for g in gates_of(warehouse, one) if {g.model_id, g.baseline_id} == set(models)]
     gate = max(between, key=lambda one: one.rows[0].created_at) if between else None
     if as_json:

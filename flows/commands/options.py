@@ -72,6 +72,7 @@ def chosen_recipe(name: str, endpoints: list[str] | None, model: str | None, siz
             budget=changed(chosen.teaching.budget, calls=sizes.calls, tokens=sizes.tokens, money=sizes.money),
             **seed,
         )
+    # From personas on: contexts and seed are read by the simulator too.
     elif any(value is not None for value in sizes[2:]):
         raise EvoError(
             f"recipe '{name}' has no teacher, so personas, documents and budgets mean nothing; nothing was run; "

@@ -35,6 +35,7 @@ def say_preview(recipe: Recipe, count: int, as_json: bool) -> None:
         "cost_of_a_kept_episode": found.a_kept_episode,
     }
     say(told, as_json, "\n".join(_lines(found)))
+    # With calls: a document that an offline generator makes nothing of is a failure that nobody can mend.
     unanswered = [item.item for item in found.items if item.calls and item.failures]
     if unanswered:
         raise EvoError(

@@ -84,4 +84,5 @@ def _newest(warehouse: Warehouse, name: str) -> DatasetVersion:
             f"{name[:80]!r} is one version, which never changes; nothing was published; give the name alone, for its "
             "next one"
         )
+    # Also a retired one: its recipe is wanted, not its episodes.
     return resolve(warehouse, name, retired=True)

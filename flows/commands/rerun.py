@@ -36,6 +36,7 @@ def rerun(
     warn(f"running '{run.flow}' again")
     done = again(state(), run)
     say({"flow": run.flow, "result": done}, as_json, "\n".join(f"{name:16} {value}" for name, value in done.items()))
+    # Last: what was done is shown, though the command then ends with 1.
     _check(run.flow, run.parameters, done)
 
 
@@ -72,6 +73,7 @@ def _check(flow: str, parameters: dict[str, Any], done: dict[str, Any]) -> None:
     if flow == "retrain" and done.get("outcome") in ("refused", "declined"):
         raise RefusedError(f"{done['model_id']} was {done['outcome']}; {done['name']}@champion stays as it was")
     if flow in ("synthesize", "retry"):
+        # Of a deployment's run only what it was given is recorded: the rest were the flow's defaults.
         given = parameters.get("recipe", "demo" if flow == "synthesize" else "taught")
         made_by = recipe(given) if isinstance(given, str) else from_settings(given)
         if left := peek(lambda warehouse: unanswered(warehouse, made_by)):

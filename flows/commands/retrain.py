@@ -30,9 +30,11 @@ def retrain(
     from evoembedding.warehouse.catalog import Warehouse
     from evoembedding.warehouse.registry.decisions import keep_decision
 
+    # A dry run stores nothing: it also works where the state folder can only be read.
     chosen, home = named_recipe(recipe), state() if dry_run else written(state())
     with Warehouse.open(home) as warehouse:
         decision = decide(warehouse, name, chosen)
+        # A decision to train is stored by the flow, which takes it once more under its lock.
         if decision.decision == "keep" and not dry_run:
             keep_decision(warehouse, decision)
     if decision.decision == "keep" or dry_run:
@@ -43,6 +45,7 @@ def retrain(
     from evoembedding.flows.retrain import retrain as flow
 
     done = flow(name, chosen, nproc, home=home)
+    # What the flow's small result leaves out is of no use here, and the record wants it.
     ended = RetrainDecision(**{"policy": "", "situation": "", "sequence": 2, **done})
     _say(ended, done, as_json, dry_run)
     if ended.outcome in ("refused", "declined"):

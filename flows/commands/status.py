@@ -28,6 +28,7 @@ def status(
     from evoembedding.flows.status import status as look
 
     found, following = look(state()), None
+    # Before the server is asked, which may not answer: no figure comes from there.
     if prometheus is not None:
         from evoembedding.flows.figures import write_figures
 

@@ -71,6 +71,7 @@ def synthesize(
             raise EvoError("--preview shows the first items of all; nothing was made; leave --only out")
         say_preview(chosen, preview, as_json)
         return
+    # Looked at without a lock, to spare Prefect's start; what is pending is looked for again under it.
     if peek(lambda warehouse: finished(warehouse, chosen, part(warehouse, chosen, only or ()))):
         warn("everything that the recipe asks for is there already" if not only else "nothing of that is to be done")
         new = 0
@@ -134,5 +135,6 @@ def _say_made(recipe: Recipe, new: int, as_json: bool) -> None:
         if recipe.teaching and (path := report_path(state(), recipe)).exists():
             say_text(path.read_text(encoding="utf-8"))
     say({"new_episodes": new}, as_json, f"{new} new episodes")
+    # Also of a run that found nothing to do: what teachers left unanswered is still not there.
     if left := peek(lambda warehouse: unanswered(warehouse, recipe)):
         raise EvoError(left)

@@ -103,6 +103,7 @@ def _withdraw(identity: str, reason: str, dry_run: bool, as_json: bool) -> None:
     from evoembedding.warehouse.registry.labels import identity_of, labels_of
 
     with (
+        # A dry run is no run: nobody is told of it.
         nullcontext() if dry_run else lineage_run(state(), "withdraw", identity, "Withdraw a source.", __file__),
         Warehouse.open(state()) as warehouse,
     ):
@@ -111,6 +112,7 @@ def _withdraw(identity: str, reason: str, dry_run: bool, as_json: bool) -> None:
             reads(assets.dataset(resolve(warehouse, one.before, retired=True)))
             writes(assets.dataset(resolve(warehouse, one.after, retired=True)))
         named = {model: labels_of(warehouse, model) for model in done.retrain}
+    # Behind the transaction: what others hear of is stored.
     if done.new and not dry_run:
         told = {"kind": done.withdrawal.kind, "reason": reason, "successors": [one.after for one in done.successors]}
         models = [("model", model) for model in done.retrain]

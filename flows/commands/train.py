@@ -80,6 +80,7 @@ def _check(dataset: str, name: str | None) -> None:
     from evoembedding.warehouse.datasets.versions import resolve
     from evoembedding.warehouse.registry.versions import check_free
 
+    # Asked by the flow as well; here before torch is imported and Prefect started, which take seconds.
     peek(lambda warehouse: refuse_draft(warehouse, resolve(warehouse, dataset), "nothing was trained"))
     if name is not None:
         peek(lambda warehouse: check_free(warehouse, name))
