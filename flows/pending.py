@@ -1,4 +1,7 @@
-"""What a run of a recipe still has to do, all of it or a part that the user names: found by what is not there."""
+"""What a run of a recipe still has to do, all of it or a part that the user names: found by what is not there.
+
+A warehouse and a recipe come in; ids of contexts, seeds, documents and items of teachers go out.
+"""
 
 from __future__ import annotations
 

@@ -59,6 +59,7 @@ def _sentence(found: Judged) -> str:
         alone = f"; there is no champion to compare it with, so that it was judged {by}"
     else:
         alone = f"; it was compared with {found.baseline_id}"
+    # With a baseline, only a want of questions leaves a rule unjudged.
     few = [row.question_slice for row in found.rows if row.passed is None and row.low is None and found.baseline_id]
     unjudged = f"; not judged for want of questions: {', '.join(dict.fromkeys(few))}" if few else ""
     return f"{found.model_id} is {found.outcome}{alone}{unjudged}"

@@ -67,6 +67,7 @@ def with_teacher(chosen: Recipe, endpoints: Sequence[str], model: str | None) ->
     if not endpoints or not model:
         raise EvoError("--teacher URL and --model NAME belong together; nothing was run; give both")
     own = chosen.teaching.teachers[0].model_dump() if chosen.teaching else {}
+    # No `serve`: endpoints are given, so that no server is started for them.
     teacher = {**own, "model": model, "endpoints": tuple(endpoints), "serve": None}
     teaching = chosen.teaching.model_dump() if chosen.teaching else {}
     # Roles name teachers of the recipe, of whom one is left.
@@ -157,6 +158,7 @@ def _merged(below: Any, above: Any) -> Any:
     # `false`, since TOML has no null.
     if above is False and (below is None or isinstance(below, dict)):
         return None
+    # Lists are replaced whole: a file that names teachers has those, and none of its base.
     if isinstance(below, dict) and isinstance(above, dict):
         return {**below, **{key: _merged(below.get(key), value) for key, value in above.items()}}
     return above

@@ -75,6 +75,7 @@ def ticks(low: float, high: float, most: int, whole: bool = False) -> list[float
     step = next(unit * n for n in nice if unit * n >= rough * (1 - 1e-9))
     slack = 0.0 if whole else 1e-9  # whole steps are exact
     first = math.ceil(low / step - slack)
+    # Rounded, since multiples of a step such as 0.1 are not exact.
     return [round(n * step, 2 - exponent) for n in range(first, math.floor(high / step + slack) + 1)]
 
 
@@ -89,6 +90,7 @@ def histogram(bins: Sequence[Bin], marks: Sequence[Mark], label: str) -> Markup:
         if b.count:
             gap = min(1.0, (x(b.high) - x(b.low)) * 0.1)
             wide = max(0.6, x(b.high) - x(b.low) - 2 * gap)
+            # Never lower than can be seen: one among thousands is there too.
             tall = max(0.8, y(0) - y(b.count))
             tip = f"{number(b.low)} to {number(b.high)}: {b.count:,}"
             parts.append(
@@ -97,6 +99,7 @@ def histogram(bins: Sequence[Bin], marks: Sequence[Mark], label: str) -> Markup:
             )
     for row, mark in enumerate(marks):
         at, level = x(mark.value), 11.0 + 15.0 * row
+        # At the left of lines that are far to the right, so that no label leaves the picture.
         end, shift = ("end", -5) if at > WIDTH * 0.6 else ("start", 5)
         parts.append(
             f'<line class="mark {escape(mark.kind)}" x1="{at:.1f}" x2="{at:.1f}" y1="{level - 8:.1f}" y2="{y(0):.1f}"/>'
@@ -116,6 +119,7 @@ def curve(points: Sequence[Point], label: str) -> Markup:
     if high <= low:
         high = low + (abs(low) or 1.0) * 0.1
     first, last = points[0].step, points[-1].step
+    # A curve of a single step has a range as well.
     x = _scale(min(first, last - 1), last, LEFT, WIDTH - RIGHT)
     y = _scale(low, high, height - BOTTOM, top)
     parts = _axes(x, y, ticks(first, last, 5, whole=True), ticks(low, high, 4), height)
@@ -137,6 +141,7 @@ def lines(series: Mapping[str, Sequence[tuple[float, float]]], label: str) -> Ma
     most = max(up) or 1.0
     x, y = _scale(min(across), max(across), LEFT, WIDTH - RIGHT - names), _scale(0.0, most, height - BOTTOM, top)
     parts = _axes(x, y, ticks(min(across), max(across), 5, whole=True), ticks(0, most, 4), height)
+    # From the top, as `_apart` wants the names; numbers stay, so that a line keeps its class.
     highest_first = sorted(enumerate(series.items()), key=lambda item: -item[1][1][-1][1])
     places = _apart([y(line[-1][1]) + 4 for _, (_, line) in highest_first], top + 1, height)
     for (n, (name, line)), at in zip(highest_first, places, strict=True):

@@ -58,7 +58,9 @@ def wide(layers: Sequence[Sequence[Box]], label: str, width: float = 1080) -> Ma
             y += box.height + APART
     # Two that a box stands for get one arrow.
     ends = dict.fromkeys((start, at[key]) for start in placed for key in start.box.to if key in at)
+    # To the right alone: an arrow leaves at a box's right edge, and back it would run through boxes.
     arrows = [_sideways(start, end) for start, end in ends if end.x > start.x]
+    # Arrows first: SVG draws what comes later over what came before.
     return _svg([*arrows, *map(_box, placed)], width, height, label, "wide")
 
 
@@ -82,6 +84,7 @@ def _stack(layer: Sequence[Box]) -> float:
 
 def _box(placed: Placed) -> str:
     box, x, y = placed.box, placed.x, placed.y
+    # In full as a tooltip, since what is too wide is cut.
     full = "\n".join(_plain(line) for line in (f"{box.kind}: {box.label}", *box.facts))
     lines = [("kind", box.kind), ("name", box.label), *(("fact", fact) for fact in box.facts)]
     texts = ""

@@ -1,4 +1,7 @@
-"""The head of a report: what it is about in a sentence, a few large figures, and ids and digests."""
+"""The head of a report: what it is about in a sentence, a few large figures, and ids and digests.
+
+A version, its statistics and rows of a model come in; a sentence, tiles and lines go out, as the template shows them.
+"""
 
 from __future__ import annotations
 
@@ -40,6 +43,7 @@ class Tile:
 def lead(version: DatasetVersion, found: Statistics, model: Model | None) -> str:
     """In a sentence, what the page is about."""
     episodes = counted(version.episodes, "episode")
+    # Of a version that was retired, nothing is left to be counted but what its row says.
     if found.contexts:
         episodes += f" on {counted(found.contexts, 'context')}"
     if model is None:

@@ -1,4 +1,7 @@
-"""The lineage picture: the tree of `warehouse.lineage.trace` as a few boxes with totals."""
+"""The lineage picture: the tree of `warehouse.lineage.trace` as a few boxes with totals.
+
+A trace and counts come in; layers of boxes go out, which `diagram.py` draws.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,7 @@ def layers(tree: TraceNode, documents: Mapping[str, int], licences: Mapping[str,
     nodes = [node for node in below if node.kind == "generator"]
     teachers = _teachers(nodes)
     generators = _few([_generator(node, teachers, documents) for node in nodes], "generators")
+    # Such as the import that a version came by.
     others = [_plain(node) for node in below if node.kind not in ("generator", "documents", "more")]
     sources = [*_few(list(teachers.values()), "teachers"), *_sources(below, licences, bool(documents)), *others]
     to = tuple(box.key for box in (*generators, *others))
@@ -62,6 +66,7 @@ def _dataset_facts(node: TraceNode) -> tuple[str, ...]:
 
 def _generator(node: TraceNode, teachers: Mapping[str, Box], documents: Mapping[str, int]) -> Box:
     facts = [counted(node.facts.get(f"{what}s", 0), what) for what in ("episode", "context")]
+    # By the model, as the boxes of teachers are: a model that several stages asked gets one arrow.
     to = [teachers[name].key for name in dict.fromkeys(map(_model, _calls(node)))]
     if documents.get(node.label):
         facts.append(f"from {counted(documents[node.label], 'document')}")

@@ -104,7 +104,9 @@ def gather(warehouse: Warehouse, identity: str) -> Page:
     documents = documents_of(warehouse, version.dataset_id)
     total = len(documents)
     name = model[0].model_id if model else version.label
+    # The picture has totals alone, so that one sample a list is enough; with 0 every list would be whole.
     drawn = layers(trace(warehouse, identity, limit=1), documents_by_generator(warehouse, version), found.licences)
+    # The picture in words, for those who do not see it.
     label = f"Lineage of {name}: " + ", then ".join(", ".join(f"{b.kind} {b.label}" for b in layer) for layer in drawn)
     of_model = scores(warehouse, [model[0].model_id]) if model else []
     return Page(
@@ -170,6 +172,7 @@ def _version(warehouse: Warehouse, identity: str, model: Model | None) -> Datase
 
 
 def _unknown(warehouse: Warehouse, identity: str) -> EvoError:
+    # By the order in which they were stored, which a clock that was set back does not change.
     models = warehouse.query("SELECT model_id FROM lake.models ORDER BY rowid DESC LIMIT 3")["model_id"]
     known = [*(version.label for version in list_versions(warehouse)[-3:]), *models]
     return EvoError(

@@ -1,4 +1,7 @@
-"""How a reader repeats what a report is about: the commands, and the recipe that they need."""
+"""How a reader repeats what a report is about: the commands, and the recipe that they need.
+
+A stored version comes in, and a model's config; commands, the recipe's JSON and remarks go out.
+"""
 
 from __future__ import annotations
 
@@ -47,8 +50,10 @@ def repeat(subject: Subject, documents: int) -> Repeat:
         remarks.append("This version was not made by a recipe of this code; what is known of its making is below.")
         return Repeat((), _pretty(version.recipe), tuple(remarks))
     if config:
+        # What the model was trained with: options of the command may have changed the recipe's.
         recipe = recipe.replace(train=config)
     commit = version.git_commit.removesuffix("+dirty")
+    # Of code that was not under git, no commit is known.
     commands = [f"git checkout {commit}"] if COMMIT.fullmatch(commit) else []
     commands += [f"evo ingest DOCUMENTS         # {counted(documents, 'document')}, see above"] if documents else []
     commands += [
@@ -59,6 +64,7 @@ def repeat(subject: Subject, documents: int) -> Repeat:
     if recipe.teaching:
         remarks.append("A teacher’s answers are repeated from the ledger; asked anew, it may answer otherwise.")
     if subject.model_id:
+        # MODEL, since an id is over the weights: it is known only once they are there.
         commands += [f"evo train {version.label} --recipe {FILE}", f"evo evaluate MODEL --recipe {FILE}"]
         remarks.append("On other processors the weights, and so the model’s id, may differ in their last bits.")
     return Repeat(tuple(commands), _pretty(recipe.model_dump_json()), tuple(remarks))

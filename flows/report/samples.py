@@ -1,4 +1,7 @@
-"""Sample episodes as a page shows them: evidence marked, its neighbours beside it, all else folded away."""
+"""Sample episodes as a page shows them: evidence marked, its neighbours beside it, all else folded away.
+
+An episode with its context comes in; runs of segments, in sight or folded, go out.
+"""
 
 from __future__ import annotations
 
@@ -68,6 +71,7 @@ def view(sample: Sample) -> SampleView:
         stop = start
         while stop < total and (stop in near) == (start in near):
             stop += 1
+        # A fold of one segment would take as much room as the segment.
         if start in near or stop - start <= 1:
             runs += [_segment(sample, i, i in evidence) for i in range(start, stop)]
         else:
@@ -86,6 +90,7 @@ def text(whole: str, answer: str = "") -> Text:
     """A text with every occurrence of the answer marked, whatever its case."""
     if not whole:
         return Text(())
+    # What is a little longer is in sight whole: few words would be left for the fold.
     cut = len(whole) if len(whole) <= SHOWN * 1.2 else SHOWN
     seen, rest = whole[:cut], whole[cut:KEPT]
     wanted = answer.strip()

@@ -157,7 +157,7 @@ def benchmarks(scores: Sequence[dict[str, Any]]) -> list[Benchmark]:
 def _measured(scores: Sequence[dict[str, Any]]) -> list[tuple[list[dict[str, Any]], str]]:
     """The rows of each benchmark and content, with the content of that benchmark that was measured last."""
     keys = list(dict.fromkeys((row["benchmark"], row["measured_on"]) for row in scores))
-    newest = dict(reversed(keys))
+    newest = dict(reversed(keys))  # rows come newest content first: of each benchmark the first key stays
     return [([row for row in scores if (row["benchmark"], row["measured_on"]) == key], newest[key[0]]) for key in keys]
 
 

@@ -1,4 +1,7 @@
-"""What a run of a recipe would do, and what it would cost: nothing is asked, the ledger is only read."""
+"""What a run of a recipe would do, and what it would cost: nothing is asked, the ledger is only read.
+
+A home and a recipe come in; a row a stage and kind of context goes out, with counts and estimates.
+"""
 
 from __future__ import annotations
 
@@ -109,6 +112,7 @@ def _taught(warehouse: Warehouse, ledger: SqliteLedger, recipe: Recipe, config: 
     for kind in KINDS:
         names = {item.name for item in every if item.kind == kind}
         of_kind = [one for one in todo if one.item.kind == kind]
+        # From all of them evenly: a run that was broken off has answers for the first ones.
         sample = of_kind[:: max(1, len(of_kind) // SAMPLE)]
         missing = asyncio.run(_missing(warehouse, ledger, recipe, config, sample)) if sample else Counter[str]()
         scale = len(of_kind) / len(sample) if sample else 0.0
@@ -153,6 +157,7 @@ async def _missing(
             except NotAskedError:
                 held: Counter[str] = sum((replay.held for replay in replays), Counter())
                 of_kind = usual[item.kind]
+                # The replay stops at the first answer that is not there: what comes after it is estimated.
                 missing.update({stage: max(0, round(of_kind[stage] - held[stage])) for stage in STAGES})
     return missing
 

@@ -69,6 +69,7 @@ def _funnel(warehouse: Warehouse, last: list[str]) -> list[str]:
            GROUP BY kind ORDER BY kind""",
         (last,),
     )
+    # Without `all`, which is the last word over the others and no check.
     reasons = warehouse.query(
         """SELECT check_name, count(*) AS questions, count(*) FILTER (NOT passed) AS rejected, avg(score) AS mean_score
            FROM verdicts WHERE list_contains(?::VARCHAR[], fingerprint) AND check_name <> 'all'
@@ -87,6 +88,7 @@ def _funnel(warehouse: Warehouse, last: list[str]) -> list[str]:
 
 def _bars(counts: dict[str, int]) -> list[list[object]]:
     most = max(counts.values(), default=1)
+    # At least one block: what is there at all is seen.
     return [[name, count, "█" * max(1, round(BAR * count / most))] for name, count in counts.items()]
 
 

@@ -75,6 +75,7 @@ def ids(incomplete: str) -> Iterable[str]:
     from evoembedding.warehouse.catalog import Warehouse
     from evoembedding.warehouse.short_ids import KINDS, beginning_with
 
+    # Only behind a kind, which names one table: nobody waits for all of them at a Tab.
     if incomplete.partition("-")[0] in KINDS and "-" in incomplete and (home() / "warehouse").is_dir():
         with Warehouse.open(home(), read_only=True) as warehouse:
             return beginning_with(warehouse, incomplete, MOST)

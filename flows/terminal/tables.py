@@ -75,6 +75,7 @@ def _table(names: Sequence[str], cells: Sequence[Sequence[str]], columns: Sequen
         name = Text(names[column])
         table.add_column(
             name,
+            # `cells`, since of no rows every column would be one of numbers.
             justify="right" if number and cells else "left",
             no_wrap=number,
             min_width=_width(names[column], [row[column] for row in cells]),
