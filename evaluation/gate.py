@@ -46,6 +46,7 @@ def judge(
     """
     if baseline is not None and not model.select(*ASKED).equals(baseline.select(*ASKED)):
         raise ValueError("the two models were not asked the same questions in the same order")
+    # Rows are known by their place, at which the baseline has the same question.
     parts = slices(model.with_row_index("row"), groups)
     return [_judged(rule, gate, parts, baseline) for rule in _rules(gate, parts)]
 
@@ -64,10 +65,12 @@ def _rules(gate: Gate, parts: Mapping[str, pl.DataFrame]) -> list[_Rule]:
     rules = [_Rule(r.metric, r.question_slice, *r.asked, r.severity, gate.level) for r in gate.rules]
     for guard in gate.guards:
         names: list[str] = []
+        # A type with too few questions takes no share of the level from those that can be judged.
         for name in guard.slices:
             names += [t for t in types_of(parts["all"]) if _enough(gate, parts[t])] if name == TYPES else [name]
         names = list(dict.fromkeys(names))
         rules += [
+            # The level is shared: the more slices are looked at, the more of them lose by chance alone.
             _Rule(guard.metric, name, "may_lose", guard.may_lose, guard.severity, gate.level / len(names))
             for name in names
         ]
@@ -127,6 +130,7 @@ def _held(rule: _Rule, found: Estimate) -> tuple[bool, str]:
     if rule.direction == "not_worse_than":
         worse = max(0.0, -low)
         return low >= -at, f"it is worse by {worse:.3f} at most, and no more than {at:g} is allowed"
+    # By the other end than the rules above: a guard refuses a loss that is shown, they ask that none is.
     lost = max(0.0, -high)
     return high >= -at, f"it has lost {lost:.3f} or more, and no more than {at:g} is allowed"
 

@@ -37,6 +37,7 @@ def markdown_table(scores: pl.DataFrame, types: Sequence[str]) -> str:
 def _title(scores: pl.DataFrame) -> str:
     """How many questions were asked, and how many could not be."""
     asked = f"{_asked(scores, 'all')} questions"
+    # Stored rows tell it; those of `summarise` do not.
     left_out = scores["left_out"].max() if "left_out" in scores.columns else None
     return f"{asked}, {left_out!s} more left out for want of evidence" if left_out else asked
 
@@ -46,6 +47,7 @@ def _columns(scores: pl.DataFrame, types: Sequence[str]) -> list[str]:
 
 
 def _rows(scores: pl.DataFrame, types: Sequence[str]) -> list[list[str]]:
+    # The best by the first of the types, not over all: callers name `state` first, which is what memory is for.
     first = types[0] if types else "all"
     systems = (
         scores.filter((pl.col("question_type") == first) & (pl.col("metric") == BY_TYPE))

@@ -24,6 +24,7 @@ def score(encoder: Encoder, conversations: Sequence[Conversation]) -> pl.DataFra
     """A row a query: `asked`, and every metric in 0..1."""
     rows = []
     for conversation in conversations:
+        # Nothing is asked of it, and reading it is what takes the time.
         if not conversation.queries:
             continue
         scores = encoder.score(conversation.segments, [query.text for query in conversation.queries])
@@ -48,6 +49,7 @@ def summarise(frame: pl.DataFrame, system: str, groups: Mapping[str, Sequence[st
     rows = []
     for name, members in wanted.items():
         part = frame.filter(pl.col("question_type").is_in(members))
+        # A benchmark need not have questions of every group: LoCoMo has none on states.
         for metric in METRICS if len(part) else ():
             low, high = bootstrap(part[metric].to_list(), part["conversation_id"].to_list())
             rows.append(

@@ -55,6 +55,7 @@ def read_benchmark(name: str, given: Given, followed: str = "nothing was evaluat
     except ValidationError as error:
         raise EvoError(f"{where} is not {benchmark.title} ({shown(first_fault(error), 300)}); {way_out}") from error
     except Exception as error:
+        # Of no file, or of another kind, it is a fault of the code, whose traceback is wanted.
         if not benchmark.file or not isinstance(error, (*OF_READERS, *_of_libraries())):
             raise
         raise EvoError(f"{where} cannot be read ({shown(_message(error), 300)}); {way_out}") from error
