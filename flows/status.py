@@ -34,7 +34,7 @@ FLOW = "retry"  # what makes items again that are pending as unanswered
 
 
 class Running(Record):
-    """What is at work in the home: a `job` (retrain, synthesize, train) on a `subject` (model, recipe, training run)."""
+    """What is at work in the home: a `job` (retrain, synthesize, train) on a `subject` (model, recipe, run)."""
 
     job: str
     subject: str

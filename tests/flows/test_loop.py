@@ -35,10 +35,10 @@ RECIPE = """base = "smallest"
 name = "talks"
 heldout_contexts = 40
 [simulator]
-contexts = 700
+contexts = {good}
 [train]
 seed = {seed}
-steps = 260
+steps = {steps}
 batch_episodes = 8
 learning_rate = 2e-3
 memory_loss_weight = 0.25
@@ -53,7 +53,8 @@ rules = [{{metric = "nDCG@10", not_worse_than = 0.12}}]
 guards = [{{metric = "nDCG@10", may_lose = 0.1}}]
 """
 # Trained anew on nearly the same, such small models differ by some 0.03; on nonsense, they lose ten times that.
-GOOD, BAD = 700, 1400  # dialogues of the recipe, and of the batch whose evidence is shuffled
+STEPS, GOOD = count((160, 500), (260, 700))
+BAD = 2 * GOOD  # dialogues of the batch whose evidence is shuffled; GOOD are the recipe's
 EVERY_S = 30  # a run is a process that imports Prefect: more often, they would take a core by themselves
 NOTE = "The archive of {0} keeps charts of the river {0}, drawn in {1}. Its keeper in {1} was {2} Valadão. "
 FIRST, THEN = ("Evora", "Faro", "Tomar"), ("Beja", "Elvas", "Silves", "Lagos")
@@ -73,7 +74,7 @@ def loop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Deplo
     """Deployed with a schedule of `ingest` that reads a folder, and one of `retrain`; nothing else is ever called."""
     inbox, file = tmp_path / "inbox", tmp_path / "talks.toml"
     inbox.mkdir()
-    file.write_text(RECIPE.format(seed=request.param))
+    file.write_text(RECIPE.format(seed=request.param, steps=STEPS, good=GOOD))
     deployed = Deployed.start(tmp_path)
     asks = {"name": "support", "recipe": str(file)}
     deployed.call("PATCH", f"deployments/{deployed.deployment('retrain')['id']}", parameters=asks)
