@@ -11,7 +11,7 @@ INSTALL := pip install -q --no-compile
 # A file of tests at a time, in as many processes, of one thread each: the threads of several would wait for each other.
 # In the files' order: by default those with the fewest tests, which take the longest, would come last and leave a
 # process without work.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n $(or $(WORKERS),2) --dist loadfile --no-loadscope-reorder --durations 20
+PYTEST := OMP_NUM_THREADS=1 POLARS_MAX_THREADS=1 $(BIN)/pytest -n $(or $(WORKERS),2) --dist loadfile --no-loadscope-reorder --durations 20
 export EVO_HOME ?= $(CURDIR)/.evo
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 BACKBONE := $(EVO_HOME)/backbones/smollm2
@@ -42,7 +42,7 @@ found = $(firstword $(foreach p,python$(1) $(wildcard $(or $(PYENV_ROOT),$(HOME)
 test-pythons: $(foreach v,$(OTHERS),$(if $(call found,$(v)),test-python-$(v)))
 
 test-python-%: $(VENV)-%/.ready
-	OMP_NUM_THREADS=1 $(VENV)-$*/bin/pytest -n $(or $(WORKERS),2) --dist loadfile -m "not slow" -k "not servers" \
+	OMP_NUM_THREADS=1 POLARS_MAX_THREADS=1 $(VENV)-$*/bin/pytest -n $(or $(WORKERS),2) --dist loadfile -m "not slow" -k "not servers" \
 	  $(or $(ROOMS),tests/schemas tests/warehouse tests/synth tests/evaluation)
 
 .PRECIOUS: $(VENV)-%/.ready

@@ -169,12 +169,12 @@ class Deployed:
         result: dict[str, Any] = json.loads(file.read_text())
         return result
 
-    def wait(self, look: Any) -> dict[str, Any]:
-        """The first thing that `look` finds."""
+    def wait(self, look: Any, every_s: float = LOOK_EVERY_S) -> dict[str, Any]:
+        """The first thing that `look` finds, which looks all `every_s` seconds."""
         deadline = time.monotonic() + DEADLINE_S
         while not (found := look()):
             assert time.monotonic() < deadline and self.worker.poll() is None and self.server.poll() is None
-            time.sleep(LOOK_EVERY_S)
+            time.sleep(every_s)
         kept: dict[str, Any] = found
         return kept
 

@@ -20,6 +20,7 @@ import polars as pl
 
 from evoembedding.schemas.arrow import polars_schema
 from evoembedding.schemas.errors import EvoError
+from evoembedding.schemas.threads import threads
 from evoembedding.warehouse.backend import CATALOG, Backend
 from evoembedding.warehouse.migration.schema import bring_up, is_current
 from evoembedding.warehouse.owner import check_owner, recorded_path, take_over
@@ -58,7 +59,7 @@ NOT_THERE = "creating a new DuckLake is explicitly disabled"
 # With the pauses of `_retry` between them, a command gives up after 5 to 11 seconds.
 ATTEMPTS = 12
 SPILL = "spill-"  # and the process: what memory cannot hold
-SETTINGS: dict[str, str | bool | int | float | list[str]] = {"threads": os.cpu_count() or 1, "memory_limit": "2GB"}
+SETTINGS: dict[str, str | bool | int | float | list[str]] = {"threads": threads(), "memory_limit": "2GB"}
 
 
 class LostCatalogError(Exception):

@@ -70,7 +70,7 @@ def test_the_next_run_ends_in_the_same_champion(killed: tuple[Deployed, str]) ->
         deployed.kill(os.getpgid(deployed.server.pid))
         deployed.worker.wait()
         deployed.start_worker()
-    ended = deployed.wait(lambda: outcome(deployed.home))
+    ended = deployed.wait(lambda: outcome(deployed.home), every_s=3)
     assert ended == "promoted"
     with Warehouse.open(deployed.home) as warehouse:
         tables = ("models", "dataset_versions", "shard_sets", "training_runs")

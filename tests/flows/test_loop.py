@@ -155,7 +155,7 @@ def ended(deployed: Deployed, which: int) -> Any:
             found = [one for one in decisions(warehouse, "support") if one.decision == "retrain"]
         return found[which - 1] if len(found) >= which and found[which - 1].outcome else None
 
-    return deployed.wait(look)
+    return deployed.wait(look, every_s=3)  # opening a warehouse takes a third of a second of a core
 
 
 def champion(deployed: Deployed) -> int:

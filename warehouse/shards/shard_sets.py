@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -26,6 +25,7 @@ from evoembedding.schemas.leases import leased
 from evoembedding.schemas.moments import now
 from evoembedding.schemas.places import place_of
 from evoembedding.schemas.shard import EpisodeTokenizer, ShardRow
+from evoembedding.schemas.threads import threads
 from evoembedding.warehouse.catalog import Warehouse, insert_new
 from evoembedding.warehouse.datasets.versions import EPISODES
 from evoembedding.warehouse.shards.sorted_runs import merged, write_run
@@ -35,7 +35,6 @@ T = TypeVar("T")
 VERSION = 1  # raise when the meaning of a row changes
 CONTEXTS_A_CHUNK = 2048
 CONTEXTS_A_CALL = 32  # what a call encodes stays in the processor's cache: a quarter less work than 2,048 a call
-THREADS = os.cpu_count() or 1
 ROWS_A_GROUP = 64  # what a reader decodes for a batch, in place of a whole file
 MANIFEST = "manifest.json"
 CONTEXTS = f"SELECT count(DISTINCT context_id) FROM {EPISODES}"  # noqa: S608
@@ -208,7 +207,7 @@ def _write_parts(
     total = warehouse.query(CONTEXTS, bound).item()
     rows = tokens = episodes = 0
     chunks = enumerate(warehouse.stream(WITH_QUESTIONS, bound, CONTEXTS_A_CHUNK))
-    for made in ahead(write, chunks, THREADS):
+    for made in ahead(write, chunks, threads()):
         rows, tokens, episodes = rows + made[0], tokens + made[1], episodes + made[2]
         if progress:
             progress(rows, total)
