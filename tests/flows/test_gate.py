@@ -74,6 +74,7 @@ def world(demo: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, di
     return home, recipes
 
 
+@pytest.mark.slow
 def test_from_the_first_of_its_name_to_its_equal(world: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
     home, recipes = Path(shutil.copytree(world[0], tmp_path / "home")), world[1]
     refused = evo(home, "gate", "support@1", "--recipe", recipes["strict"])

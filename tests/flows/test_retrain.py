@@ -1,4 +1,6 @@
-"""From a decision to a champion as a user runs it: the first of a name, nothing new, a kill, a refusal, a successor."""
+"""From a decision to a champion as a user runs it: gates that cannot judge, the first of a name, nothing new, a kill,
+a refusal, a successor.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +21,11 @@ from tests.runs import ranks_of
 from tests.warm import command
 
 pytestmark = pytest.mark.slow
+# By gates that cannot judge what demo has made: how the decision ends, and what the command says.
+UNABLE = {
+    "benchmark = 'locomo'\npath = 'missing.json'": ("failed", "missing.json"),
+    "benchmark = 'heldout'\nmin_questions = 100000": ("unjudged", "could not be judged by gate"),
+}
 DEADLINE_S = 600.0
 MINE = """base = "smallest"
 name = "smallest"
@@ -46,6 +53,13 @@ def test_a_model_is_trained_again_where_there_is_a_reason_to(
         told: dict[str, Any] = json.loads(done.stdout)
         return told
 
+    for gate, (outcome, says) in UNABLE.items():
+        (tmp_path / "unable.toml").write_text(f'base = "smallest"\nname = "smallest"\n[gate]\n{gate}\n')
+        done = evo("retrain", "support", "--recipe", str(tmp_path / "unable.toml"))
+        assert done.returncode == 1
+        assert says in done.stderr.splitlines()[-1]
+        with Warehouse.open(home) as warehouse:
+            assert decisions(warehouse, "support")[-1].outcome == outcome
     # There is no champion, so that a gate which only compares has nothing to hold against the model.
     asked = ("retrain", "support", "--recipe", "smallest", "--json")
     done = evo(*asked, MLFLOW_TRACKING_URI="http://127.0.0.1:1")
@@ -97,6 +111,7 @@ def test_a_model_is_trained_again_where_there_is_a_reason_to(
         told = [(one.decision, one.outcome, one.new_documents) for one in decisions(warehouse, "support")]
         assert len(warehouse.query("SELECT * FROM lake.models")) == 2
     assert told == [
+        *(("retrain", "failed", told[0][2]), ("retrain", "unjudged", told[0][2])),
         *(("retrain", "promoted", told[0][2]), ("keep", "", 0)),
         *(("retrain", "refused", 1), ("keep", "", 1), ("retrain", "promoted", 1)),
     ]

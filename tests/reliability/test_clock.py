@@ -83,6 +83,7 @@ def add_run(warehouse, shards, name):
 """
 
 
+@pytest.mark.slow
 def test_a_clock_that_is_set_back(tmp_path: Path) -> None:
     if shutil.which("faketime") is None:
         pytest.skip("faketime is not installed")

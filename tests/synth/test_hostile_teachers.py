@@ -16,6 +16,8 @@ import pytest
 from evoembedding.warehouse.ledger import SqliteLedger
 from tests.synth.hostile.server import KINDS
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 KEY = 'sk-h0stile/+&%9Zq7Xw2"T'
 ANSWERED = "answered"

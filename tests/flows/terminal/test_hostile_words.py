@@ -134,6 +134,7 @@ def held(words: tuple[str, ...], code: int, out: str, err: str) -> None:
     assert len(err) < LONGEST, (words, len(err))
 
 
+@pytest.mark.slow
 def test_no_command_line_does_more_than_it_says(home: Path, tmp_path: Path) -> None:
     here = tmp_path / "a" / "b" / "c"
     here.mkdir(parents=True)

@@ -32,6 +32,7 @@ def ingest(folder: Path, **environ: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", ["socks", "unknown"])
 def test_a_server_of_ones_own_on_loopback_is_reached_past_them(prefect_url: str, tmp_path: Path, which: str) -> None:
     done = ingest(tmp_path, PREFECT_API_URL=prefect_url, **PROXIES[which])

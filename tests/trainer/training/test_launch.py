@@ -29,6 +29,7 @@ def losses(out: Path) -> list[float]:
     return [line["loss"] for line in lines]
 
 
+@pytest.mark.slow
 def test_resumed_job_gives_the_curve_of_an_uninterrupted_one(
     world: tuple[Path, Path], config: TrainConfig, tmp_path: Path
 ) -> None:

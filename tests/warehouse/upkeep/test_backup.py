@@ -109,6 +109,7 @@ def test_a_backup_while_a_writer_goes_on_is_of_one_point_and_is_finished_elsewhe
     assert finished(copy) == finished(home)
 
 
+@pytest.mark.slow
 def test_what_is_restored_is_what_was_backed_up(home: Path, tmp_path: Path) -> None:
     (home / "runs" / "run-1").mkdir(parents=True)
     (home / "runs" / "run-1" / "metrics.jsonl").write_text("{}\n")

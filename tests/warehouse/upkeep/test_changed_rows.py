@@ -163,6 +163,7 @@ def test_every_changed_value_is_found(home: Path, seed: int) -> None:
         assert {f.name for f in findings if "do not give their digest" in f.says} == set(made)
 
 
+@pytest.mark.slow
 def test_on_servers_as_in_a_folder(
     tmp_path: Path, served: Callable[[], dict[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
