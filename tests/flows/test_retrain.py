@@ -24,7 +24,10 @@ pytestmark = pytest.mark.slow
 # By gates that cannot judge what demo has made: how the decision ends, and what the command says.
 UNABLE = {
     "benchmark = 'locomo'\npath = 'missing.json'": ("failed", "missing.json"),
-    "benchmark = 'heldout'\nmin_questions = 100000": ("unjudged", "could not be judged by gate"),
+    "benchmark = 'heldout'\nmin_questions = 100000\nguards = []\nrules = [{metric = 'nDCG@10', at_least = 0.0}]": (
+        "unjudged",
+        "could not be judged by gate",
+    ),
 }
 DEADLINE_S = 600.0
 MINE = """base = "smallest"
