@@ -6,12 +6,14 @@ import asyncio
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import httpx2
-import openai
 
 from evoembedding.synth.teachers.faults import FaultError, unreadable
+
+if TYPE_CHECKING:  # half a second, which commands that ask nobody do without: they know teachers by their fingerprints
+    import openai
 
 # An answer of 64 turns at their longest is 0.4 MB; what reasoning models say beside it came to 20. An answer takes some
 # five times its size in memory while it is read.
@@ -96,6 +98,8 @@ class Endpoint:
 
     def __init__(self, url: str, client: openai.AsyncOpenAI, timeout_s: float, keyless: bool = False) -> None:
         """`timeout_s` bounds a call as a whole, from connecting to the last byte; `keyless`: no key is sent."""
+        import openai
+
         self.url, self._client, self._timeout_s = url.rstrip("/"), client, timeout_s
         self._options: Any = {"headers": {"Authorization": openai.Omit()} if keyless else {}}
 
@@ -109,6 +113,8 @@ class Endpoint:
         Raises:
             FaultError: nothing did, in whole, in time, or of a size to be read.
         """
+        import openai
+
         try:
             async with asyncio.timeout(self._timeout_s):
                 response = await self._sent(path, body)

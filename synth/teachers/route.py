@@ -8,7 +8,6 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import httpx2
-import openai
 
 from evoembedding.schemas.errors import EvoError
 from evoembedding.schemas.text import shown
@@ -21,6 +20,8 @@ def endpoint(url: str, key_env: str, timeout_s: float, in_flight: int) -> Endpoi
     Raises:
         EvoError: the key cannot be sent, or the proxy cannot be used.
     """
+    import openai
+
     proxy, key = _proxy(url), _key(key_env)
     try:
         transport = httpx2.AsyncHTTPTransport(

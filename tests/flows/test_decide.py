@@ -201,7 +201,7 @@ from evoembedding.flows.commands.entry import main
 try:
     main()
 finally:
-    print([name for name in ("torch", "prefect", "transformers") if name in sys.modules], file=sys.stderr)
+    print([name for name in ("torch", "prefect", "transformers", "openai") if name in sys.modules], file=sys.stderr)
 """
 
 
