@@ -15,12 +15,13 @@ from evoembedding.flows.lineage_events import emits
 from evoembedding.flows.parameters import THE_WORKERS, Home, Nproc, RecipeParameter, by_name
 from evoembedding.flows.pending import pending
 from evoembedding.flows.synthesize import synthesize
-from evoembedding.flows.train import EXECUTION, train, trained_models
+from evoembedding.flows.train import train, trained_models
 from evoembedding.schemas.configs import Recipe
 from evoembedding.schemas.dataset import ModelRecord
 from evoembedding.schemas.episode import Document
 from evoembedding.schemas.identity import identity, stored
 from evoembedding.synth.documents import read_documents
+from evoembedding.trainer.identity import EXECUTION
 from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.datasets.draft_versions import draft_versions
 from evoembedding.warehouse.datasets.versions import list_versions

@@ -24,12 +24,12 @@ from evoembedding.flows.terminal.console import warn
 from evoembedding.schemas.arrow import to_frame
 from evoembedding.schemas.configs import TrainConfig
 from evoembedding.schemas.dataset import DatasetVersion, ModelRecord, ShardSet, TrainingRun
-from evoembedding.schemas.identity import identity
 from evoembedding.schemas.ids import content_id
 from evoembedding.schemas.moments import now
 from evoembedding.schemas.places import place_of
 from evoembedding.schemas.places import resolve as resolve_place
 from evoembedding.trainer.backbones.names import check_backbone_name
+from evoembedding.trainer.identity import training_run_id
 from evoembedding.trainer.model.batches import Schedule
 from evoembedding.trainer.model_folder import weights_digest, write_lineage
 from evoembedding.trainer.training.job import METRICS
@@ -42,7 +42,6 @@ from evoembedding.warehouse.openlineage import assets
 from evoembedding.warehouse.registry.versions import check_free, register
 
 RETRIES = 2  # after a rank was killed; what is wrong with the job itself would be wrong again
-EXECUTION = {"checkpoint_every", "zero_stage", "checkpoint_activations"}  # how a run is carried out, not what it gives
 
 
 class Ranks(NamedTuple):
@@ -51,11 +50,6 @@ class Ranks(NamedTuple):
     nproc: int = 1
     hostfile: Path | None = None
     ssh_config: Path | None = None
-
-
-def training_run_id(shards: ShardSet, config: TrainConfig) -> str:
-    """The same shards and config give the same run, so that a rerun resumes it, on any ranks and ZeRO stage."""
-    return content_id("run", {"shard_set": shards.shard_set_id, "config": identity(config, *EXECUTION)})
 
 
 def in_steps(config: TrainConfig, shards: Path) -> TrainConfig:

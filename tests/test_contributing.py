@@ -29,11 +29,11 @@ from docs.make.pages import PAGES
 from evoembedding.flows.build_dataset import publish_version, shard_version
 from evoembedding.flows.recipes import recipe
 from evoembedding.flows.synthesize import commit_drafts
-from evoembedding.flows.train import training_run_id
 from evoembedding.schemas.arrow import to_frame
 from evoembedding.schemas.dataset import ModelRecord, TrainingRun
 from evoembedding.schemas.files import file_digest
 from evoembedding.synth.simulator import simulate, simulators
+from evoembedding.trainer.identity import training_run_id
 from evoembedding.trainer.model.evo_model import EvoModel
 from evoembedding.trainer.model_folder import save_model
 from evoembedding.trainer.tokenizer.evo_tokenizer import EvoTokenizer

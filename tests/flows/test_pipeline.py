@@ -14,7 +14,6 @@ from evoembedding.flows.evaluate import heldout
 from evoembedding.flows.pipeline import finished
 from evoembedding.flows.recipes import recipe
 from evoembedding.flows.synthesize import commit_drafts
-from evoembedding.flows.train import training_run_id
 from evoembedding.schemas.arrow import to_frame
 from evoembedding.schemas.configs import CurationConfig, ModelConfig, Recipe, SimulatorConfig, TrainConfig
 from evoembedding.schemas.dataset import Evaluation, ModelRecord, TrainingRun
@@ -22,6 +21,7 @@ from evoembedding.schemas.episode import Document
 from evoembedding.schemas.identity import Born
 from evoembedding.synth.documents import read_documents
 from evoembedding.synth.simulator import drafts, simulate, simulators
+from evoembedding.trainer.identity import training_run_id
 from evoembedding.warehouse.catalog import Warehouse
 from tests.records import score, trained_model, training_run
 

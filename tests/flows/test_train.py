@@ -20,11 +20,12 @@ from evoembedding.flows.commands.app import app
 from evoembedding.flows.recipes import recipe
 from evoembedding.flows.report.training import stored_metrics, training_curves
 from evoembedding.flows.synthesize import commit_drafts
-from evoembedding.flows.train import in_steps, metric_rows, training_run_id
+from evoembedding.flows.train import in_steps, metric_rows
 from evoembedding.schemas.configs import Recipe, SimulatorConfig, TrainConfig
 from evoembedding.schemas.dataset import ShardSet
 from evoembedding.schemas.errors import EvoError
 from evoembedding.synth.simulator import simulate
+from evoembedding.trainer.identity import training_run_id
 from evoembedding.trainer.model.batches import Schedule
 from evoembedding.trainer.training.launch import launch
 from evoembedding.trainer.training.rows import Rows

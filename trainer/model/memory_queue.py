@@ -5,8 +5,8 @@ groups of `Reader` and `metrics.queue_use` go by it.
 
 What a full queue drops is decided here for reading step by step. Passes over many segments at once must come to the
 same: `EvoModel.embed`, `embed_segments`, `kept` and `keys`, `packing.band_mask`, and `Reader.read` and `keys`. Another
-rule changes them together, and tests/trainer/reference.py, which they are held to; see "Beyond a full queue" in
-docs/model.md.
+rule changes them together, and what they are held to, tests/trainer/reference.py, test_memory_queue.py and `Plain` in
+benchmarks/training.py; it raises `VERSION` in trainer/identity.py. See "Beyond a full queue" in docs/model.md.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from evoembedding.schemas.errors import EvoError
 from evoembedding.schemas.identity import identity
 from evoembedding.schemas.ids import digest
 from evoembedding.trainer.backbones.decoder import Keys
+from evoembedding.trainer.identity import versioned
 from evoembedding.trainer.model.evo_model import EvoModel
 from evoembedding.trainer.model.memory_queue import MemoryQueue
 from evoembedding.trainer.model.packing import Pieces
@@ -57,7 +58,7 @@ class Reader:
 
     @cached_property
     def digest(self) -> str:
-        """Identifies all that a memory depends on: trained weights, model, segment batching and tokenizer."""
+        """Identifies all that a memory depends on: trained weights, model, segment batching, tokenizer and code."""
         weights = hashlib.blake2b(digest_size=32)
         for name, parameter in self.model.trained.items():
             weights.update(name.encode())
@@ -70,6 +71,7 @@ class Reader:
                 "model": identity(config.model),
                 "batches": [config.batch_segments, config.batch_tokens],
                 "tokenizer": self.tokenizer.digest,
+                **versioned(),
             }
         )
 
