@@ -22,6 +22,9 @@ from typing import Any
 
 import httpx
 
+from evoembedding.schemas.registry import CHAMPION
+from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.registry.labels import aliases
 from tests.conftest import free_port, healthy
 
 ROOT = Path(__file__).parents[1]
@@ -169,8 +172,13 @@ class Deployed:
         result: dict[str, Any] = json.loads(file.read_text())
         return result
 
+    def champion(self, name: str) -> int | None:
+        """The version of a model that is in use, None where none is."""
+        with Warehouse.open(self.home) as warehouse:
+            return aliases(warehouse, name).get(CHAMPION)
+
     def wait(self, look: Any, every_s: float = LOOK_EVERY_S) -> dict[str, Any]:
-        """The first thing that `look` finds, which looks all `every_s` seconds."""
+        """The first thing that `look` finds, which looks every `every_s` seconds."""
         deadline = time.monotonic() + DEADLINE_S
         while not (found := look()):
             assert time.monotonic() < deadline and self.worker.poll() is None and self.server.poll() is None

@@ -19,7 +19,6 @@ import pytest
 
 from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.registry.decisions import decisions
-from evoembedding.warehouse.registry.labels import aliases
 from tests import warm
 from tests.deployed import OVER, ROOT, Deployed
 
@@ -51,7 +50,7 @@ def scheduled(deployed: Deployed, tmp_path_factory: pytest.TempPathFactory) -> l
     deployment = deployed.deployment("ingest")["id"]
     schedule = deployed.schedule("ingest", EVERY_S, source=str(notes), create_home=True)
     chosen = {"deployments": {"id": {"any_": [deployment]}}}
-    ended = {"flow_runs": {"state": {"type": {"any_": ["COMPLETED", "FAILED", "CRASHED", "CANCELLED"]}}}}
+    ended = {"flow_runs": {"state": {"type": {"any_": list(OVER)}}}}
 
     def enough() -> bool:
         runs = deployed.call("POST", "flow_runs/filter", **chosen, **ended)
@@ -74,6 +73,7 @@ def test_a_schedule_fires(deployed: Deployed, scheduled: list[dict[str, Any]]) -
     done = [run for run in scheduled if run["state"]["type"] == "COMPLETED"]
     assert all(before["end_time"] <= after["start_time"] for before, after in pairwise(done))
     first, second = (deployed.result(run["state"]) for run in done[:2])
+    assert {(found["read"], found["rejected"]) for found in (first, second)} == {(2, 0)}
     assert (first["new"], first["unchanged"], second["new"], second["unchanged"]) == (2, 0, 0, 2)
     with Warehouse.open(deployed.home) as warehouse:
         assert warehouse.query("select count(*) from documents").item() == 2
@@ -144,7 +144,7 @@ def test_a_person_is_told_and_asked(
     run_id = deployed.run("retrain", name="support", recipe=str(lenient))
     suspended = deployed.wait(lambda: stopped(deployed, run_id))
     assert suspended["name"] == "Suspended", suspended
-    assert champion(deployed) is None
+    assert deployed.champion("support") is None
 
     (example,) = EXAMPLE.findall((ROOT / "docs/scheduling.md").read_text())
     example = example.replace("http://127.0.0.1:9000/", address)
@@ -160,7 +160,7 @@ def test_a_person_is_told_and_asked(
     assert "blessed **support@1**" in str(form)
     deployed.call("POST", f"flow_runs/{run_id}/resume", run_input={"promote": True, "why": "read by Ana"})
     assert deployed.ended(run_id)["type"] == "COMPLETED"
-    assert champion(deployed) == 1
+    assert deployed.champion("support") == 1
     with Warehouse.open(deployed.home) as warehouse:
         ended = [one for one in decisions(warehouse, "support") if one.decision == "retrain"]
         assert [one.outcome for one in ended] == ["promoted"]
@@ -174,8 +174,3 @@ def stopped(deployed: Deployed, run_id: str) -> dict[str, Any] | None:
     """The state of a run that is over, or that waits for somebody."""
     state: dict[str, Any] | None = deployed.call("GET", f"flow_runs/{run_id}")["state"]
     return state if state and state["type"] in ("PAUSED", *OVER) else None
-
-
-def champion(deployed: Deployed) -> int | None:
-    with Warehouse.open(deployed.home) as warehouse:
-        return aliases(warehouse, "support").get("champion")

@@ -19,13 +19,11 @@ from evoembedding.flows.recipes import recipe
 from evoembedding.schemas.configs import Recipe
 from evoembedding.schemas.episode import Episode
 from evoembedding.schemas.ids import content_id
-from evoembedding.schemas.registry import CHAMPION
 from evoembedding.synth.simulator import simulate
 from evoembedding.synth.verification import verify
 from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.datasets.commit import commit
 from evoembedding.warehouse.registry.decisions import decisions
-from evoembedding.warehouse.registry.labels import aliases
 from tests import warm
 from tests.deployed import Deployed
 from tests.soak import count
@@ -93,7 +91,7 @@ def test_documents_become_a_champion_and_nonsense_does_not(loop: tuple[Deployed,
     second = ended(deployed, 2)
     assert (second.outcome, second.dataset) == ("promoted", "talks@2")
     assert second.reasons[0].startswith("4 documents are new")
-    assert champion(deployed) == 2
+    assert deployed.champion("support") == 2
 
     with Warehouse.open(deployed.home) as warehouse:
         nonsense(warehouse, settings)
@@ -107,11 +105,11 @@ def test_documents_become_a_champion_and_nonsense_does_not(loop: tuple[Deployed,
         )
     assert "all" in set(lost["question_slice"])
     assert set(lost["question_slice"]) - {"all"}  # and the question types that lost most
-    assert champion(deployed) == 2
+    assert deployed.champion("support") == 2
 
     back = evo(deployed, "model", "rollback", "support", "--why", "to see that it can be done")
     assert "support@1 is the champion again, in place of support@2" in back
-    assert champion(deployed) == 1
+    assert deployed.champion("support") == 1
     tell_the_story(deployed)
 
 
@@ -156,11 +154,6 @@ def ended(deployed: Deployed, which: int) -> Any:
         return found[which - 1] if len(found) >= which and found[which - 1].outcome else None
 
     return deployed.wait(look, every_s=3)  # opening a warehouse takes a third of a second of a core
-
-
-def champion(deployed: Deployed) -> int:
-    with Warehouse.open(deployed.home) as warehouse:
-        return aliases(warehouse, "support")[CHAMPION]
 
 
 def evo(deployed: Deployed, *words: str) -> str:
