@@ -13,7 +13,7 @@ BY_TYPE = "Recall@1"
 
 class ScoreTable(NamedTuple):
     """A row a system, best first: the metrics over all questions, then Recall@1 by type. Column names have two lines
-    where they say how many questions are of a type.
+    where they say how many questions are of a type; types without questions have none.
     """
 
     title: str
@@ -23,12 +23,14 @@ class ScoreTable(NamedTuple):
 
 def score_table(scores: pl.DataFrame, types: Sequence[str]) -> ScoreTable:
     """Score rows in percent."""
+    types = _of_questions(scores, types)
     title = f"{_title(scores)}: percent; by question type {BY_TYPE}"
     return ScoreTable(title, _columns(scores, types), _rows(scores, types))
 
 
 def markdown_table(scores: pl.DataFrame, types: Sequence[str]) -> str:
     """The same table as Markdown."""
+    types = _of_questions(scores, types)
     columns = [column.replace("\n", " ") for column in _columns(scores, types)]
     lines = [columns, ["---"] * len(columns), *_rows(scores, types)]
     return f"{_title(scores)}\n\n" + "\n".join("| " + " | ".join(line) + " |" for line in lines)
@@ -40,6 +42,12 @@ def _title(scores: pl.DataFrame) -> str:
     # Stored rows tell it; those of `summarise` do not.
     left_out = scores["left_out"].max() if "left_out" in scores.columns else None
     return f"{asked}, {left_out!s} more left out for want of evidence" if left_out else asked
+
+
+def _of_questions(scores: pl.DataFrame, types: Sequence[str]) -> list[str]:
+    """Those types of which there are questions: LoCoMo, and most documents, have none on states."""
+    there = set(scores["question_type"])
+    return [name for name in types if name in there]
 
 
 def _columns(scores: pl.DataFrame, types: Sequence[str]) -> list[str]:

@@ -157,7 +157,7 @@ def evaluate(
         model_id = model_of(warehouse, model, "nothing was evaluated").model_id
     scores = score_systems(home, model_id, benchmark, path, heldout)
     create_markdown_artifact(
-        key="scores", markdown=markdown_table(scores, _asked(scores)), description=f"{model_id} on {benchmark}"
+        key="scores", markdown=markdown_table(scores, tuple(GROUPS)), description=f"{model_id} on {benchmark}"
     )
     report(home, model_id)
     return {
@@ -166,11 +166,6 @@ def evaluate(
         "measured_on": scores["measured_on"][0],
         "scores": _means(scores),
     }
-
-
-def _asked(scores: pl.DataFrame) -> list[str]:
-    """The groups of which the benchmark has questions: LoCoMo, and most documents, have none on states."""
-    return [group for group in GROUPS if group in set(scores["question_type"])]
 
 
 def _means(scores: pl.DataFrame) -> dict[str, dict[str, float]]:

@@ -54,6 +54,5 @@ def print_scores(scores: pl.DataFrame, as_json: bool) -> None:
     if as_json:
         say_json(scores.to_dicts())
     else:
-        types = [t for t in (*GROUPS, *GROUPS["state"]) if t in set(scores["question_type"])]
-        table = score_table(scores, types)
+        table = score_table(scores, (*GROUPS, *GROUPS["state"]))
         console.print(fitted(console, table.columns, table.rows, table.title, first=1 + len(OVERALL)))

@@ -105,3 +105,11 @@ def test_tables_show_every_system_best_first() -> None:
     best = rows.filter((pl.col("question_type") == "state") & (pl.col("metric") == "Recall@1")).sort("value")
     worst = best["system"][0]
     assert markdown.splitlines()[-1].startswith(f"| {worst}")
+
+
+def test_a_type_without_questions_takes_no_system_from_the_tables() -> None:
+    conversations = from_drafts(simulate(SimulatorConfig(contexts=3)))
+    systems = [encoder for encoder in baselines() if encoder.name in ("recency", "random")]
+    rows = pl.concat([summarise(score(s, conversations), s.name, {}) for s in systems])
+    assert len(score_table(rows, ["state"]).rows) == 2
+    assert markdown_table(rows, ["state"]) == markdown_table(rows, [])
