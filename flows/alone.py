@@ -1,4 +1,6 @@
-"""One run of a recipe at a time in a home: the second waits for the first, and then finds what that has left to do."""
+"""One run at a time in a home: of a recipe, the second waits for the first, and then finds what that has left to do; of
+what retrains a model, it is refused.
+"""
 
 from __future__ import annotations
 
@@ -38,3 +40,20 @@ def alone(home: Path, recipe: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def retrains_alone(home: Path, name: str) -> Iterator[None]:
+    """The only run that retrains a model of this name: two at once would train the same model twice. A killed run holds
+    nothing.
+
+    Raises:
+        EvoError: another one is at work.
+    """
+    try:
+        with FileLock(home / RETRAINING.format(name), timeout=0):
+            yield
+    except Timeout:
+        raise EvoError(
+            f"another run retrains '{name}'; nothing was decided, since both would train the same; wait for it to end"
+        ) from None

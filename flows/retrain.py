@@ -6,16 +6,13 @@ killed is called again, and goes on.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from prefect import flow
 from prefect.context import FlowRunContext
 
-from evoembedding.flows.alone import RETRAINING
+from evoembedding.flows.alone import retrains_alone
 from evoembedding.flows.announce import promoted
 from evoembedding.flows.approval import approval
 from evoembedding.flows.build_dataset import build_dataset
@@ -61,7 +58,7 @@ def retrain(
         EvoError: another run is at work on this name, a stage failed, or the model could not be judged.
     """
     check_model_name(name)
-    with _alone(home, name):
+    with retrains_alone(home, name):
         ended = decision = _decided(home, name, recipe)
         while decision.decision == "retrain":
             ended = _retrained(home, decision, recipe, nproc)
@@ -161,19 +158,3 @@ def _as_ended(decision: RetrainDecision, outcome: RetrainOutcome, **found: str) 
 def _store(home: Path, decision: RetrainDecision) -> None:
     with Warehouse.open(home) as warehouse:
         keep_decision(warehouse, decision)
-
-
-@contextmanager
-def _alone(home: Path, name: str) -> Iterator[None]:
-    """The only run of its name: two at once would train the same model twice. A killed run holds nothing.
-
-    Raises:
-        EvoError: another one is at work.
-    """
-    try:
-        with FileLock(home / RETRAINING.format(name), timeout=0):
-            yield
-    except Timeout:
-        raise EvoError(
-            f"another run retrains '{name}'; nothing was decided, since both would train the same; wait for it to end"
-        ) from None

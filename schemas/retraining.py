@@ -62,6 +62,7 @@ class Seen(Record):
 # What came of training again; '' of what was decided, and has not ended.
 # `waiting`: blessed, and to be promoted by a person; `declined`: a person said no.
 RetrainOutcome = Literal["", "promoted", "refused", "unjudged", "unchanged", "failed", "waiting", "declined"]
+TURNED_DOWN: tuple[RetrainOutcome, ...] = ("refused", "declined")  # by the gate, by a person: commands end with 3
 
 
 class RetrainDecision(Seen):

@@ -12,6 +12,7 @@ from evoembedding.flows.settings import state
 from evoembedding.flows.terminal import prefect_server
 from evoembedding.flows.terminal.console import Json, say, warn
 from evoembedding.schemas.errors import EvoError, RefusedError
+from evoembedding.schemas.retraining import TURNED_DOWN
 
 
 def rerun(
@@ -63,14 +64,14 @@ def _check(flow: str, parameters: dict[str, Any], done: dict[str, Any]) -> None:
 
     Raises:
         EvoError: documents were rejected, or teachers left something unanswered.
-        RefusedError: a model was trained again, and refused.
+        RefusedError: a model was trained again, and turned down.
     """
     from evoembedding.flows.recipes import from_settings, recipe
     from evoembedding.flows.teaching.unanswered import unanswered
 
     if flow == "ingest" and done["rejected"]:
         raise EvoError(f"{done['rejected']} rejected and kept in 'failures'; the rest is stored; mend them and rerun")
-    if flow == "retrain" and done.get("outcome") in ("refused", "declined"):
+    if flow == "retrain" and done["outcome"] in TURNED_DOWN:
         raise RefusedError(f"{done['model_id']} was {done['outcome']}; {done['name']}@champion stays as it was")
     if flow in ("synthesize", "retry"):
         # Of a deployment's run only what it was given is recorded: the rest were the flow's defaults.

@@ -11,7 +11,7 @@ from evoembedding.flows.recipes import recipe as named_recipe
 from evoembedding.flows.settings import state, written
 from evoembedding.flows.terminal import completion, prefect_server
 from evoembedding.flows.terminal.console import REFUSED, Json, say, warn
-from evoembedding.schemas.retraining import RetrainDecision
+from evoembedding.schemas.retraining import TURNED_DOWN, RetrainDecision
 
 
 def retrain(
@@ -48,7 +48,7 @@ def retrain(
     # What the flow's small result leaves out is of no use here, and the record wants it.
     ended = RetrainDecision(**{"policy": "", "situation": "", "sequence": 2, **done})
     _say(ended, done, as_json, dry_run)
-    if ended.outcome in ("refused", "declined"):
+    if ended.outcome in TURNED_DOWN:
         raise typer.Exit(REFUSED)
 
 

@@ -17,12 +17,13 @@ import pytest
 import evoembedding.flows.synthesize as tasks
 from evoembedding.flows.alone import alone
 from evoembedding.flows.build_dataset import publish_version
+from evoembedding.flows.commands.rerun import _check
 from evoembedding.flows.pending import Only, chosen, finished, work
 from evoembedding.flows.preview import preview
 from evoembedding.schemas.arrow import to_frame
 from evoembedding.schemas.configs import Recipe
 from evoembedding.schemas.episode import Document
-from evoembedding.schemas.errors import EvoError
+from evoembedding.schemas.errors import EvoError, RefusedError
 from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.datasets.versions import EpisodeFilter, publish
 from evoembedding.warehouse.openlineage.event_log import read_events, runs
@@ -222,3 +223,11 @@ def test_the_second_of_two_runs_waits_and_makes_nothing_twice(
         assert none.returncode == 1
         assert says in none.stderr
         assert "Traceback" not in none.stderr
+
+
+@pytest.mark.parametrize("outcome", ["refused", "declined"])
+def test_a_model_that_was_turned_down_ends_a_rerun_as_it_ends_its_command(outcome: str) -> None:
+    done = {"name": "support", "model_id": "model-1", "outcome": outcome}
+    with pytest.raises(RefusedError, match=f"model-1 was {outcome}; support@champion stays"):
+        _check("retrain", {}, done)
+    _check("retrain", {}, {**done, "outcome": "promoted"})

@@ -110,11 +110,15 @@ def test_a_model_is_trained_again_where_there_is_a_reason_to(
     assert (promoted["outcome"], promoted["model_id"]) == ("promoted", refused["model_id"])
     champion = json.loads(evo("model", "show", "support@champion", "--json").stdout)
     assert (champion["label"], champion["state"]) == ("support@2", "champion")
+    # The flow that was refused, by its id: all that there is has been trained on, and this one decides no.
+    rerun = evo("rerun", refused["flow_run_id"], "--json")
+    assert rerun.returncode == 0, rerun.stderr
+    assert (json.loads(rerun.stdout)["flow"], json.loads(rerun.stdout)["result"]["decision"]) == ("retrain", "keep")
     with Warehouse.open(home) as warehouse:
         told = [(one.decision, one.outcome, one.new_documents) for one in decisions(warehouse, "support")]
         assert len(warehouse.query("SELECT * FROM lake.models")) == 2
     assert told == [
         *(("retrain", "failed", told[0][2]), ("retrain", "unjudged", told[0][2])),
         *(("retrain", "promoted", told[0][2]), ("keep", "", 0)),
-        *(("retrain", "refused", 1), ("keep", "", 1), ("retrain", "promoted", 1)),
+        *(("retrain", "refused", 1), ("keep", "", 1), ("retrain", "promoted", 1), ("keep", "", 0)),
     ]

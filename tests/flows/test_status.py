@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from filelock import FileLock
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Scheduled
 from prometheus_client.parser import text_string_to_metric_families
 
-from evoembedding.flows.alone import RETRAINING, alone
+from evoembedding.flows.alone import alone, retrains_alone
 from evoembedding.flows.decide import decide
 from evoembedding.flows.figures import figures
 from evoembedding.flows.recipes import recipe
@@ -96,8 +95,8 @@ def test_a_home_is_told_as_its_tables_are(home: Path) -> None:
 def test_what_is_at_work_is_told_while_it_is(home: Path) -> None:
     (run,) = (path.name for path in (home / "runs").iterdir())
     assert status(home).running == ()
-    retrains = FileLock(home / RETRAINING.format("support"))
-    with retrains, alone(home, "smallest"), (home / "runs" / run / "lock").open("w") as lock:
+    lock = (home / "runs" / run / "lock").open("w")
+    with retrains_alone(home, "support"), alone(home, "smallest"), lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert status(home).running == (
             Running(job="retrain", subject="support"),
