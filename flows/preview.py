@@ -26,7 +26,7 @@ from evoembedding.synth.verification import verify
 from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.datasets import outcomes
 from evoembedding.warehouse.documents.texts import documents_of, usable_documents
-from evoembedding.warehouse.ledger import SqliteLedger
+from evoembedding.warehouse.ledger import StoredLedger, open_ledger
 
 
 class Call(Record):
@@ -87,7 +87,7 @@ def preview(home: Path, recipe: Recipe, count: int) -> Preview:
         EvoError: there is none; or the teachers had to be stopped, whose answers so far are kept.
     """
     # Alone as a run is: two that ask at once would pay for the same answers.
-    with alone(home, recipe.name), Warehouse.open(home) as warehouse, closing(SqliteLedger.open(home)) as ledger:
+    with alone(home, recipe.name), Warehouse.open(home) as warehouse, closing(open_ledger(home)) as ledger:
         before = ledger.spent(recipe.name).cost
         asked = [one for one in offline(recipe) if one.generator.split(one.config) == "train"]  # what is trained on
         items = [shown for one in asked for shown in _drafted(warehouse, one, count)]
@@ -156,7 +156,7 @@ def _questions(made: Made) -> Iterator[Shown]:
         )
 
 
-def _taught(warehouse: Warehouse, ledger: SqliteLedger, home: Path, recipe: Recipe, count: int) -> Iterator[Previewed]:
+def _taught(warehouse: Warehouse, ledger: StoredLedger, home: Path, recipe: Recipe, count: int) -> Iterator[Previewed]:
     assert recipe.teaching is not None
     refuse_withdrawn(warehouse, recipe)
     every, tried = all_items(warehouse, recipe.teaching), outcomes.attempts(warehouse, recipe.name)
@@ -180,7 +180,7 @@ def _taught(warehouse: Warehouse, ledger: SqliteLedger, home: Path, recipe: Reci
         yield _item(item.kind, item.name, [one], failures, tuple(_calls(ledger, one)))
 
 
-def _calls(ledger: SqliteLedger, made: Made) -> Iterator[Call]:
+def _calls(ledger: StoredLedger, made: Made) -> Iterator[Call]:
     """The calls that rows and failures name, each once."""
     found = [call for context in made.contexts for call in context.calls]
     found += [call for question in made.questions for call in question.calls]

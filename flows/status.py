@@ -25,7 +25,7 @@ from evoembedding.schemas.registry import CHAMPION
 from evoembedding.schemas.teacher import Paid
 from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.datasets.versions import list_versions
-from evoembedding.warehouse.ledger import FILE, SqliteLedger
+from evoembedding.warehouse.ledger import ledger_is_there, open_ledger
 from evoembedding.warehouse.registry.decisions import last_decisions
 from evoembedding.warehouse.registry.labels import names
 from evoembedding.warehouse.registry.states import standings
@@ -203,7 +203,7 @@ def _yields(warehouse: Warehouse) -> Iterator[Yield]:
 
 def _paid(home: Path) -> list[Paid]:
     # Opening it would make one, and nothing is changed here.
-    if not (home / FILE).exists():
+    if not ledger_is_there(home):
         return []
-    with closing(SqliteLedger.open(home)) as ledger:
+    with closing(open_ledger(home)) as ledger:
         return ledger.paid()

@@ -7,6 +7,7 @@ it stopped and a finished one does nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,7 +37,7 @@ from evoembedding.warehouse.datasets.commit import commit
 from evoembedding.warehouse.datasets.drafts import read_drafts
 from evoembedding.warehouse.datasets.funnel import assert_balanced, funnel
 from evoembedding.warehouse.documents.texts import documents_of
-from evoembedding.warehouse.ledger import SqliteLedger
+from evoembedding.warehouse.ledger import open_ledger
 from evoembedding.warehouse.lineage.withdrawal_marks import withdrawn_ids
 from evoembedding.warehouse.openlineage import assets
 
@@ -221,7 +222,8 @@ def _report(home: Path, recipe: Recipe) -> str:
     with Warehouse.open(home) as warehouse:
         left = unanswered(warehouse, recipe)
         writes(*assets.tables((*MADE, "teacher_calls"), warehouse.snapshot()))
-        text = synthesis_report(warehouse, recipe, SqliteLedger.open(home).spent(recipe.name))
+        with closing(open_ledger(home)) as ledger:
+            text = synthesis_report(warehouse, recipe, ledger.spent(recipe.name))
     if left:
         tell(f"teach: {left}")
     write_whole(report_path(home, recipe), text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Annotated
 
 import typer
@@ -32,14 +32,15 @@ def teacher_check(
 
     from evoembedding.schemas.teacher import TeacherConfig
     from evoembedding.synth.teachers.teacher import Teacher
-    from evoembedding.warehouse.ledger import SqliteLedger
+    from evoembedding.warehouse.ledger import open_ledger
 
     with _one_sentence():
         config = TeacherConfig(model=model, endpoints=tuple(endpoints), api_key_env=key_env)
 
     async def look() -> int | None:
-        async with Teacher(config, SqliteLedger.open(state()), "check") as teacher:
-            return await teacher.check()
+        with closing(open_ledger(state())) as ledger:
+            async with Teacher(config, ledger, "check") as teacher:
+                return await teacher.check()
 
     window = asyncio.run(look())
     size = f"{window} tokens of context" if window else "context window not told"
@@ -103,11 +104,10 @@ def teacher_ledger(as_json: Json = False) -> None:
     """Calls, tokens and cost by scope, stage and model, over all runs; calls that got no answer, and which of them may
     have been charged.
     """
-    from evoembedding.warehouse.ledger import SqliteLedger
+    from evoembedding.warehouse.ledger import open_ledger
 
-    ledger = SqliteLedger.open(state())
-    rows, faults, charged = ledger.totals(), ledger.faults(), ledger.charged()
-    ledger.close()
+    with closing(open_ledger(state())) as ledger:
+        rows, faults, charged = ledger.totals(), ledger.faults(), ledger.charged()
     if as_json:
         spent = {scope: one.model_dump() for scope, one in charged.items()}
         say_json({"calls": rows, "faults": faults, "charged_without_an_answer": spent})

@@ -26,7 +26,7 @@ from evoembedding.synth.teachers.faults import NotAskedError
 from evoembedding.synth.teachers.replay import Replay
 from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.documents.texts import count_usable
-from evoembedding.warehouse.ledger import SqliteLedger
+from evoembedding.warehouse.ledger import StoredLedger, open_ledger
 
 SAMPLE = 200  # pending items of a kind that are replayed; more are estimated from these
 # Tokens of a call where the ledger has no calls of the stage yet: a context of 1.3K tokens and a short answer.
@@ -54,7 +54,7 @@ def make_plan(home: Path, recipe: Recipe) -> list[PlanRow]:
     with Warehouse.open(home) as warehouse:
         rows = _offline(warehouse, recipe)
         if recipe.teaching:
-            ledger = SqliteLedger.open(home)
+            ledger = open_ledger(home)
             rows += _taught(warehouse, ledger, recipe, recipe.teaching)
             ledger.close()
     return rows
@@ -104,7 +104,7 @@ def _drafted(
         )
 
 
-def _taught(warehouse: Warehouse, ledger: SqliteLedger, recipe: Recipe, config: TeachingConfig) -> list[PlanRow]:
+def _taught(warehouse: Warehouse, ledger: StoredLedger, recipe: Recipe, config: TeachingConfig) -> list[PlanRow]:
     every = all_items(warehouse, config)
     todo = pending_items(warehouse, recipe)
     known = Known(warehouse, recipe.name)
@@ -137,7 +137,7 @@ def _taught(warehouse: Warehouse, ledger: SqliteLedger, recipe: Recipe, config: 
 
 
 async def _missing(
-    warehouse: Warehouse, ledger: SqliteLedger, recipe: Recipe, config: TeachingConfig, sample: Sequence[Todo]
+    warehouse: Warehouse, ledger: StoredLedger, recipe: Recipe, config: TeachingConfig, sample: Sequence[Todo]
 ) -> Counter[str]:
     """Calls by stage that the sample still needs: none for an item whose every answer is in the ledger."""
     usual = _usual(ledger.pace(recipe.name), config)
@@ -178,7 +178,7 @@ def _usual(pace: dict[str, dict[str, float]], config: TeachingConfig) -> dict[st
 
 
 def _estimates(
-    ledger: SqliteLedger, scope: str, config: TeachingConfig, stage: str, calls: int
+    ledger: StoredLedger, scope: str, config: TeachingConfig, stage: str, calls: int
 ) -> dict[str, int | float | None]:
     pace = ledger.pace(scope)
     prompt, completion = ASSUMED[stage]

@@ -7,6 +7,7 @@ from the ledger, so that a killed run goes on where it stopped and a changed sta
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -29,13 +30,13 @@ from evoembedding.schemas.moments import now
 from evoembedding.synth.fingerprints import Chain, Stage, chains
 from evoembedding.synth.items import Item, broken, items, make
 from evoembedding.synth.teachers.asking import Asker, ReadyTeacher
-from evoembedding.synth.teachers.shared_budget import SharedBudget
+from evoembedding.synth.teachers.shared_budget import shared_budget
 from evoembedding.synth.teachers.teacher import Teacher
 from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.datasets import outcomes
 from evoembedding.warehouse.datasets.commit import commit
 from evoembedding.warehouse.documents.texts import HELD
-from evoembedding.warehouse.ledger import SqliteLedger
+from evoembedding.warehouse.ledger import StoredLedger, open_ledger
 
 COMMIT_EVERY_S = 3.0
 ITEMS_A_COMMIT = 200
@@ -95,7 +96,7 @@ def teach(home: Path, recipe: Recipe, todo: Sequence[Todo], report: Report) -> i
         EvoError: the run had to stop (budget, key, endpoint, interruption). What was done is committed.
     """
     assert recipe.teaching is not None
-    with Warehouse.open(home) as warehouse, closing(SqliteLedger.open(home)) as ledger:
+    with Warehouse.open(home) as warehouse, closing(open_ledger(home)) as ledger:
         try:
             record_stages(warehouse, recipe.name, (s for chain in chains(recipe.teaching).values() for s in chain))
             return make_items(warehouse, ledger, recipe, todo, report, lambda batch: commit(warehouse, batch))
@@ -105,7 +106,7 @@ def teach(home: Path, recipe: Recipe, todo: Sequence[Todo], report: Report) -> i
 
 
 def make_items(
-    warehouse: Warehouse, ledger: SqliteLedger, recipe: Recipe, todo: Sequence[Todo], report: Report, keep: Keep
+    warehouse: Warehouse, ledger: StoredLedger, recipe: Recipe, todo: Sequence[Todo], report: Report, keep: Keep
 ) -> int:
     """Work on the items and hand what is made to `keep`, which says how many episodes of it are new; their sum.
 
@@ -113,7 +114,19 @@ def make_items(
         EvoError: as `teach`. What was done was handed over.
     """
     assert recipe.teaching is not None
+    if ledger.remote:
+        todo = in_an_order_of_ones_own(todo)
     return asyncio.run(_Run(warehouse, ledger, recipe, recipe.teaching, todo, report, keep).run())
+
+
+def in_an_order_of_ones_own(todo: Sequence[Todo]) -> list[Todo]:
+    """The items as one of several drivers takes them: in the same order all would wait for the same answers.
+
+    By blocks, since documents are read with those that follow them.
+    """
+    blocks = [todo[start : start + DOCUMENTS_A_READ] for start in range(0, len(todo), DOCUMENTS_A_READ)]
+    random.shuffle(blocks)
+    return [one for block in blocks for one in block]
 
 
 def documents(warehouse: Warehouse) -> Callable[[str], Document]:
@@ -141,7 +154,7 @@ class _Run:
     def __init__(
         self,
         warehouse: Warehouse,
-        ledger: SqliteLedger,
+        ledger: StoredLedger,
         recipe: Recipe,
         config: TeachingConfig,
         todo: Sequence[Todo],
@@ -152,7 +165,7 @@ class _Run:
         self.todo, self.report, self.keep = todo, report, keep
         self.stages: dict[str, Chain] = chains(config)
         self.teachers: dict[str, ReadyTeacher] = {}
-        self.budget = SharedBudget(config.budget, ledger.spent(recipe.name), recipe.name)
+        self.budget = shared_budget(ledger, config.budget, recipe.name)
         self.document = documents(warehouse)
         self.finished: list[Made] = []
         self.error: BaseException | None = None
@@ -165,9 +178,7 @@ class _Run:
     async def run(self) -> int:
         async with AsyncExitStack() as stack:
             for config in self.config.teachers:
-                teacher = await stack.enter_async_context(
-                    Teacher(config, self.ledger, self.scope, shared_budget=self.budget)
-                )
+                teacher = await stack.enter_async_context(Teacher(config, self.ledger, self.scope, shared=self.budget))
                 self.teachers[config.name] = ReadyTeacher(teacher, await teacher.check())
             # As many items at once as calls may be in flight: each worker waits for one call at least.
             places = sum(c.max_in_flight * len(c.endpoints) for c in self.config.teachers)

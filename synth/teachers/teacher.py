@@ -33,11 +33,12 @@ from evoembedding.synth.teachers.completion import Completion, ReplyError, compl
 from evoembedding.synth.teachers.counting import count, most_prompt_tokens
 from evoembedding.synth.teachers.faults import FaultError, NotAnsweredError, Outcome, RefusedError, RunRefusedError
 from evoembedding.synth.teachers.listing import listing
+from evoembedding.synth.teachers.off_loop import OffLoop
 from evoembedding.synth.teachers.refusals import judge, judge_reply, words
 from evoembedding.synth.teachers.replicas import Replica, Replicas
 from evoembedding.synth.teachers.route import endpoint
 from evoembedding.synth.teachers.sentences import Sentences
-from evoembedding.synth.teachers.shared_budget import SharedBudget
+from evoembedding.synth.teachers.shared_budget import SharedBudget, shared_budget
 from evoembedding.synth.teachers.tries import Tries
 
 A = TypeVar("A", bound=BaseModel)
@@ -81,11 +82,12 @@ class Teacher:
         ledger: Ledger,
         scope: str,
         budget: Budget | None = None,
-        shared_budget: SharedBudget | None = None,
+        shared: SharedBudget | None = None,
     ) -> None:
-        """Calls are paid from `shared_budget`, which teachers of one scope share, or from one of its own, `budget`."""
+        """Calls are paid from `shared`, which teachers of one scope share, or from one of its own, `budget`."""
         self.config, self._ledger, self._scope = config, ledger, scope
-        self._shared_budget = shared_budget or SharedBudget(budget or Budget(), ledger.spent(scope), scope)
+        self._off_loop = OffLoop(ledger)
+        self._budget = shared or shared_budget(ledger, budget or Budget(), scope)
         self._scrub = of_environment(config.api_key_env)
         self._say = Sentences(config.name, config.model, config.api_key_env)
         self._flying: dict[str, asyncio.Future[TeacherCall]] = {}
@@ -112,7 +114,7 @@ class Teacher:
     @property
     def spent(self) -> Spent:
         """What the scope's calls came to, over all runs."""
-        return self._shared_budget.spent
+        return self._budget.spent
 
     @property
     def in_flight(self) -> int:
@@ -184,7 +186,7 @@ class Teacher:
 
     async def _once(self, asked: Asked) -> TeacherCall:
         """The answer of the ledger, of the same call under way, or of a new one."""
-        if known := self._ledger.find(asked.call_id):
+        if known := await self._off_loop(self._ledger.find, asked.call_id):
             return known
         if under_way := self._flying.get(asked.call_id):
             # Who waits here may be cancelled; the call is another item's as well.
@@ -207,16 +209,19 @@ class Teacher:
         most, tries = self._most(asked.request), Tries(self.config.attempts, self._answered)
         while True:
             # Anew for each attempt: what one without an answer may have cost stays counted.
-            await self._shared_budget.reserve(most)
+            if not await self._budget.reserve(asked.call_id, most):
+                known = await self._off_loop(self._ledger.find, asked.call_id)
+                assert known is not None
+                return known
             spent = Spent()
             try:
                 call = await self._attempt(asked)
                 spent = Spent(calls=1, tokens=call.prompt_tokens + call.completion_tokens, cost=call.cost)
                 return call
             except FaultError as fault:
-                spent, met = self._charge(fault, most), fault
+                spent, met = await self._charge(fault, most), fault
             finally:
-                self._shared_budget.settle(most, spent)
+                await self._budget.settle(asked.call_id, most, spent)
             if reason := tries.met(met, self._answered):
                 raise self._given_up(asked.item, met, reason)
             # A server that fails is there; patience bounds those that are silent or busy.
@@ -240,24 +245,24 @@ class Teacher:
             if self._stopped:
                 raise self._stopped
             answered = await self._exchange(replica.endpoint, asked.request)
-            call = self._record(asked, replica, answered, time.monotonic() - began)
+            call = await self._record(asked, replica, answered, time.monotonic() - began)
             outcome = "answered"
             self._answered += 1
             self._strikes.clear()
             return call
         except FaultError as fault:
             outcome, pause = fault.outcome, fault.pause_s
-            self._ledger.fault(self.config.name, replica.url, fault.kind)
+            await self._fault(replica, fault.kind)
             raise
         except RefusedError as refused:
-            self._ledger.fault(self.config.name, replica.url, str(refused.status))
+            await self._fault(replica, str(refused.status))
             raise self._refused(asked.item, replica, refused) from None
         except EvoError as error:
             self._stopped = error
             raise
         except Exception as error:  # whatever an answer did that was not foreseen is that answer's
             kind = type(error).__name__
-            self._ledger.fault(self.config.name, replica.url, kind)
+            await self._fault(replica, kind)
             raise FaultError("failed", kind, "all", detail=words(str(error), self._scrub), useless=True) from error
         finally:
             self._replicas.release(replica, outcome, began, pause)
@@ -270,11 +275,11 @@ class Teacher:
         except ReplyError as error:
             raise judge_reply(error, self._scrub) from None
 
-    def _record(self, asked: Asked, replica: Replica, answered: Completion, seconds: float) -> TeacherCall:
+    async def _record(self, asked: Asked, replica: Replica, answered: Completion, seconds: float) -> TeacherCall:
         content, valid = self._taken(answered, asked.answer)
         tokens = count(asked.request, answered)
         if not tokens.reported:
-            self._ledger.fault(self.config.name, replica.url, "tokens not told, counted here")
+            await self._fault(replica, "tokens not told, counted here")
         call = TeacherCall(
             call_id=asked.call_id,
             scope=self._scope,
@@ -292,8 +297,11 @@ class Teacher:
             content=content,
             created_at=now(),
         )
-        self._ledger.record(call, asked.request)
+        await self._off_loop(self._ledger.record, call, asked.request)
         return call
+
+    async def _fault(self, replica: Replica, kind: str) -> None:
+        await self._off_loop(self._ledger.fault, self.config.name, replica.url, kind)
 
     def _taken(self, answered: Completion, answer: type[BaseModel]) -> tuple[str, bool]:
         """The text that is kept, as it was sent but for secrets and characters that no text can hold; and its worth."""
@@ -308,11 +316,11 @@ class Teacher:
         prompt, longest = most_prompt_tokens(request), request.sampling.max_tokens
         return Spent(calls=1, tokens=prompt + longest, cost=self.config.price.of(prompt, longest))
 
-    def _charge(self, fault: FaultError, most: Spent) -> Spent:
+    async def _charge(self, fault: FaultError, most: Spent) -> Spent:
         """What a request without an answer may have cost: kept, for the budget of later runs too."""
         spent = {"nothing": Spent(), "call": Spent(calls=1), "all": most}[fault.charged]
         if spent.calls:
-            self._ledger.charge(self._scope, spent)
+            await self._off_loop(self._ledger.charge, self._scope, spent)
         return spent
 
     def _given_up(self, item: str, fault: FaultError, reason: str) -> Exception:
@@ -357,17 +365,18 @@ class Teacher:
         sampling = self.config.sampling.replace(max_tokens=TRIAL_TOKENS)
         request = self._request([Message(role="user", content=TRIAL)], Trial, sampling)
         most, spent = self._most(request), Spent()
-        await self._shared_budget.reserve(most)
+        # An answer to this request is kept nowhere: whether the endpoint answers is asked anew each time.
+        await self._budget.reserve(request.call_id, most)
         try:
             tokens = count(request, await self._exchange(replica.endpoint, request))
             cost = self.config.price.of(tokens.prompt, tokens.completion)
             spent = Spent(calls=1, tokens=tokens.prompt + tokens.completion, cost=cost)
-            self._ledger.charge(self._scope, spent)
+            await self._off_loop(self._ledger.charge, self._scope, spent)
         except FaultError as fault:
-            spent = self._charge(fault, most)
+            spent = await self._charge(fault, most)
             raise
         finally:
-            self._shared_budget.settle(most, spent)
+            await self._budget.settle(request.call_id, most, spent)
 
     def _give_up_on_silence(self) -> None:
         silent, closed = self._replicas.silent_s(), self._replicas.closed_s()

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import tempfile
 import uuid
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import boto3
 import psycopg
@@ -17,34 +12,19 @@ from moto.server import ThreadedMotoServer
 
 from evoembedding.warehouse.backend import CATALOG_URL, DATA_URL, Backend
 from evoembedding.warehouse.catalog import Warehouse
-from tests.conftest import free_port
 from tests.soak import SOAKING
+from tests.warehouse.servers import Postgres
 from tests.warehouse.world import WordTokenizer, make_documents, make_partition
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a PostgreSQL of our own on loopback, without a database's name."""
-    found = [*Path("/usr/lib/postgresql").glob("*/bin/initdb"), *filter(None, [shutil.which("initdb")])]
-    if not found:
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL of our own on loopback."""
+    if (programs := Postgres.installed()) is None:
         pytest.skip("PostgreSQL is not installed")
-    bin_folder, folder = Path(found[-1]).resolve().parent, Path(tempfile.mkdtemp(prefix="postgres-"))
-    user = "postgres" if os.geteuid() == 0 else None  # PostgreSQL does not run as root
-    if user:
-        shutil.chown(folder, user)
-    port = free_port()
-
-    def run(*words: str) -> None:
-        done = subprocess.run(words, cwd=folder, user=user, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-        assert done.returncode == 0, done.stderr
-
-    run(str(bin_folder / "initdb"), "-D", str(folder / "data"), "-A", "trust", "-U", "evo")
-    # To a file, not a pipe: the server would hold it open.
-    control = (str(bin_folder / "pg_ctl"), "-D", str(folder / "data"), "-l", str(folder / "log"), "-w")
-    run(*control, "-o", f"-p {port} -c listen_addresses=127.0.0.1 -c fsync=off -k {folder}", "start")
-    yield f"postgresql://evo@127.0.0.1:{port}"
-    run(*control, "-m", "immediate", "stop")
-    shutil.rmtree(folder)
+    server = Postgres(programs)
+    yield server
+    server.stop()
 
 
 @pytest.fixture(scope="session")
@@ -61,7 +41,7 @@ Served = Callable[[], dict[str, str]]
 
 
 @pytest.fixture(scope="session")
-def served(postgres: str, s3: str) -> Iterator[Served]:
+def served(postgres: Postgres, s3: str) -> Iterator[Served]:
     """Makes a new database and a new bucket, and tells the environment in which a warehouse lies in them."""
     keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "us-east-1"}
     with pytest.MonkeyPatch.context() as patch:

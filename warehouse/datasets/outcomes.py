@@ -10,7 +10,7 @@ from collections.abc import Collection
 from evoembedding.schemas.arrow import to_frame
 from evoembedding.schemas.teacher import TeacherCall
 from evoembedding.warehouse.catalog import Warehouse
-from evoembedding.warehouse.ledger import SqliteLedger
+from evoembedding.warehouse.ledger import StoredLedger
 
 CALLS_A_COMMIT = 5000
 
@@ -42,7 +42,7 @@ def failed(warehouse: Warehouse, fingerprints: Collection[str]) -> set[str]:
     return set(rows["item"])
 
 
-def copy_calls(warehouse: Warehouse, ledger: SqliteLedger, scope: str) -> int:
+def copy_calls(warehouse: Warehouse, ledger: StoredLedger, scope: str) -> int:
     """Bring the scope's new calls from the ledger into `teacher_calls`; how many there were."""
     # By their ids, not by time: a clock that was set back would leave calls behind for ever.
     there = set(warehouse.query("SELECT call_id FROM teacher_calls WHERE scope = ?", (scope,))["call_id"])

@@ -20,8 +20,7 @@ from evoembedding.schemas.model_folder import check_vouched
 from evoembedding.schemas.places import resolve
 from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.datasets.versions import list_versions, members_digest, present_versions
-from evoembedding.warehouse.ledger import FILE as LEDGER
-from evoembedding.warehouse.ledger import SqliteLedger
+from evoembedding.warehouse.ledger import ledger_is_there, open_ledger
 from evoembedding.warehouse.row_digests import changed
 from evoembedding.warehouse.shards.shard_sets import MANIFEST, check_shards
 from evoembedding.warehouse.tables import TABLES
@@ -270,24 +269,23 @@ def _unvouched(folder: Path) -> str:
 
 
 def _ledger(home: Path, deep: bool) -> Iterator[Finding]:
-    path = home / LEDGER
-    # Opening it would make one.
-    if not path.exists():
-        return
     try:
-        ledger = SqliteLedger.open(home)
+        # Opening it would make one.
+        if not ledger_is_there(home):
+            return
+        ledger = open_ledger(home)
     except EvoError as error:
-        yield _damaged("ledger", LEDGER, str(error))
+        yield _damaged("ledger", "ledger", str(error))
         return
     with closing(ledger):
         damage = list(islice(ledger.damage(deep), SHOWN + 1))
     if damage:
         more = f", and more than {SHOWN - 1} others" if len(damage) > SHOWN else ""
         says = (
-            f"the ledger of teacher calls '{path}' is damaged ({'; '.join(damage[:SHOWN])}{more}); answers would be "
-            "wrong, or paid for twice; restore it"
+            f"the ledger of teacher calls '{ledger.name}' is damaged ({'; '.join(damage[:SHOWN])}{more}); "
+            "answers would be wrong, or paid for twice; restore it"
         )
-        yield _damaged("ledger", LEDGER, says)
+        yield _damaged("ledger", "ledger", says)
 
 
 def _orphans(warehouse: Warehouse, home: Path, removing: bool, older_than: float) -> Iterator[Finding]:
