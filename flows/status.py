@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from evoembedding.flows.alone import RETRAINING, SYNTHESIS
 from evoembedding.flows.pending import Only, todo_items, work
+from evoembedding.schemas.budget import Paid
 from evoembedding.schemas.configs import Recipe
 from evoembedding.schemas.dataset import DatasetVersion
 from evoembedding.schemas.episode import Record
@@ -22,7 +23,6 @@ from evoembedding.schemas.identity import stored
 from evoembedding.schemas.leases import held_alone
 from evoembedding.schemas.moments import Moment, now
 from evoembedding.schemas.registry import CHAMPION
-from evoembedding.schemas.teacher import Paid
 from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.datasets.versions import list_versions
 from evoembedding.warehouse.ledger import ledger_is_there, open_ledger

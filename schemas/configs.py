@@ -6,12 +6,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from evoembedding.schemas.budget import Budget
 from evoembedding.schemas.episode import Split
 from evoembedding.schemas.expect import Expect
 from evoembedding.schemas.gate import Gate
 from evoembedding.schemas.identity import Born, Config
 from evoembedding.schemas.retraining import RetrainPolicy
-from evoembedding.schemas.teacher import Budget, Sampling, TeacherConfig
+from evoembedding.schemas.teacher import Sampling, TeacherConfig
 
 
 class SimulatorConfig(Config):

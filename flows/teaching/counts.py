@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
-from evoembedding.schemas.teacher import Spent
+from evoembedding.schemas.budget import Spent
 
 
 class Progress(NamedTuple):

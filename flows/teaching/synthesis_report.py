@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from evoembedding.schemas.budget import Spent
 from evoembedding.schemas.configs import Recipe
-from evoembedding.schemas.teacher import Spent
 from evoembedding.synth.fingerprints import chains
 from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.datasets.statistics import PAPER, Statistics, accepted_under, statistics

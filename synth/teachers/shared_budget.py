@@ -6,8 +6,9 @@ import asyncio
 from itertools import count
 from typing import Protocol, cast
 
+from evoembedding.schemas.budget import Budget, Spent
 from evoembedding.schemas.errors import EvoError
-from evoembedding.schemas.teacher import Budget, CommonLedger, Ledger, Spent
+from evoembedding.schemas.teacher import CommonLedger, Ledger
 from evoembedding.synth.teachers.faults import BudgetSpentError
 from evoembedding.synth.teachers.off_loop import OffLoop
 

@@ -12,15 +12,14 @@ from typing import Generic, NamedTuple, TypeVar
 
 from pydantic import BaseModel
 
+from evoembedding.schemas.budget import Budget, Spent
 from evoembedding.schemas.errors import EvoError
 from evoembedding.schemas.moments import now
 from evoembedding.schemas.secrets import of_environment
 from evoembedding.schemas.teacher import (
-    Budget,
     Ledger,
     Message,
     Sampling,
-    Spent,
     TeacherCall,
     TeacherConfig,
     TeacherRequest,

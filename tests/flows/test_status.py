@@ -23,9 +23,10 @@ from evoembedding.flows.recipes import recipe
 from evoembedding.flows.status import InUse, Running, Status, Yield, status
 from evoembedding.flows.train import train
 from evoembedding.schemas.arrow import to_frame
+from evoembedding.schemas.budget import Paid
 from evoembedding.schemas.dataset import ModelRecord
 from evoembedding.schemas.episode import Document
-from evoembedding.schemas.teacher import Message, Paid, Sampling, TeacherCall, TeacherRequest
+from evoembedding.schemas.teacher import Message, Sampling, TeacherCall, TeacherRequest
 from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.ledger import SqliteLedger
 from evoembedding.warehouse.registry.decisions import keep_decision

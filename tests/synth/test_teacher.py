@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from evoembedding.schemas.budget import Budget
 from evoembedding.schemas.errors import EvoError
-from evoembedding.schemas.teacher import Budget, Message, Price, Sampling, TeacherConfig
+from evoembedding.schemas.teacher import Message, Price, Sampling, TeacherConfig
 from evoembedding.synth.teachers.faults import BudgetSpentError, NotAnsweredError
 from evoembedding.synth.teachers.teacher import STRIKES, Teacher
 from evoembedding.warehouse.ledger import SqliteLedger

@@ -16,8 +16,9 @@ from typing import Any
 import psycopg
 import pytest
 
+from evoembedding.schemas.budget import Budget, Spent
 from evoembedding.schemas.errors import EvoError
-from evoembedding.schemas.teacher import Budget, Message, Sampling, Spent, TeacherRequest
+from evoembedding.schemas.teacher import Message, Sampling, TeacherRequest
 from evoembedding.warehouse.backend import CATALOG_URL
 from evoembedding.warehouse.ledger import (
     PostgresLedger,
@@ -128,7 +129,8 @@ import asyncio, json, sys
 from contextlib import closing
 from pathlib import Path
 from pydantic import BaseModel
-from evoembedding.schemas.teacher import Budget, Message, Sampling, TeacherConfig
+from evoembedding.schemas.budget import Budget
+from evoembedding.schemas.teacher import Message, Sampling, TeacherConfig
 from evoembedding.synth.teachers.teacher import Teacher
 from evoembedding.warehouse.ledger import open_ledger
 class Doubled(BaseModel):

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from evoembedding.schemas.teacher import Message, Sampling, Spent, TeacherRequest
+from evoembedding.schemas.budget import Spent
+from evoembedding.schemas.teacher import Message, Sampling, TeacherRequest
 from evoembedding.warehouse.ledger import FILE, SqliteLedger
 from tests.records import teacher_call
 from tests.soak import count

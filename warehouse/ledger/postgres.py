@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 
 import psycopg
 
+from evoembedding.schemas.budget import Budget, Reservation, Spent
 from evoembedding.schemas.errors import EvoError
-from evoembedding.schemas.teacher import Budget, Reservation, Spent
 from evoembedding.warehouse.ledger.owners import LOCKS, Gone, Owner
 from evoembedding.warehouse.ledger.reservations import reserve
 from evoembedding.warehouse.ledger.stored import COLUMNS, INTEGERS, REALS, SEALED, Run, StoredLedger, sound, unsealed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from evoembedding.schemas.teacher import Budget, Reservation, Spent
+from evoembedding.schemas.budget import Budget, Reservation, Spent
 from evoembedding.warehouse.ledger.stored import Run
 
 _SUM = "CAST(coalesce(sum(calls), 0) AS BIGINT), CAST(coalesce(sum(tokens), 0) AS BIGINT), coalesce(sum(cost), 0.0)"

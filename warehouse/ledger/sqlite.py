@@ -10,8 +10,8 @@ from errno import EROFS
 from pathlib import Path
 from typing import Any
 
+from evoembedding.schemas.budget import Spent
 from evoembedding.schemas.errors import EvoError
-from evoembedding.schemas.teacher import Spent
 from evoembedding.warehouse.ledger.stored import (
     COLUMNS,
     INTEGERS,

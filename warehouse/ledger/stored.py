@@ -11,10 +11,11 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from hashlib import blake2b
 from typing import Any, ClassVar
 
+from evoembedding.schemas.budget import Paid, Spent
 from evoembedding.schemas.errors import EvoError
 from evoembedding.schemas.ids import canonical
 from evoembedding.schemas.moments import now
-from evoembedding.schemas.teacher import Paid, Spent, TeacherCall, TeacherRequest
+from evoembedding.schemas.teacher import TeacherCall, TeacherRequest
 
 Run = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]  # a statement with `?` for each value; its rows
 COLUMNS = tuple(TeacherCall.model_fields)

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from evoembedding.schemas.teacher import Message, Price, Spent, TeacherConfig
+from evoembedding.schemas.budget import Spent
+from evoembedding.schemas.teacher import Message, Price, TeacherConfig
 from evoembedding.synth.teachers.teacher import Teacher
 from evoembedding.warehouse.ledger import SqliteLedger
 from tests import warm

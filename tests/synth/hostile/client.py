@@ -14,8 +14,9 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from evoembedding.schemas.budget import Budget
 from evoembedding.schemas.errors import EvoError
-from evoembedding.schemas.teacher import Budget, Message, Sampling, TeacherConfig
+from evoembedding.schemas.teacher import Message, Sampling, TeacherConfig
 from evoembedding.synth.teachers.faults import NotAnsweredError
 from evoembedding.synth.teachers.teacher import Teacher
 from evoembedding.warehouse.ledger import SqliteLedger
