@@ -26,6 +26,7 @@ from evoembedding.warehouse.datasets.expectations import judge, keep
 from evoembedding.warehouse.datasets.versions import check_name, list_versions, publish, resolve, texts_of
 from evoembedding.warehouse.openlineage import assets
 from evoembedding.warehouse.registry.names import refuse_models_name
+from evoembedding.warehouse.root import Root
 from evoembedding.warehouse.shards.shard_sets import build_shards
 
 TOKENIZER_CONTEXTS = 20_000  # of more, a small vocabulary learns nothing new
@@ -42,7 +43,8 @@ def tokenizer_folder(warehouse: Warehouse, home: Path, version: DatasetVersion, 
         # By what it was trained on; a hub's id holds a slash, which would be a folder.
         f"{version.dataset_id}-{config.vocabulary}" if config.backbone == "tiny" else config.backbone.replace("/", "--")
     )
-    folder = home / "tokenizers" / name
+    folder, root = home / "tokenizers" / name, Root.of(home)
+    root.bring(f"tokenizers/{name}")
     # One file tells of all: the folder is there whole or not at all.
     if not (folder / "tokenizer.json").exists():
         made = (
@@ -53,6 +55,7 @@ def tokenizer_folder(warehouse: Warehouse, home: Path, version: DatasetVersion, 
         with whole_folder(folder) as partial:
             made.save(partial)
             vouch(partial, {"dataset": version.label, "dataset_digest": version.digest})
+        root.publish(folder)
     try:
         check_vouched(folder)
     except (OSError, ValueError) as error:

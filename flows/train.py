@@ -27,7 +27,6 @@ from evoembedding.schemas.dataset import DatasetVersion, ModelRecord, ShardSet, 
 from evoembedding.schemas.ids import content_id
 from evoembedding.schemas.moments import now
 from evoembedding.schemas.places import place_of
-from evoembedding.schemas.places import resolve as resolve_place
 from evoembedding.trainer.backbones.names import check_backbone_name
 from evoembedding.trainer.identity import training_run_id
 from evoembedding.trainer.model.batches import Schedule
@@ -40,6 +39,7 @@ from evoembedding.warehouse.datasets.draft_versions import refuse_draft
 from evoembedding.warehouse.datasets.versions import resolve
 from evoembedding.warehouse.openlineage import assets
 from evoembedding.warehouse.registry.versions import check_free, register
+from evoembedding.warehouse.root import Root
 
 RETRIES = 2  # after a rank was killed; what is wrong with the job itself would be wrong again
 
@@ -52,11 +52,11 @@ class Ranks(NamedTuple):
     ssh_config: Path | None = None
 
 
-def in_steps(config: TrainConfig, shards: Path) -> TrainConfig:
-    """The config with its epochs as steps over a shard set: both forms are one run."""
+def in_steps(config: TrainConfig, root: Root, place: str) -> TrainConfig:
+    """The config with its epochs as steps over the shard set of a place: both forms are one run."""
     if not config.epochs:
         return config
-    steps = config.epochs * Schedule(Rows(shards).tokens, config).steps_per_epoch
+    steps = config.epochs * Schedule(Rows(root.bring(place)).tokens, config).steps_per_epoch
     return config.replace(steps=steps, epochs=0)
 
 
@@ -71,7 +71,7 @@ def trained_models(warehouse: Warehouse, version: DatasetVersion, config: TrainC
     sets = warehouse.query("select * from shard_sets where dataset_id = ?", (version.dataset_id,))
     for row in sets.iter_rows(named=True):
         shards = ShardSet(**row)
-        run_id = training_run_id(shards, in_steps(config, resolve_place(shards.place, warehouse.home)))
+        run_id = training_run_id(shards, in_steps(config, Root.of(warehouse.home), shards.place))
         if model := find_model(warehouse, run_id):
             yield model
 
@@ -92,8 +92,8 @@ def train_model(
     home: Path, version: DatasetVersion, shards: ShardSet, config: TrainConfig, ranks: Ranks = Ranks()
 ) -> ModelRecord:
     """Run the DeepSpeed job (resuming it where it stopped) and register the model."""
-    folder = resolve_place(shards.place, home)
-    config = in_steps(config, folder)
+    root = Root.of(home)
+    config = in_steps(config, root, shards.place)
     run_id = training_run_id(shards, config)
     with Warehouse.open(home) as warehouse:
         if found := find_model(warehouse, run_id):
@@ -103,7 +103,7 @@ def train_model(
     tell(f"training {run_id} on {version.label}: {config.steps} steps (DeepSpeed's very first start compiles a module)")
     try:
         model = launch(
-            folder,
+            root.bring(shards.place),
             tokenizer,
             config,
             out,
@@ -112,6 +112,7 @@ def train_model(
             on_line=lines(),
             hostfile=ranks.hostfile,
             ssh_config=ranks.ssh_config,
+            root=root,
         )
     except RankLostError as error:
         tell(f"{error}")
@@ -186,6 +187,7 @@ def _register(
             "weights_digest": digest,
         },
     )
+    Root.of(home).publish(folder)
     with Warehouse.open(home) as warehouse:
         warehouse.append_all(
             {

@@ -7,11 +7,11 @@ import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -21,13 +21,16 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 import httpx
+import psycopg
 import pytest
 import uvicorn
 from hypothesis import settings
 from jsonschema import Draft202012Validator, FormatChecker
 from referencing import Registry, Resource
 
+from evoembedding.warehouse.backend import CATALOG_URL, DATA_URL
 from evoembedding.warehouse.catalog import SETTINGS
+from tests.servers import Postgres, free_port
 
 # Where tests run in the background, SIGINT is ignored, also by the commands that they start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -247,11 +250,46 @@ def prefect_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     process.wait()
 
 
-def free_port() -> int:
-    """A port of loopback that nobody has."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL of our own on loopback."""
+    if (programs := Postgres.installed()) is None:
+        pytest.skip("PostgreSQL is not installed")
+    server = Postgres(programs)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[str]:
+    """The address of an S3-compatible server of our own on loopback."""
+    from moto.server import ThreadedMotoServer  # takes a second to import
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def served(postgres: Postgres, s3: str) -> Iterator[Callable[[], dict[str, str]]]:
+    """Makes a new database and a new bucket, and tells the environment in which a warehouse lies in them."""
+    import boto3
+
+    keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "us-east-1"}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {**keys, "AWS_ENDPOINT_URL": s3}.items():
+            patch.setenv(name, value)
+
+        def make() -> dict[str, str]:
+            name = f"evo-{uuid.uuid4().hex[:12]}"
+            with psycopg.connect(f"{postgres}/postgres", autocommit=True) as con:
+                con.execute(psycopg.sql.SQL("CREATE DATABASE {}").format(psycopg.sql.Identifier(name)))
+            boto3.client("s3").create_bucket(Bucket=name)
+            return {CATALOG_URL: f"{postgres}/{name}", DATA_URL: f"s3://{name}/data"}
+
+        yield make
 
 
 def healthy(url: str) -> bool:

@@ -25,7 +25,7 @@ import httpx
 from evoembedding.schemas.registry import CHAMPION
 from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.registry.labels import aliases
-from tests.conftest import free_port, healthy
+from tests.servers import free_port, healthy
 
 ROOT = Path(__file__).parents[1]
 POOL = "evo"

@@ -17,8 +17,10 @@ import duckdb_extensions
 import psycopg
 
 from evoembedding.schemas.errors import EvoError
+from evoembedding.warehouse.s3 import set_s3
 
-CATALOG_URL, DATA_URL = "EVO_CATALOG_URL", "EVO_DATA_URL"
+# All data of several machines lie under one URL: the lake's under `warehouse`, or where a URL of their own says.
+CATALOG_URL, DATA_URL, LAKE_URL = "EVO_CATALOG_URL", "EVO_DATA_URL", "EVO_WAREHOUSE_URL"
 CATALOG = "catalog.sqlite"
 FULL = ("No space left on device", "disk is full", "not enough disk space")
 FORGOTTEN = "No snapshot found at version"
@@ -44,12 +46,19 @@ class Backend:
         Raises:
             EvoError: a URL is of no known kind, or holds a password.
         """
-        catalog, data = environment.get(CATALOG_URL, ""), environment.get(DATA_URL, "")
+        catalog, data, lake = (environment.get(name, "") for name in (CATALOG_URL, DATA_URL, LAKE_URL))
         if catalog:
             _check_catalog(catalog)
-        if data:
-            _check_data(data)
-        return cls(folder, catalog, data)
+        for name, url in ((DATA_URL, data), (LAKE_URL, lake)):
+            if url:
+                check_url(name, url)
+        if data and lake and f"{data.rstrip('/')}/".startswith(f"{lake.rstrip('/')}/"):
+            # DuckLake takes whatever lies under its data path and is not its own for left behind, and removes it.
+            raise EvoError(
+                f"{DATA_URL} lies in {LAKE_URL}, whose own tools would remove what is kept there; nothing was opened; "
+                "give two URLs of which neither holds the other"
+            )
+        return cls(folder, catalog, lake or (f"{data.rstrip('/')}/warehouse" if data else ""))
 
     @property
     def data_path(self) -> str:
@@ -77,7 +86,7 @@ class Backend:
             duckdb_extensions.import_extension(extension, con=con)
             con.load_extension(extension)
         if self.data:
-            _set_s3(con)
+            set_s3(con)
         place = f"postgres:{self.catalog}" if self.catalog else f"sqlite:{self.copied or self.folder / CATALOG}"
         # A folder may have been moved. Few rows are files as well: DuckLake would keep lists of texts in its catalog as
         # one text, and after a '}' in one of them it cannot read the table any more.
@@ -176,30 +185,14 @@ def _check_catalog(url: str) -> None:
         )
 
 
-def _check_data(url: str) -> None:
+def check_url(name: str, url: str) -> None:
+    """Raises EvoError where the variable's URL is none of a place for data, or holds a key."""
     parts = urlsplit(url)
     if parts.scheme != "s3" or not parts.netloc or parts.query or "@" in parts.netloc:
         raise EvoError(
-            f"{DATA_URL} is not of the form s3://BUCKET/PREFIX; nothing was opened; put keys in AWS_ACCESS_KEY_ID and "
+            f"{name} is not of the form s3://BUCKET/PREFIX; nothing was opened; put keys in AWS_ACCESS_KEY_ID and "
             "AWS_SECRET_ACCESS_KEY, or unset it for data in the state folder"
         )
-
-
-def _set_s3(con: duckdb.DuckDBPyConnection) -> None:
-    """Keys and endpoint by the variables that the AWS tools read; global, so that cursors have them too."""
-    for setting, variable in (
-        ("s3_access_key_id", "AWS_ACCESS_KEY_ID"),
-        ("s3_secret_access_key", "AWS_SECRET_ACCESS_KEY"),
-        ("s3_session_token", "AWS_SESSION_TOKEN"),
-        ("s3_region", "AWS_REGION"),
-    ):
-        if os.environ.get(variable):
-            con.execute(f"SET GLOBAL {setting} = ?", [os.environ[variable]])
-    endpoint = urlsplit(os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or "")
-    if endpoint.netloc:
-        con.execute("SET GLOBAL s3_endpoint = ?", [endpoint.netloc])
-        con.execute("SET GLOBAL s3_use_ssl = ?", [endpoint.scheme == "https"])
-        con.execute("SET GLOBAL s3_url_style = 'path'")  # servers of one's own seldom answer to a host name a bucket
 
 
 def quoted(text: str) -> str:

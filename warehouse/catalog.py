@@ -21,7 +21,7 @@ import polars as pl
 from evoembedding.schemas.arrow import polars_schema
 from evoembedding.schemas.errors import EvoError
 from evoembedding.schemas.threads import threads
-from evoembedding.warehouse.backend import CATALOG, Backend
+from evoembedding.warehouse.backend import CATALOG, DATA_URL, LAKE_URL, Backend
 from evoembedding.warehouse.migration.schema import bring_up, is_current
 from evoembedding.warehouse.owner import check_owner, recorded_path, take_over
 from evoembedding.warehouse.read_only import readable, writable
@@ -291,12 +291,27 @@ def _open_or_make(con: duckdb.DuckDBPyConnection, backend: Backend) -> None:
         with backend.writing():
             _retry(lambda: _make(con, backend))
     con.execute("USE lake")
+    _refuse_data_of_before(con, backend)
     if not is_current(con, backend.name):
         with backend.writing():
             _retry(lambda: bring_up(con, backend.name))
     if not backend.catalog and not backend.data and recorded_path(con) != backend.recorded_path:
         with backend.writing():  # of an older version of this code
             _retry(lambda: take_over(con, backend))
+
+
+def _refuse_data_of_before(con: duckdb.DuckDBPyConnection, backend: Backend) -> None:
+    """Refuse a catalog whose data lie where they did before other files had their place beside them.
+
+    Raises:
+        EvoError: they do.
+    """
+    if backend.data and f"{recorded_path(con)}warehouse/" == backend.data_path:
+        before = recorded_path(con).rstrip("/")
+        raise EvoError(
+            f"the data of this catalog lie in '{before}' itself, and not in '{backend.data}'; nothing was read; set "
+            f"{LAKE_URL}={before}, and {DATA_URL} to a place beside it, such as '{before}-files'"
+        )
 
 
 def _make(con: duckdb.DuckDBPyConnection, backend: Backend) -> None:

@@ -16,6 +16,7 @@ from evoembedding.warehouse.registry.decisions import newest_decisions
 from evoembedding.warehouse.registry.gates import newest_gates
 from evoembedding.warehouse.registry.labels import names
 from evoembedding.warehouse.registry.states import Standing, standings
+from evoembedding.warehouse.root import Root
 
 FILE = "index.html"
 SHOWN = 100  # gates and decisions, the newest
@@ -40,7 +41,10 @@ def write_index(warehouse: Warehouse, home: Path, output: Path | None = None) ->
         EvoError: the file cannot be written.
     """
     path = output or home / "reports" / FILE
-    return written(path, filled("index.html.jinja", gather(warehouse, home, path.parent)))
+    written(path, filled("index.html.jinja", gather(warehouse, home, path.parent)))
+    if output is None:
+        Root.of(home).publish(path)
+    return path
 
 
 def gather(warehouse: Warehouse, home: Path, folder: Path) -> Index:

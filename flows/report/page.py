@@ -33,6 +33,7 @@ from evoembedding.warehouse.datasets.overview import documents_by_generator, mod
 from evoembedding.warehouse.datasets.statistics import Statistics, of_version, statistics
 from evoembedding.warehouse.datasets.versions import list_versions, resolve, trained_on
 from evoembedding.warehouse.lineage.trace import documents_of, trace
+from evoembedding.warehouse.root import Root
 
 SAMPLES = 6
 DOCUMENTS = 200  # named on the page
@@ -84,7 +85,10 @@ def write_report(warehouse: Warehouse, home: Path, identity: str, output: Path |
         EvoError: nothing has that name, or the file cannot be written.
     """
     page = gather(warehouse, identity)
-    return written(output or home / "reports" / f"{page.name}.html", render(page))
+    path = written(output or home / "reports" / f"{page.name}.html", render(page))
+    if output is None:
+        Root.of(home).publish(path)
+    return path
 
 
 def render(page: Page) -> str:

@@ -25,8 +25,8 @@ from evoembedding.warehouse.datasets.versions import EpisodeFilter, publish
 from evoembedding.warehouse.registry.promotion import promote
 from evoembedding.warehouse.registry.versions import register
 from tests import warm
-from tests.conftest import free_port, healthy
 from tests.records import score, shard_set, trained_model, training_run
+from tests.servers import free_port, healthy
 from tests.warehouse.world import make_partition, opened_copy
 
 SERVER = Path(__file__).parents[2] / ".venv-mlflow"

@@ -30,6 +30,7 @@ from evoembedding.trainer.model.batches import Schedule
 from evoembedding.trainer.training.launch import launch
 from evoembedding.trainer.training.rows import Rows
 from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.root import Root
 from tests import warm
 from tests.runs import curve, ranks_of
 
@@ -76,10 +77,10 @@ def test_run_is_the_same_however_it_is_carried_out(world: World) -> None:
 
 def test_epochs_are_so_many_steps_that_every_row_is_read(world: World) -> None:
     path = world.home / world.shards.place
-    config = in_steps(world.config.model_copy(update={"epochs": 3}), path)
+    config = in_steps(world.config.model_copy(update={"epochs": 3}), Root(path.parent), path.name)
     schedule = Schedule(Rows(path).tokens, config)
     assert (config.steps, config.epochs) == (3 * schedule.steps_per_epoch, 0)
-    assert in_steps(config, path) == config
+    assert in_steps(config, Root(path.parent), path.name) == config
     read = [row for step in range(config.steps) for batch in schedule.batches(step) for row in batch]
     assert {read.count(row) for row in range(world.shards.rows)} >= {3}
 

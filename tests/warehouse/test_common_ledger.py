@@ -30,8 +30,8 @@ from evoembedding.warehouse.ledger import (
 )
 from tests.conftest import TeacherServer
 from tests.records import teacher_call
+from tests.servers import Postgres
 from tests.soak import count
-from tests.warehouse.servers import Postgres
 
 Serve = Callable[..., TeacherServer]
 Served = Callable[[], dict[str, str]]

@@ -46,7 +46,7 @@ def write_state(folder: Path, step: int, state: State, metrics: Path | None = No
         seen = digest_of(metrics, step) if metrics else ""
         marker = Marker(step=step, blake2b=file_digest(partial / STATE), metrics=seen)
         write_whole(partial / MARKER, marker.model_dump_json())
-    kept = [path for path in _checkpoints(folder) if path.name <= target.name][-KEPT:]
+    kept = [path for path in steps_of(folder) if path.name <= target.name][-KEPT:]
     for old in set(folder.glob("step-*")) - set(kept):  # later ones were damaged, or the run was set back
         remove_folder(old)
 
@@ -59,7 +59,7 @@ def newest_state(folder: Path, metrics: Path | None = None) -> tuple[Path | None
         EvoError: there are checkpoints, and all are damaged.
     """
     damaged: list[str] = []
-    for path in reversed(_checkpoints(folder)):
+    for path in reversed(steps_of(folder)):
         if not (why := damage(path, metrics)):
             return path, damaged
         damaged.append(f"checkpoint {path.name} {why}")
@@ -77,14 +77,15 @@ def read_state(path: Path) -> tuple[int, State]:
     return Marker.model_validate_json((path / MARKER).read_bytes()).step, state
 
 
-def _checkpoints(folder: Path) -> list[Path]:
+def steps_of(folder: Path) -> list[Path]:
+    """The checkpoints under a folder, the newest last; damaged ones too."""
     return sorted(path for path in folder.glob("step-*") if path.suffix != PARTIAL)
 
 
 def damaged(runs: Path) -> Iterator[tuple[str, str]]:
     """The checkpoints of all runs that cannot be gone on from, and why."""
     for folder in sorted(runs.glob(f"*/{CHECKPOINTS}")):
-        for path in _checkpoints(folder):
+        for path in steps_of(folder):
             if why := damage(path, folder.parent / METRICS):
                 says = f"checkpoint '{path}' {why}; 'evo train' goes on from an older one, or says that there is none"
                 yield f"{folder.parent.name} {path.name}", says

@@ -17,4 +17,6 @@ class Job(Record):
     rendezvous: str
     master: str = ""  # the first rank's machine, where there are several
     checkpoint: str = ""  # to go on from
+    home: str = ""  # the state folder, of which checkpoints are published to `root`
+    root: str = ""  # its URL, where other machines find them; empty: nowhere but here
     config: TrainConfig

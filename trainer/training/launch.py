@@ -25,6 +25,8 @@ from evoembedding.schemas.leases import leased
 from evoembedding.trainer.training.checkpoints import newest_state
 from evoembedding.trainer.training.hosts import LOST, Host, read_hostfile, ssh_command
 from evoembedding.trainer.training.job import CHECKPOINTS, METRICS, MODEL, Job
+from evoembedding.trainer.training.published import bring_checkpoints
+from evoembedding.warehouse.root import Root
 from evoembedding.warehouse.shards.shard_sets import check_shards
 
 TAIL = 20  # lines of standard error kept for the message
@@ -52,6 +54,7 @@ def launch(
     on_line: Callable[[str], None] = lambda line: None,
     hostfile: Path | None = None,
     ssh_config: Path | None = None,
+    root: Root | None = None,
 ) -> Path:
     """Train on `nproc` ranks of this machine, or on a hostfile's machines; returns the model folder.
 
@@ -60,6 +63,7 @@ def launch(
         on_progress: takes now and then a row of metrics, with `steps`, `resumed_at` and `seconds_left`.
         on_line: takes what the ranks write on standard error, a line at a time, from several threads.
         hostfile: DeepSpeed's; started over ssh, all machines see the same folders.
+        root: of the state folder that `out` lies in: checkpoints are published there, and looked for.
 
     Raises:
         RankLostError: a rank was killed; the others are then stopped, and a rerun goes on from the last checkpoint.
@@ -89,6 +93,8 @@ def launch(
         for left in out.glob(f"rendezvous-*{PARTIAL}"):
             left.unlink()
         # Under the lock: no other process writes or drops checkpoints meanwhile.
+        if root and root.remote:
+            bring_checkpoints(root, out)
         checkpoint, damaged = newest_state(out / CHECKPOINTS, out / METRICS)
         for what in damaged:
             on_line(f"{what}; going on from {checkpoint.name if checkpoint else 'the start'}")
@@ -101,6 +107,8 @@ def launch(
             rendezvous=str(rendezvous.absolute()),
             master=places[0].host or "",
             checkpoint=str(checkpoint.absolute()) if checkpoint else "",
+            home=str(root.home.absolute()) if root else "",
+            root=root.url if root else "",
             config=config,
         )
         try:

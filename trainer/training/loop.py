@@ -33,7 +33,9 @@ from evoembedding.trainer.training.checkpoints import WEIGHT, State, read_state,
 from evoembedding.trainer.training.engine import Engine, join, learning_rate
 from evoembedding.trainer.training.job import CHECKPOINTS, METRICS, MODEL, Job
 from evoembedding.trainer.training.metrics import COLUMNS, Metrics, combined, first_not_finite, measured
+from evoembedding.trainer.training.published import publish_checkpoint
 from evoembedding.trainer.training.rows import Rows
+from evoembedding.warehouse.root import Root
 
 Step = dict[int, Batch]  # a rank's batches of a step, by their place in it
 
@@ -101,6 +103,8 @@ def run(job: Job) -> None:
             whole = engine.state()
             if engine.rank == 0:
                 write_state(out / CHECKPOINTS, step + 1, whole, out / METRICS)
+                if job.root:
+                    publish_checkpoint(Root(Path(job.home), job.root), out)
     with engine.gathered():
         if engine.rank == 0:
             save_model(model, tokenizer, out / MODEL)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from evoembedding.schemas.dataset import ModelRecord
 from evoembedding.schemas.errors import EvoError
-from evoembedding.schemas.places import resolve as resolve_place
 from evoembedding.schemas.registry import RegisteredModel
 from evoembedding.warehouse.catalog import Warehouse
+from evoembedding.warehouse.root import Root
 from evoembedding.warehouse.short_ids import whole_id
 
 NEWEST = 5
@@ -48,7 +48,7 @@ def folder_of(warehouse: Warehouse, model: ModelRecord, follows: str = "nothing 
     Raises:
         EvoError: it is gone.
     """
-    folder = resolve_place(model.place, warehouse.home)
+    folder = Root.of(warehouse.home).bring(model.place)
     if not folder.is_dir():
         raise EvoError(
             f"the folder of model {called(warehouse, model.model_id)} is gone: '{folder}'; {follows}; restore it from "

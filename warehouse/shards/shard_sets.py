@@ -28,6 +28,7 @@ from evoembedding.schemas.shard import EpisodeTokenizer, ShardRow
 from evoembedding.schemas.threads import threads
 from evoembedding.warehouse.catalog import Warehouse, insert_new
 from evoembedding.warehouse.datasets.versions import EPISODES
+from evoembedding.warehouse.root import Root
 from evoembedding.warehouse.shards.sorted_runs import merged, write_run
 from evoembedding.warehouse.shards.tokenisation import tokenise
 
@@ -81,7 +82,9 @@ def build_shards(
     if rows_per_shard < 1:
         raise EvoError(f"rows per shard is {rows_per_shard}; no shard was written; give 1 or more")
     identity = _shard_set_id(version, tokenizer, rows_per_shard)
-    target = folder / identity
+    target, root = folder / identity, Root.of(warehouse.home)
+    if not force:
+        root.bring(place_of(target, warehouse.home))
     written = force or not (target / MANIFEST).exists()
     with ExitStack() as held:  # what the catalog does not know yet would else be taken for left behind
         if written:
@@ -89,6 +92,8 @@ def build_shards(
         else:
             held.enter_context(leased(target))
         manifest = check_shards(target, version.label)
+        if root.remote and (written or root.listing(place_of(target, warehouse.home)) is None):
+            root.publish(target)
         shards = _record(target, manifest, warehouse.home)
         if warehouse.append("shard_sets", to_frame(ShardSet, [shards])):
             return shards

@@ -21,6 +21,7 @@ from evoembedding.schemas.places import resolve
 from evoembedding.warehouse.catalog import Warehouse
 from evoembedding.warehouse.datasets.versions import list_versions, members_digest, present_versions
 from evoembedding.warehouse.ledger import ledger_is_there, open_ledger
+from evoembedding.warehouse.root import Root
 from evoembedding.warehouse.row_digests import changed
 from evoembedding.warehouse.shards.shard_sets import MANIFEST, check_shards
 from evoembedding.warehouse.tables import TABLES
@@ -108,6 +109,7 @@ def examine(
             lambda: _content(warehouse) if deep else iter(()),
             lambda: _shards(warehouse),
             lambda: _models(warehouse, weights),
+            lambda: _published(warehouse, deep),
             lambda: _tokenizers(home),
             lambda: _ledger(home, deep),
             lambda: _orphans(warehouse, home, remove_orphans, older_than),
@@ -209,9 +211,28 @@ def _content(warehouse: Warehouse) -> Iterator[Finding]:
             yield _damaged("rows", table, says)
 
 
+def _published(warehouse: Warehouse, deep: bool) -> Iterator[Finding]:
+    """What other machines read of shard sets and models; with `deep` every byte of it."""
+    root = Root.of(warehouse.home)
+    if not root.remote:
+        return
+    there = list(present_versions(warehouse))
+    rows = warehouse.query(
+        """SELECT 'shard set' AS what, shard_set_id AS id, place FROM lake.shard_sets
+           WHERE list_contains($there::VARCHAR[], dataset_id)
+           UNION ALL SELECT 'model', model_id, place FROM lake.models ORDER BY ALL""",
+        {"there": there},
+    )
+    for what, identity, place in rows.iter_rows():
+        if says := root.damage(place, deep):
+            yield _damaged(
+                what, identity, f"{what} {identity}: '{root.url}/{place}' {says}; restore it, or make it again"
+            )
+
+
 def _shards(warehouse: Warehouse) -> Iterator[Finding]:
     """Shard sets of versions that are not retired."""
-    there = present_versions(warehouse)
+    there, remote = present_versions(warehouse), Root.of(warehouse.home).remote
     labels = {v.dataset_id: v.label for v in list_versions(warehouse) if v.dataset_id in there}
     rows = warehouse.query("SELECT shard_set_id, dataset_id, place, manifest_digest FROM lake.shard_sets ORDER BY ALL")
     for identity, dataset_id, place, digest in rows.iter_rows():
@@ -220,6 +241,8 @@ def _shards(warehouse: Warehouse) -> Iterator[Finding]:
         label = labels[dataset_id]
         try:
             folder = resolve(place, warehouse.home)
+            if remote and not folder.exists():
+                continue  # looked at where it is published
             check_shards(folder, label)
         except EvoError as error:
             yield _damaged("shard set", identity, str(error))
@@ -233,9 +256,12 @@ def _shards(warehouse: Warehouse) -> Iterator[Finding]:
 
 def _models(warehouse: Warehouse, weights: str) -> Iterator[Finding]:
     rows = warehouse.query("SELECT model_id, place, digest FROM lake.models ORDER BY rowid")
+    remote = Root.of(warehouse.home).remote
     for identity, place, digest in rows.iter_rows():
         try:
             file = resolve(place, warehouse.home) / weights
+            if remote and not file.parent.exists():
+                continue  # looked at where it is published
             found = file_digest(file)
         except EvoError as error:
             yield _damaged("model", identity, f"model {identity}: {error}")

@@ -18,12 +18,12 @@ from evoembedding.schemas.dataset import DatasetVersion
 from evoembedding.schemas.episode import Record
 from evoembedding.schemas.errors import EvoError
 from evoembedding.schemas.leases import unused
-from evoembedding.schemas.places import remove
 from evoembedding.schemas.places import resolve as resolve_place
 from evoembedding.warehouse.catalog import Warehouse, fetch_all
 from evoembedding.warehouse.datasets.fingerprints import Fingerprints
 from evoembedding.warehouse.datasets.versions import list_versions, present_versions, resolve, tags
 from evoembedding.warehouse.registry.labels import called
+from evoembedding.warehouse.root import Root
 from evoembedding.warehouse.upkeep.reclaim import Reclaimed, reclaim, reclaimable
 
 # Kept episodes: of versions that stay, made since the newest version, or kept apart from training. Those of retired
@@ -117,7 +117,7 @@ def expire(
             rows = warehouse.transaction(delete)
             folders = _shard_folders(warehouse, identities)
             for place in folders.values():
-                remove(place, warehouse.home)
+                Root.of(warehouse.home).remove(place)
             reclaimed = reclaim(warehouse, [table for table, count in rows.items() if count], past())
     return Expired(
         retired=tuple(v.label for v in retired),
@@ -209,6 +209,7 @@ def _shard_folders(warehouse: Warehouse, retired: Sequence[str]) -> dict[str, st
 
 def _is_there(warehouse: Warehouse, place: str) -> bool:
     try:
-        return resolve_place(place, warehouse.home).is_dir()
+        root = Root.of(warehouse.home)
+        return resolve_place(place, warehouse.home).is_dir() or (root.remote and root.listing(place) is not None)
     except EvoError:  # it is not of this home, as `evo doctor` says: whatever is there stays
         return False
