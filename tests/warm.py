@@ -210,11 +210,11 @@ def _be(how: str, words: list[Any], environ: dict[str, str], cwd: str, files: li
 
 def _main(words: list[str]) -> int:
     """The command's exit code, as Python makes it."""
-    from evoembedding.flows.commands.entry import main
+    from evoembedding.flows.commands.entry import command
 
     sys.argv[:] = ["evo", *words]
     try:
-        main()
+        command()
     except SystemExit as left:
         if isinstance(left.code, str):
             print(left.code, file=sys.stderr)

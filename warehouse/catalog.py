@@ -170,7 +170,7 @@ class Warehouse:
         """
         with self._con.cursor() as cursor:
             # Which catalog is in use is a connection's own, and a cursor is one.
-            cursor.execute("USE lake")
+            self._guarded(lambda: cursor.execute("USE lake"))
             bound = params if isinstance(params, Mapping) else list(params)
             reader = self._guarded(lambda: cursor.execute(sql, bound).to_arrow_reader(rows))
             while True:

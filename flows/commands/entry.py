@@ -5,16 +5,32 @@ Exit codes: 0 done, 1 failed or done in part, 2 usage, 3 judged and refused, 130
 
 from __future__ import annotations
 
+import atexit
 import io
+import os
 import sys
+from errno import ENAMETOOLONG
 from typing import Any, NoReturn
 
 from evoembedding.flows.terminal import interrupt
 
+UNSAID = 120  # Python's own code for output that could not be written
 TRAINING = {"deepspeed", "peft", "safetensors", "tokenizers", "torch", "transformers"}  # of the extra `train`
 
 
 def main() -> NoReturn:
+    """Run the command line as a process of its own, and end it."""
+    ends: list[int] = []
+    # The first that is registered is the last that is called.
+    atexit.register(lambda: _end(ends[0] if ends else 1))
+    try:
+        command()
+    except SystemExit as ending:
+        ends.append(ending.code if isinstance(ending.code, int) else int(ending.code is not None))
+        raise
+
+
+def command() -> NoReturn:
     """Run the command line; a mistake ends in one sentence and one of the codes above."""
     # Before the imports, which take long enough for a Ctrl-C.
     interrupt.install()
@@ -27,6 +43,20 @@ def main() -> NoReturn:
     if interrupt.unexpected():
         interrupt.leave()  # whatever the interrupt has become on its way up
     sys.exit(code)
+
+
+def _end(code: int) -> None:
+    """End the process, with all that others have registered done: while Python and its libraries take themselves apart,
+    a Ctrl-C would end it without a word.
+    """
+    if interrupt.unexpected():
+        interrupt.leave()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):  # what was said is lost, as on a full disk or to a reader who left
+            code = code or UNSAID
+    os._exit(code)
 
 
 def _run() -> int:
@@ -87,6 +117,8 @@ def _failed(error: Any) -> int:
             f"'{error.name}' is not installed, which models are made with; nothing was run; install this package with "
             "its extra 'train', on a Python for which torch has a wheel"
         )
+    elif isinstance(error, OSError) and error.errno == ENAMETOOLONG:
+        fail(f"a name is too long for a file: {str(error.filename)[:80]!r}...; it is no file that is there; mend it")
     elif fault := disk_fault(error):
         fail(f"{fault} ({error}); what was committed is kept; mend that and rerun")
     else:

@@ -12,6 +12,7 @@ from typing import Any
 
 from evoembedding.schemas.budget import Spent
 from evoembedding.schemas.errors import EvoError
+from evoembedding.schemas.text import shown
 from evoembedding.warehouse.ledger.stored import (
     COLUMNS,
     INTEGERS,
@@ -26,6 +27,7 @@ from evoembedding.warehouse.ledger.stored import (
 from evoembedding.warehouse.read_only import readable, writable
 
 FILE = "ledger.sqlite"
+BROKEN = (sqlite3.Error, UnicodeDecodeError)  # the second of an error that quotes what is damaged
 _TYPES = {**dict.fromkeys(INTEGERS, "INTEGER"), **dict.fromkeys(REALS, "REAL"), "call_id": "TEXT PRIMARY KEY"}
 # The index holds all that `spent` adds up, so that no row with its whole answer is read for that.
 _SCHEMA = f"""
@@ -69,7 +71,7 @@ class SqliteLedger(StoredLedger):
             # NORMAL: what is committed survives the death of the process; only a power cut may lose the last calls.
             con.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;" + _SCHEMA)
             _seal_older(con)
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, *BROKEN) as error:
             raise _unusable(path, error) from error
         return cls(con, home / FILE, held)
 
@@ -83,14 +85,14 @@ class SqliteLedger(StoredLedger):
         try:
             found = [str(row[0]) for row in self._con.execute(f"PRAGMA {'integrity' if deep else 'quick'}_check")]
             if found != ["ok"]:
-                yield " ".join(found[0].split())
+                yield shown(" ".join(found[0].split()), 300)
             elif deep:
                 for table, columns in SEALED.items():
                     for row in self._con.execute(f"SELECT {', '.join(columns)}, seal FROM {table}"):  # noqa: S608
                         if not sound(row):
                             yield unsealed(table, row)
-        except sqlite3.Error as error:
-            yield str(error)
+        except BROKEN as error:
+            yield _said(error)
 
     def _spend(self, run: Run, scope: str, spent: Spent) -> None:
         """The sum over an index is quick enough for one process that asks once."""
@@ -98,7 +100,7 @@ class SqliteLedger(StoredLedger):
     def _rows(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         try:
             return self._con.execute(statement, values).fetchall()
-        except sqlite3.Error as error:
+        except BROKEN as error:
             raise _unusable(self._path, error) from error
 
     def _write(self, what: str, work: Callable[[Run], None]) -> None:
@@ -107,10 +109,10 @@ class SqliteLedger(StoredLedger):
                 raise sqlite3.OperationalError(os.strerror(EROFS))
             with _alone(self._con):
                 work(lambda statement, values: self._con.execute(statement, values).fetchall())
-        except sqlite3.Error as error:
+        except BROKEN as error:
             raise EvoError(
-                f"{what} could not be kept in the ledger ({error}); the run stops, since further answers would be "
-                "paid for and lost; make room or mend the file, then rerun"
+                f"{what} could not be kept in the ledger ({_said(error)}); the run stops, since further answers would "
+                "be paid for and lost; make room or mend the file, then rerun"
             ) from error
 
 
@@ -134,8 +136,13 @@ def _seal_older(con: sqlite3.Connection) -> None:
                 con.execute(f"UPDATE {table} SET seal = sealed({', '.join(columns)})")  # noqa: S608
 
 
+def _said(error: Exception) -> str:
+    """An error in a line: it may quote what is damaged."""
+    return shown(" ".join(str(error).split()), 300)
+
+
 def _unusable(path: Path, error: Exception) -> EvoError:
     return EvoError(
-        f"teacher-call ledger '{path}' cannot be used ({error}); no teacher was asked; "
+        f"teacher-call ledger '{path}' cannot be used ({_said(error)}); no teacher was asked; "
         "restore the file from a copy, or move it away: its answers would be paid for again"
     )

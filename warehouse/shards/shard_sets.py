@@ -25,11 +25,12 @@ from evoembedding.schemas.leases import leased
 from evoembedding.schemas.moments import now
 from evoembedding.schemas.places import place_of
 from evoembedding.schemas.shard import EpisodeTokenizer, ShardRow
+from evoembedding.schemas.text import shown
 from evoembedding.schemas.threads import threads
 from evoembedding.warehouse.catalog import Warehouse, insert_new
 from evoembedding.warehouse.datasets.versions import EPISODES
 from evoembedding.warehouse.root import Root
-from evoembedding.warehouse.shards.sorted_runs import merged, write_run
+from evoembedding.warehouse.shards.sorted_runs import merged, write_parquet, write_run
 from evoembedding.warehouse.shards.tokenisation import tokenise
 
 T = TypeVar("T")
@@ -92,6 +93,8 @@ def build_shards(
         else:
             held.enter_context(leased(target))
         manifest = check_shards(target, version.label)
+        if (manifest.dataset_id, manifest.tokenizer_digest) != (version.dataset_id, tokenizer.digest):
+            raise _damaged(target, MANIFEST, "is of another dataset version or tokenizer", version.label)
         if root.remote and (written or root.listing(place_of(target, warehouse.home)) is None):
             root.publish(target)
         shards = _record(target, manifest, warehouse.home)
@@ -119,10 +122,14 @@ def read_manifest(path: Path, label: str = "NAME@N") -> Manifest:
         EvoError: it is missing or cannot be read.
     """
     try:
-        return Manifest.model_validate_json((path / MANIFEST).read_bytes())
+        manifest = Manifest.model_validate_json((path / MANIFEST).read_bytes())
     except (OSError, ValidationError) as error:
         kind = "is missing" if isinstance(error, FileNotFoundError) else "cannot be read"
         raise _damaged(path, MANIFEST, kind, label) from error
+    # Under the id of another set its row would be that set's.
+    if manifest.shard_set_id != path.name:
+        raise _damaged(path, MANIFEST, f"is of '{shown(manifest.shard_set_id, 80)}'", label)
+    return manifest
 
 
 def check_shards(path: Path, label: str = "NAME@N") -> Manifest:
@@ -248,7 +255,7 @@ def _write_sorted(work: Path, rows_per_shard: int) -> list[tuple[str, int]]:
     names: list[tuple[str, int]] = []
     for number, frame in enumerate(merged(sorted((work / "parts").iterdir()), rows_per_shard)):
         name = f"shard-{number:05d}.parquet"
-        frame.write_parquet(work / name, compression="zstd", row_group_size=ROWS_A_GROUP)
+        write_parquet(frame, work / name, "zstd", ROWS_A_GROUP)
         names.append((name, len(frame)))
     return names
 

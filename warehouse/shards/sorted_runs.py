@@ -5,14 +5,19 @@ DuckDB's own sort of such rows fails at its memory limit, though it spills (seen
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterator, Sequence
+from errno import ENOSPC
 from pathlib import Path
+from typing import Literal
 
 import polars as pl
 import pyarrow.parquet as pq
 
 from evoembedding.schemas.arrow import polars_schema
 from evoembedding.schemas.shard import ShardRow
+from evoembedding.warehouse.backend import FREE
 
 KEY = ("segments", "tokens", "context_id")
 ROWS_A_GROUP = 64  # of each run so many are held at once
@@ -20,7 +25,21 @@ ROWS_A_GROUP = 64  # of each run so many are held at once
 
 def write_run(rows: pl.DataFrame, path: Path) -> None:
     """Shard rows as a Parquet file in the order of `KEY`."""
-    rows.sort(KEY).write_parquet(path, compression="lz4", row_group_size=ROWS_A_GROUP)
+    write_parquet(rows.sort(KEY), path, "lz4", ROWS_A_GROUP)
+
+
+def write_parquet(rows: pl.DataFrame, path: Path, compression: Literal["lz4", "zstd"], rows_a_group: int) -> None:
+    """Write rows as a Parquet file.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    try:
+        rows.write_parquet(path, compression=compression, row_group_size=rows_a_group)
+    except pl.exceptions.ComputeError as error:  # what Polars makes of a disk that fills up
+        if shutil.disk_usage(path.parent).free > FREE:
+            raise
+        raise OSError(ENOSPC, os.strerror(ENOSPC), str(path)) from error
 
 
 def merged(runs: Sequence[Path], size: int) -> Iterator[pl.DataFrame]:

@@ -315,7 +315,11 @@ def _ledger(home: Path, deep: bool) -> Iterator[Finding]:
 
 
 def _orphans(warehouse: Warehouse, home: Path, removing: bool, older_than: float) -> Iterator[Finding]:
-    found = orphans(warehouse, home, older_than)
+    try:
+        found = orphans(warehouse, home, older_than)
+    except EvoError as error:
+        yield _damaged("warehouse", "warehouse", str(error))
+        return
     removed = {orphan.path for orphan in remove(warehouse, home, older_than)} if removing and found else set()
     for orphan in found:
         says = f"{orphan.what}: {orphan.path}"
