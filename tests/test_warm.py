@@ -35,7 +35,7 @@ def left(by: object) -> Callable[[], None]:
 def test_exit_codes_are_those_of_python(
     main: Callable[[], None], code: int, says: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(entry, "main", main)
+    monkeypatch.setattr(entry, "command", main)
     monkeypatch.setattr(sys, "argv", [])
     assert warm._main(["word"]) == code
     assert capsys.readouterr().err == says
@@ -51,7 +51,7 @@ def test_each_command_keeps_what_was_printed_by_any_way(
         if sys.argv[1] == "b":
             raise ValueError("not foreseen")
 
-    monkeypatch.setattr(entry, "main", main)
+    monkeypatch.setattr(entry, "command", main)
     monkeypatch.setattr(sys, "argv", [])
     for number, name in ((1, "stdout"), (2, "stderr")):  # pytest's own write past the descriptors
         monkeypatch.setattr(sys, name, os.fdopen(number, "w", closefd=False))
