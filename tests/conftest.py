@@ -20,7 +20,6 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
-import httpx
 import psycopg
 import pytest
 import uvicorn
@@ -30,7 +29,7 @@ from referencing import Registry, Resource
 
 from evoembedding.warehouse.backend import CATALOG_URL, DATA_URL
 from evoembedding.warehouse.catalog import SETTINGS
-from tests.servers import Postgres, free_port
+from tests.servers import Postgres, free_port, healthy
 
 # Where tests run in the background, SIGINT is ignored, also by the commands that they start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -290,10 +289,3 @@ def served(postgres: Postgres, s3: str) -> Iterator[Callable[[], dict[str, str]]
             return {CATALOG_URL: f"{postgres}/{name}", DATA_URL: f"s3://{name}/data"}
 
         yield make
-
-
-def healthy(url: str) -> bool:
-    try:
-        return httpx.get(url).is_success
-    except httpx.HTTPError:
-        return False

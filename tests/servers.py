@@ -9,6 +9,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import httpx
+
 
 class Postgres:
     """A PostgreSQL with a role `evo` that may do everything; as a string, its URL without a database's name."""
@@ -61,3 +63,11 @@ def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
+
+
+def healthy(url: str) -> bool:
+    """Whether an address answers with success."""
+    try:
+        return httpx.get(url).is_success
+    except httpx.HTTPError:
+        return False
