@@ -43,8 +43,8 @@ def tokenizer_folder(warehouse: Warehouse, home: Path, version: DatasetVersion, 
         # By what it was trained on; a hub's id holds a slash, which would be a folder.
         f"{version.dataset_id}-{config.vocabulary}" if config.backbone == "tiny" else config.backbone.replace("/", "--")
     )
-    folder, root = home / "tokenizers" / name, Root.of(home)
-    root.bring(f"tokenizers/{name}")
+    root = Root.of(home)
+    folder = root.bring(f"tokenizers/{name}")
     # One file tells of all: the folder is there whole or not at all.
     if not (folder / "tokenizer.json").exists():
         made = (

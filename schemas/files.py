@@ -18,6 +18,7 @@ from typing import IO
 from evoembedding.schemas.leases import leased, unused
 
 PARTIAL = ".partial"
+_FREE = 1 << 20  # bytes; with less than this, nothing can be written
 _LONGEST = 200  # bytes of a name, so that what is added to it fits the 255 of a file system
 
 
@@ -112,7 +113,12 @@ def write_whole(path: Path, text: str) -> None:
 def file_digest(path: Path) -> str:
     """BLAKE2b of a file's bytes, 64 hex digits, read in blocks."""
     with path.open("rb") as handle:
-        return hashlib.file_digest(handle, lambda: hashlib.blake2b(digest_size=32)).hexdigest()
+        return stream_digest(handle)
+
+
+def stream_digest(stream: IO[bytes]) -> str:
+    """The same of what is left of an open file, wherever it lies."""
+    return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=32)).hexdigest()  # type: ignore[arg-type]
 
 
 def bounded_lines(file: IO[bytes], longest: int) -> Iterator[tuple[int, bytes]]:
@@ -126,6 +132,11 @@ def bounded_lines(file: IO[bytes], longest: int) -> Iterator[tuple[int, bytes]]:
         elif number == 1:
             raw = raw.removeprefix(BOM_UTF8)
         yield number, raw
+
+
+def is_full(folder: Path) -> bool:
+    """Whether nothing more can be written to a folder: some libraries do not say it of a full disk."""
+    return folder.exists() and shutil.disk_usage(folder).free < _FREE
 
 
 def disk_fault(error: BaseException | None) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import duckdb_extensions
 import psycopg
 
 from evoembedding.schemas.errors import EvoError
+from evoembedding.schemas.files import is_full
 from evoembedding.warehouse.s3 import set_s3
 
 # All data of several machines lie under one URL: the lake's under `warehouse`, or where a URL of their own says.
@@ -24,7 +24,6 @@ CATALOG_URL, DATA_URL, LAKE_URL = "EVO_CATALOG_URL", "EVO_DATA_URL", "EVO_WAREHO
 CATALOG = "catalog.sqlite"
 FULL = ("No space left on device", "disk is full", "not enough disk space")
 FORGOTTEN = "No snapshot found at version"
-FREE = 1 << 20  # with less than this, nothing can be written
 UNWRITABLE = ("Read-only file system", "readonly database", "Permission denied")
 # 'evo' in ASCII: any number would do that nobody else takes.
 LOCK = 0x65766F  # of Postgres' advisory locks: whoever writes to a warehouse of this database holds it
@@ -127,7 +126,7 @@ class Backend:
     def broken(self, error: Exception) -> EvoError:
         """The sentence for a warehouse that cannot be used."""
         first = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
-        if any(sign in first for sign in FULL) or self._is_full():
+        if any(sign in first for sign in FULL) or is_full(self.folder):  # SQLite calls it an I/O error
             first = f"{first} (the disk is full)"
             way_out = "make room and rerun, what was committed is kept"
         elif FORGOTTEN in first:
@@ -141,10 +140,6 @@ class Backend:
         return EvoError(
             f"warehouse '{self.name}' cannot be used: {first}; nothing was stored by this command; {way_out}"
         )
-
-    def _is_full(self) -> bool:
-        """SQLite calls a full disk an I/O error."""
-        return self.folder.exists() and shutil.disk_usage(self.folder).free < FREE
 
     def _busy(self) -> EvoError:
         return EvoError(f"another process writes to warehouse '{self.name}'; nothing was done; try again when it ends")

@@ -8,8 +8,8 @@ takes another's name: a reader, or a kill, meets what was there before or what i
 
 from __future__ import annotations
 
-import hashlib
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,7 +19,7 @@ import pyarrow.fs as pafs
 from pydantic import ValidationError
 
 from evoembedding.schemas.errors import EvoError
-from evoembedding.schemas.files import file_digest, whole, whole_folder
+from evoembedding.schemas.files import file_digest, stream_digest, whole, whole_folder
 from evoembedding.schemas.places import place_of, remove, resolve
 from evoembedding.warehouse.backend import DATA_URL, check_url
 from evoembedding.warehouse.listing import LISTING, Listed, Listing, listed_file
@@ -59,7 +59,7 @@ class Root:
             EvoError: it leads out of the folder, or cannot be read; or what was read is not what was published.
         """
         path = resolve(place, self.home)
-        if self.remote and not path.exists() and (listing := self.listing(place)):
+        if not path.exists() and (listing := self.listing(place)):
             self._copy(place, path, listing)
         return path
 
@@ -80,8 +80,7 @@ class Root:
         with self._reached(place) as there:
             for one, listed in zip(inner, files, strict=True):
                 with there.open_output_stream(self._at(place, listed.at)) as stream, one.open("rb") as file:
-                    while block := file.read(BLOCK):
-                        stream.write(block)
+                    shutil.copyfileobj(file, stream, BLOCK)
             with there.open_output_stream(self._listing_at(place)) as stream:
                 stream.write(Listing(files=files).model_dump_json().encode())
             self._delete(place, set(before.files if before else ()) - set(files))
@@ -93,6 +92,8 @@ class Root:
         Raises:
             EvoError: the URL cannot be read, or the listing is damaged.
         """
+        if not self.remote:
+            return None
         with self._reached(place) as there:
             try:
                 with there.open_input_stream(self._listing_at(place)) as stream:
@@ -108,6 +109,8 @@ class Root:
         Raises:
             EvoError: the URL cannot be read.
         """
+        if not self.remote:
+            return []
         with self._reached(folder) as there:
             base = self._at("", "")
             found = there.get_file_info(pafs.FileSelector(self._at(folder, ""), allow_not_found=True, recursive=True))
@@ -129,17 +132,11 @@ class Root:
                     return f"lacks {listed.name or 'its file'}"
                 if found.size != listed.bytes:
                     return f"has {found.size} bytes of {listed.name or 'its file'}, not {listed.bytes}"
-                if deep and self._digest(there, self._at(place, listed.at)) != listed.blake2b:
-                    return f"holds other bytes in {listed.name or 'its file'} than were published"
+                if deep:
+                    with there.open_input_stream(self._at(place, listed.at)) as stream:
+                        if stream_digest(stream) != listed.blake2b:
+                            return f"holds other bytes in {listed.name or 'its file'} than were published"
         return ""
-
-    @staticmethod
-    def _digest(there: pafs.FileSystem, at: str) -> str:
-        found = hashlib.blake2b(digest_size=32)
-        with there.open_input_stream(at) as stream:
-            while block := stream.read(BLOCK):
-                found.update(block)
-        return found.hexdigest()
 
     def file(self, place: str, listed: Listed, to: Path) -> None:
         """Copy one file of a place to a path, whole or not at all, and compare it with what was published.
@@ -152,8 +149,7 @@ class Root:
             with self._reached(place) as there:
                 try:
                     with there.open_input_stream(self._at(place, listed.at)) as stream, partial.open("wb") as file:
-                        while block := stream.read(BLOCK):
-                            file.write(block)
+                        shutil.copyfileobj(stream, file, BLOCK)
                 except FileNotFoundError as error:
                     raise self._damaged(place, listed.name, "is missing") from error
             if (found := file_digest(partial)) != listed.blake2b:
@@ -167,10 +163,7 @@ class Root:
             EvoError: it leads out of the folder, or cannot be removed.
         """
         here = remove(place, self.home)
-        if not self.remote:
-            return here
-        listing = self.listing(place)
-        if listing is None:
+        if (listing := self.listing(place)) is None:
             return here
         with self._reached(place) as there:
             # The listing first: without it there is no place, also where this is broken off.

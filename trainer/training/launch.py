@@ -93,7 +93,7 @@ def launch(
         for left in out.glob(f"rendezvous-*{PARTIAL}"):
             left.unlink()
         # Under the lock: no other process writes or drops checkpoints meanwhile.
-        if root and root.remote:
+        if root:
             bring_checkpoints(root, out)
         checkpoint, damaged = newest_state(out / CHECKPOINTS, out / METRICS)
         for what in damaged:

@@ -84,8 +84,9 @@ def build_shards(
         raise EvoError(f"rows per shard is {rows_per_shard}; no shard was written; give 1 or more")
     identity = _shard_set_id(version, tokenizer, rows_per_shard)
     target, root = folder / identity, Root.of(warehouse.home)
+    place = place_of(target, warehouse.home)
     if not force:
-        root.bring(place_of(target, warehouse.home))
+        root.bring(place)
     written = force or not (target / MANIFEST).exists()
     with ExitStack() as held:  # what the catalog does not know yet would else be taken for left behind
         if written:
@@ -95,9 +96,9 @@ def build_shards(
         manifest = check_shards(target, version.label)
         if (manifest.dataset_id, manifest.tokenizer_digest) != (version.dataset_id, tokenizer.digest):
             raise _damaged(target, MANIFEST, "is of another dataset version or tokenizer", version.label)
-        if root.remote and (written or root.listing(place_of(target, warehouse.home)) is None):
+        if written or root.listing(place) is None:
             root.publish(target)
-        shards = _record(target, manifest, warehouse.home)
+        shards = _record(target, manifest, place)
         if warehouse.append("shard_sets", to_frame(ShardSet, [shards])):
             return shards
     known = warehouse.query("SELECT * FROM lake.shard_sets WHERE shard_set_id = ?", (identity,)).row(0, named=True)
@@ -264,12 +265,12 @@ def _file(path: Path, rows: int) -> ShardFile:
     return ShardFile(name=path.name, rows=rows, bytes=path.stat().st_size, blake2b=file_digest(path))
 
 
-def _record(target: Path, manifest: Manifest, home: Path) -> ShardSet:
+def _record(target: Path, manifest: Manifest, place: str) -> ShardSet:
     return ShardSet(
         shard_set_id=manifest.shard_set_id,
         dataset_id=manifest.dataset_id,
         tokenizer_digest=manifest.tokenizer_digest,
-        place=place_of(target, home),
+        place=place,
         rows=manifest.rows,
         manifest_digest=file_digest(target / MANIFEST),
         created_at=now(),

@@ -6,7 +6,6 @@ DuckDB's own sort of such rows fails at its memory limit, though it spills (seen
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from errno import ENOSPC
 from pathlib import Path
@@ -16,8 +15,8 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from evoembedding.schemas.arrow import polars_schema
+from evoembedding.schemas.files import is_full
 from evoembedding.schemas.shard import ShardRow
-from evoembedding.warehouse.backend import FREE
 
 KEY = ("segments", "tokens", "context_id")
 ROWS_A_GROUP = 64  # of each run so many are held at once
@@ -37,7 +36,7 @@ def write_parquet(rows: pl.DataFrame, path: Path, compression: Literal["lz4", "z
     try:
         rows.write_parquet(path, compression=compression, row_group_size=rows_a_group)
     except pl.exceptions.ComputeError as error:  # what Polars makes of a disk that fills up
-        if shutil.disk_usage(path.parent).free > FREE:
+        if not is_full(path.parent):
             raise
         raise OSError(ENOSPC, os.strerror(ENOSPC), str(path)) from error
 

@@ -209,7 +209,7 @@ def _shard_folders(warehouse: Warehouse, retired: Sequence[str]) -> dict[str, st
 
 def _is_there(warehouse: Warehouse, place: str) -> bool:
     try:
-        root = Root.of(warehouse.home)
-        return resolve_place(place, warehouse.home).is_dir() or (root.remote and root.listing(place) is not None)
+        here = resolve_place(place, warehouse.home).is_dir()
+        return here or Root.of(warehouse.home).listing(place) is not None
     except EvoError:  # it is not of this home, as `evo doctor` says: whatever is there stays
         return False
